@@ -1,0 +1,94 @@
+"""The interface of every dataset."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+from mamlbench.datasets.sampling import SPLITS, task_words, to_uniform
+from mamlbench.errors import BadValue, one_of, require
+from mamlbench.objectives import Objective
+from mamlbench.tasks import TaskBatch
+
+
+class Dataset(ABC):
+    """A distribution over tasks, with its splits.
+
+    The constructor checks its arguments and reads nothing; `load` brings the data to the device;
+    `sample` makes tasks. A subclass writes `words` (how many random numbers one task takes) and
+    `make` (the task as a pure function of them).
+
+    Attributes:
+        objective: what the tasks ask for.
+        input_shape: shape of one input x, known before any data is read.
+        outputs: number of outputs C that a network needs.
+        shots: K at meta-test, and at meta-training unless `train_shots` says otherwise.
+        queries: Q at meta-training.
+        train_shots: K at meta-training.
+    """
+
+    objective: Objective
+    input_shape: tuple[int, ...]
+    outputs: int
+
+    def __init__(self, shots: int, queries: int, train_shots: int | None = None) -> None:
+        require(shots >= 1, "shots", shots, "1 or more")
+        require(queries >= 0, "queries", queries, "0 or more")
+        require(train_shots is None or train_shots >= 1, "train_shots", train_shots, "1 or more")
+        self.shots, self.queries = shots, queries
+        self.train_shots = train_shots or shots
+
+    @property
+    @abstractmethod
+    def setting(self) -> str:
+        """The setting in a word, as a folder name: `5way1shot`, `10shot`."""
+
+    @abstractmethod
+    def load(self, device: torch.device) -> None:
+        """Read the data, from the network if need be, and keep it on `device`.
+
+        Raises:
+            UserError: what is missing or broken, and what to do about it.
+        """
+
+    @property
+    def sha256(self) -> str | None:
+        """Content hash of the loaded data; None where the tasks are made from formulas."""
+        return None
+
+    @abstractmethod
+    def words(self, split: str, shots: int, queries: int) -> int:
+        """Random numbers that one task takes."""
+
+    @abstractmethod
+    def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
+        """Tasks from u, [T, words] uniform in [0, 1); `seeds` is filled in by `sample`."""
+
+    def remaining(self, split: str, shots: int) -> int:
+        """Queries per class when every example that is not support is a query (LEO's protocol)."""
+        del split, shots
+        raise BadValue("queries", "remaining", "a number: this dataset's tasks have no end")
+
+    def sample(
+        self,
+        split: str,
+        seed: int,
+        first: int,
+        count: int,
+        shots: int | None = None,
+        queries: int | None = None,
+    ) -> TaskBatch:
+        """Tasks `first` to `first + count - 1` of `split` under `seed`.
+
+        `shots` and `queries` default to the dataset's own (for `train`, to `train_shots`).
+        """
+        one_of("split", split, SPLITS)
+        own = self.train_shots if split == "train" else self.shots
+        shots = own if shots is None else shots
+        queries = self.queries if queries is None else queries
+        words = task_words(seed, split, first, count, 1 + self.words(split, shots, queries))
+        tasks = self.make(split, to_uniform(words[:, 1:]), shots, queries)
+        seeds = (words[:, 0] >> np.uint64(1)).astype(np.int64)
+        return TaskBatch(tasks.support, tasks.query, seeds, tasks.info)

@@ -1,0 +1,44 @@
+"""Which task comes when: random numbers that depend on nothing but (seed, split, index).
+
+Every task owns a fixed stretch of one counter-based stream (Philox), so task i is the same for any
+meta-batch size, on any number of devices, and after any resume; a batch of tasks is one read.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+_WORDS_PER_COUNT = 4  # Philox gives four 64-bit words for each value of its counter
+
+
+def task_words(seed: int, split: str, first: int, count: int, words: int) -> np.ndarray:
+    """Raw random words of tasks `first` to `first + count - 1`, [count, words] uint64."""
+    stretch = -(-words // _WORDS_PER_COUNT)
+    entropy = np.random.SeedSequence([seed, zlib.crc32(split.encode())])
+    stream = np.random.Philox(entropy)
+    stream.advance(first * stretch)
+    raw = stream.random_raw(count * stretch * _WORDS_PER_COUNT)
+    return raw.reshape(count, stretch * _WORDS_PER_COUNT)[:, :words]
+
+
+def to_uniform(words: np.ndarray) -> np.ndarray:
+    """64-bit words to float64 in [0, 1), by their upper 53 bits."""
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def choose(keys: np.ndarray, count: int, sizes: np.ndarray | None = None) -> np.ndarray:
+    """Distinct indices in random order: keys [..., n] uniform give [..., count] of 0..n-1.
+
+    `sizes` [...] says how many of the n are there in each row; the others are never chosen.
+    """
+    if sizes is not None:
+        absent = np.arange(keys.shape[-1]) >= sizes[..., None]
+        keys = np.where(absent, np.inf, keys)
+    if count < keys.shape[-1]:
+        nearest = np.argpartition(keys, count - 1, axis=-1)[..., :count]
+        order = np.argsort(np.take_along_axis(keys, nearest, -1), axis=-1)
+        return np.take_along_axis(nearest, order, -1)
+    return np.argsort(keys, axis=-1)

@@ -1,0 +1,48 @@
+"""The one kind of error that is the user's to mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in the input: shown as one line, without a traceback, with exit code 2.
+
+    The message names the key or file, what was found there, and what would be accepted.
+    """
+
+
+class BadValue(UserError):
+    """An argument whose value cannot be used.
+
+    Raised by constructors, which know the argument's bare name; `mamlbench.config.build` adds the
+    config group in front, so that the user reads the key as it is typed on the command line.
+    """
+
+    def __init__(self, option: str, found: object, accepted: str, group: str = "") -> None:
+        self.option, self.found, self.accepted, self.group = option, found, accepted, group
+        key = f"{group}.{option}" if group else option
+        super().__init__(f"{key}={found}: accepted is {accepted}")
+
+    def under(self, group: str) -> BadValue:
+        """The same mistake, its key written out from the config's top."""
+        return BadValue(self.option, self.found, self.accepted, group)
+
+
+def require(condition: bool, option: str, found: object, accepted: str) -> None:
+    """Raise `BadValue` unless `condition` holds."""
+    if not condition:
+        raise BadValue(option, found, accepted)
+
+
+def one_of(option: str, found: str, choices: Iterable[str]) -> None:
+    """Raise `BadValue` with the nearest valid name unless `found` is among `choices`."""
+    names = list(choices)
+    require(found in names, option, found, ", ".join(names) + did_you_mean(found, names))
+
+
+def did_you_mean(found: str, names: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the name nearest to `found`, or nothing where none is near."""
+    near = difflib.get_close_matches(found, list(names), n=1, cutoff=0.5)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -1,0 +1,71 @@
+"""What flows between datasets and algorithms: batches of tasks.
+
+Shapes in this project's docstrings use one legend: T tasks, N ways, K shots, Q queries per class,
+M examples of one task (N*K or N*Q), S inner steps, P particles or posterior samples, C classes or
+outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One side (support or query) of a batch of tasks.
+
+    Attributes:
+        x: inputs, [T, M, ...]; images are [T, M, channels, height, width].
+        y: targets, [T, M] class numbers (int64) or [T, M, C] real values.
+    """
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def __getitem__(self, tasks: slice) -> Examples:
+        return Examples(self.x[tasks], self.y[tasks])
+
+
+@dataclass(frozen=True)
+class TaskBatch:
+    """T tasks, already on the device where they will be used.
+
+    Attributes:
+        support: the examples that a learner adapts to.
+        query: the examples that it is judged on.
+        seeds: [T] int64, on the host: one number a task, for whatever an algorithm draws at random
+            while it adapts to that task. Like the task itself it depends on nothing but
+            (seed, split, index).
+        info: what is known of each task's making ([T] arrays, say the amplitude of a sinusoid);
+            for figures, never for learning.
+    """
+
+    support: Examples
+    query: Examples
+    seeds: np.ndarray
+    info: dict[str, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        return len(self.support)
+
+    def __getitem__(self, tasks: slice) -> TaskBatch:
+        info = self.info and {name: values[tasks] for name, values in self.info.items()}
+        return replace(
+            self,
+            support=self.support[tasks],
+            query=self.query[tasks],
+            seeds=self.seeds[tasks],
+            info=info,
+        )
+
+    def chunks(self, size: int) -> Iterator[TaskBatch]:
+        """The same tasks, at most `size` at a time."""
+        for first in range(0, len(self), size):
+            yield self[first : first + size]
