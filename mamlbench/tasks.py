@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -21,16 +22,29 @@ class Examples:
     Attributes:
         x: inputs, [T, M, ...]; images are [T, M, channels, height, width].
         y: targets, [T, M] class numbers (int64) or [T, M, C] real values.
+        seeds: [T] int64, on the host: one number a task, for whatever an algorithm draws at random
+            while it adapts to these examples. As the task itself it depends on nothing but
+            (seed, split, index).
     """
 
     x: Tensor
     y: Tensor
+    seeds: np.ndarray | None = None
 
     def __len__(self) -> int:
         return self.x.shape[0]
 
     def __getitem__(self, tasks: slice) -> Examples:
-        return Examples(self.x[tasks], self.y[tasks])
+        seeds = None if self.seeds is None else self.seeds[tasks]
+        return Examples(self.x[tasks], self.y[tasks], seeds)
+
+    def together(self, other: Examples) -> Examples:
+        """These examples and the other side's, as one set of each task."""
+        return replace(
+            self,
+            x=torch.cat([self.x, other.x], dim=1),
+            y=torch.cat([self.y, other.y], dim=1),
+        )
 
 
 @dataclass(frozen=True)
@@ -40,16 +54,12 @@ class TaskBatch:
     Attributes:
         support: the examples that a learner adapts to.
         query: the examples that it is judged on.
-        seeds: [T] int64, on the host: one number a task, for whatever an algorithm draws at random
-            while it adapts to that task. Like the task itself it depends on nothing but
-            (seed, split, index).
         info: what is known of each task's making ([T] arrays, say the amplitude of a sinusoid);
             for figures, never for learning.
     """
 
     support: Examples
     query: Examples
-    seeds: np.ndarray
     info: dict[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
@@ -57,13 +67,7 @@ class TaskBatch:
 
     def __getitem__(self, tasks: slice) -> TaskBatch:
         info = self.info and {name: values[tasks] for name, values in self.info.items()}
-        return replace(
-            self,
-            support=self.support[tasks],
-            query=self.query[tasks],
-            seeds=self.seeds[tasks],
-            info=info,
-        )
+        return TaskBatch(self.support[tasks], self.query[tasks], info)
 
     def chunks(self, size: int) -> Iterator[TaskBatch]:
         """The same tasks, at most `size` at a time."""

@@ -1,0 +1,8 @@
+"""Meta-learning algorithms, each over many tasks at once."""
+
+from mamlbench.algorithms.base import Adapted, FreshSupport, MetaLearner, NonFiniteError
+from mamlbench.algorithms.joint import Joint
+from mamlbench.algorithms.maml import MAML
+from mamlbench.algorithms.reptile import Reptile
+
+__all__ = ["MAML", "Adapted", "FreshSupport", "Joint", "MetaLearner", "NonFiniteError", "Reptile"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
-        """Tasks from u, [T, words] uniform in [0, 1); `seeds` is filled in by `sample`."""
+        """Tasks from u, [T, words] uniform in [0, 1); `sample` adds the seeds."""
 
     def remaining(self, split: str, shots: int) -> int:
         """Queries per class when every example that is not support is a query (LEO's protocol)."""
@@ -91,4 +92,4 @@ class Dataset(ABC):
         words = task_words(seed, split, first, count, 1 + self.words(split, shots, queries))
         tasks = self.make(split, to_uniform(words[:, 1:]), shots, queries)
         seeds = (words[:, 0] >> np.uint64(1)).astype(np.int64)
-        return TaskBatch(tasks.support, tasks.query, seeds, tasks.info)
+        return replace(tasks, support=replace(tasks.support, seeds=seeds))

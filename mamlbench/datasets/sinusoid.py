@@ -71,7 +71,6 @@ class Sinusoid(Dataset):
         return TaskBatch(
             support=Examples(inputs[:, :shots], targets[:, :shots]),
             query=Examples(inputs[:, shots:], targets[:, shots:]),
-            seeds=np.zeros(len(u), dtype=np.int64),
             info={"amplitude": amplitude, "phase": phase},
         )
 

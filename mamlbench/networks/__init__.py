@@ -1,0 +1,8 @@
+"""Networks, each over many tasks at once."""
+
+from mamlbench.networks.base import Params, TaskNetwork
+from mamlbench.networks.conv4 import Conv4
+from mamlbench.networks.layers import Rows
+from mamlbench.networks.mlp import MLP
+
+__all__ = ["MLP", "Conv4", "Params", "Rows", "TaskNetwork"]

@@ -1,0 +1,267 @@
+"""What every algorithm is: a learner that adapts to tasks, and a step that makes it adapt better."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mamlbench.errors import one_of, require
+from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
+from mamlbench.networks.layers import Rows
+from mamlbench.objectives import Objective
+from mamlbench.tasks import Examples, TaskBatch
+
+
+class FreshSupport(Protocol):
+    """A support set of T tasks that is gathered anew at each inner step, as rollouts are."""
+
+    def __len__(self) -> int:
+        """T."""
+
+    def __call__(self, step: int, params: Params) -> Examples:
+        """The support set for inner step `step` (from 0), given the parameters so far."""
+
+
+Support = Examples | FreshSupport
+
+SCHEDULES = ("constant", "linear", "cosine")
+OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A learner adapted to T tasks.
+
+    Attributes:
+        params: entry s has every network parameter after s inner steps, [T, ...] where it differs
+            from task to task and [...] where it does not.
+        support: what it was adapted to; prediction without transduction needs it again.
+    """
+
+    params: list[Params]
+    support: Examples
+
+
+class NonFiniteError(ArithmeticError):
+    """The meta-loss or its gradient is NaN or infinite; the meta-parameters are as they were.
+
+    Attributes:
+        losses: [T] the losses of the tasks of that batch.
+    """
+
+    def __init__(self, losses: Tensor) -> None:
+        self.losses = losses.detach().cpu()
+        bad = int((~torch.isfinite(self.losses)).sum())
+        super().__init__(
+            f"{bad} of {len(losses)} tasks have a loss that is not finite"
+            if bad
+            else "the losses are finite but their meta-gradient is not"
+        )
+
+
+class MetaLearner(nn.Module, ABC):
+    """A network, how it adapts to tasks, and how its meta-parameters learn from that.
+
+    A subclass writes `adapt`, and `meta_loss` (or, where the outer update is not the gradient of a
+    loss, `meta_gradient`). It sees tensors only: no config, no files, no device moves.
+
+    Args:
+        network: a `TaskNetwork`, or any module that maps [M, ...] to [M, C].
+        objective: loss and metrics.
+        inner_lr: step size of the inner loop, per mean loss.
+        inner_steps: S at meta-training, and wherever `adapt` is not told otherwise.
+        outer_lr: step size of the outer loop.
+        outer_optimizer: `adam` or `sgd`.
+        outer_schedule: `constant`, or `linear` or `cosine` from `outer_lr` to `outer_lr_final`.
+        outer_lr_final: where the schedule ends.
+        iterations: outer steps over which the schedule runs.
+        adapt_norm: adapt the scale and shift of normalisation layers in the inner loop too.
+        clip: clip each element of the meta-gradient to [-clip, clip].
+        task_chunk: tasks to work on at a time (None: all of a batch).
+
+    Raises:
+        BadValue: an argument outside of its range.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        *,
+        inner_lr: float = 0.01,
+        inner_steps: int = 1,
+        outer_lr: float = 0.001,
+        outer_optimizer: str = "adam",
+        outer_schedule: str = "constant",
+        outer_lr_final: float = 0.0,
+        iterations: int = 1,
+        adapt_norm: bool = False,
+        clip: float | None = None,
+        task_chunk: int | None = None,
+    ) -> None:
+        super().__init__()
+        require(inner_lr >= 0 and math.isfinite(inner_lr), "inner_lr", inner_lr, "0 or more")
+        require(inner_steps >= 0, "inner_steps", inner_steps, "0 or more")
+        require(outer_lr >= 0 and math.isfinite(outer_lr), "outer_lr", outer_lr, "0 or more")
+        require(clip is None or clip > 0, "clip", clip, "more than 0, or null")
+        one_of("outer_optimizer", outer_optimizer, OPTIMIZERS)
+        one_of("outer_schedule", outer_schedule, SCHEDULES)
+        self.network, self.objective = network, objective
+        self.inner_lr, self.inner_steps = inner_lr, inner_steps
+        self.clip, self.task_chunk = clip, task_chunk
+        fixed = set() if adapt_norm else norm_parameter_names(network)
+        self.adapted_names = [name for name, _ in network.named_parameters() if name not in fixed]
+        self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
+        self.start_optimizer()
+
+    def start_optimizer(self) -> None:
+        """A fresh outer optimiser and schedule over all meta-parameters there are now."""
+        name, lr, final, schedule, iterations = self._outer
+        self.optimizer = OPTIMIZERS[name](self.parameters(), lr=lr)
+        factor = _schedule(schedule, final / lr if lr else 0.0, iterations)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+
+    # --- adapting -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def adapt(self, support: Support, steps: int | None = None) -> Adapted:
+        """Adapt to T tasks at once; nothing of the learner changes.
+
+        Gradients flow through it to the meta-parameters where the algorithm needs them and grad
+        mode is on; under `torch.no_grad()` it keeps no graph.
+
+        Args:
+            support: x [T, M, ...] and y, or what gives them at each inner step.
+            steps: S, `inner_steps` unless given.
+        """
+
+    def initial(self, tasks: int) -> Params:
+        """The parameters before the first inner step: adapted ones with T in front."""
+        own = dict(self.network.named_parameters())
+        adapted = {name: own[name].expand(tasks, *own[name].shape) for name in self.adapted_names}
+        return own | adapted
+
+    def inner_gradient(
+        self, params: Params, batch: Examples, create_graph: bool
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Gradient of each task's loss in its own parameters, and the losses [T].
+
+        With `create_graph` the gradient can be differentiated again; without, it is a constant.
+        """
+        with torch.enable_grad():
+            points = {
+                name: params[name] if create_graph else params[name].detach().requires_grad_()
+                for name in self.adapted_names
+            }
+            outputs = forward(self.network, params | points, batch.x, Rows())
+            losses = self.objective.loss(outputs, batch.y)
+            gradient = torch.autograd.grad(
+                losses.sum(), list(points.values()), create_graph=create_graph
+            )
+        return dict(zip(points, gradient, strict=True)), losses
+
+    def predict(
+        self, adapted: Adapted, x: Tensor, step: int = -1, transductive: bool = True
+    ) -> Tensor:
+        """Outputs [T, P, M, C] for x [T, M, ...] after `step` inner steps.
+
+        With batch norm, `transductive` normalises all M examples as one batch; otherwise each is
+        forwarded with the whole support set and sees no other query (arXiv 1803.02999, 6.1).
+        """
+        params, support = adapted.params[step], adapted.support.x
+        norm = self.network.norm if isinstance(self.network, TaskNetwork) else "batch"
+        if norm == "support":
+            together = torch.cat([support, x], dim=1)
+            outputs = forward(
+                self.network, params, together, Rows(reference=support.shape[1])
+            )[:, support.shape[1] :]
+        elif transductive or norm in ("group", "none"):
+            outputs = forward(self.network, params, x, Rows())
+        else:
+            outputs = self._predict_alone(params, support, x)
+        return outputs.unsqueeze(1)
+
+    def _predict_alone(self, params: Params, support: Tensor, x: Tensor) -> Tensor:
+        queries, size = x.shape[1], support.shape[1] + 1
+        repeated = support.unsqueeze(1).expand(-1, queries, *support.shape[1:])
+        batches = torch.cat([repeated, x.unsqueeze(2)], dim=2).flatten(1, 2)
+        outputs = forward(self.network, params, batches, Rows(groups=queries))
+        return outputs.unflatten(1, (queries, size))[:, :, -1]
+
+    # --- learning to adapt ----------------------------------------------------------------------
+
+    def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss [T] whose mean the outer loop descends, and metrics [T] to log."""
+        raise TypeError(f"{type(self).__name__} defines neither meta_loss nor meta_gradient")
+
+    def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
+        """Put the mean meta-gradient of the tasks into `.grad`; gives metrics [T].
+
+        The tasks are worked on `task_chunk` at a time, which bounds the memory and changes the
+        result by rounding only.
+        """
+        self.optimizer.zero_grad()
+        metrics = [self.chunk_gradient(part, len(tasks)) for part in self._chunks(tasks)]
+        return {name: torch.cat([m[name] for m in metrics]) for name in metrics[0]}
+
+    def chunk_gradient(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
+        """Add these tasks' part of a batch of `total` tasks to `.grad`; gives metrics [T]."""
+        loss, metrics = self.meta_loss(tasks)
+        (loss.sum() / total).backward()
+        return {name: values.detach() for name, values in metrics.items()}
+
+    def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
+        """One outer update; gives metrics [T] of the tasks it learned from.
+
+        Raises:
+            NonFiniteError: before anything changed.
+        """
+        metrics = self.meta_gradient(tasks)
+        self._check_finite(metrics["loss"])
+        if self.clip is not None:
+            nn.utils.clip_grad_value_(self.parameters(), self.clip)
+        self.optimizer.step()
+        self.scheduler.step()
+        self._record_statistics(tasks)
+        return metrics
+
+    def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
+        return list(tasks.chunks(self.task_chunk or len(tasks)))
+
+    def _check_finite(self, losses: Tensor) -> None:
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        total = torch.stack([losses.sum(), *(g.sum() for g in gradients)]).sum()
+        if not torch.isfinite(total):
+            raise NonFiniteError(losses)
+
+    @torch.no_grad()
+    def _record_statistics(self, tasks: TaskBatch) -> None:
+        """Running averages (`norm=running` only) are those of the meta-parameters' own outputs."""
+        norms = self.network.norms() if isinstance(self.network, TaskNetwork) else []
+        recording = [layer for layer in norms if layer.norm == "running"]
+        if not recording:
+            return
+        for layer in recording:
+            layer.recording = True
+        self.network(torch.cat([tasks.support.x, tasks.query.x], dim=1), Rows())
+        for layer in recording:
+            layer.recording = False
+
+
+def _schedule(name: str, final: float, iterations: int) -> Callable[[int], float]:
+    """Factor on the outer step size after so many outer steps."""
+
+    def factor(step: int) -> float:
+        if name == "constant":
+            return 1.0
+        done = min(step / max(iterations, 1), 1.0)
+        left = 1.0 - done if name == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+        return final + (1.0 - final) * left
+
+    return factor

@@ -1,0 +1,27 @@
+"""Joint training: one network for all tasks at once, fine-tuned at meta-test."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mamlbench.algorithms.maml import MAML
+from mamlbench.networks.base import forward
+from mamlbench.networks.layers import Rows
+from mamlbench.tasks import TaskBatch
+
+
+class Joint(MAML):
+    """Minimise the expected loss over tasks, without adaptation.
+
+    The baseline that MAML's paper calls pretraining (arXiv 1703.03400, section 5.1), and what
+    Reptile is with one inner step (arXiv 1803.02999, section 3). It adapts as MAML does.
+    """
+
+    def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the shared parameters on support and query examples together."""
+        examples = tasks.support.together(tasks.query)
+        outputs = forward(self.network, self.initial(len(tasks)), examples.x, Rows())
+        with torch.no_grad():
+            metrics = self.objective.metrics(outputs.unsqueeze(1), examples.y)
+        return self.objective.loss(outputs, examples.y), metrics

@@ -1,0 +1,64 @@
+"""MAML and its first-order form (Finn, Abbeel and Levine, ICML 2017, arXiv 1703.03400)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+from mamlbench.objectives import Objective
+from mamlbench.tasks import Examples, TaskBatch
+
+
+class MAML(MetaLearner):
+    """Algorithm 2: learn the parameters from which a few gradient steps go furthest.
+
+    Args:
+        network: see `MetaLearner`.
+        objective: see `MetaLearner`.
+        first_order: treat the inner gradients as constants (FOMAML): the meta-gradient is then the
+            query gradient at the adapted parameters (section 5.2).
+        learn_inner_lr: let the outer loop learn the inner step size, from `inner_lr` on.
+        options: the arguments of `MetaLearner`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        *,
+        first_order: bool = False,
+        learn_inner_lr: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(network, objective, **options)
+        self.first_order = first_order
+        self.learned_inner_lr = None
+        if learn_inner_lr:
+            self.learned_inner_lr = nn.Parameter(torch.tensor(self.inner_lr))
+            self.start_optimizer()
+
+    def adapt(self, support: Support, steps: int | None = None) -> Adapted:
+        """Gradient descent on the support loss: φ ← φ − α ∇L_support(φ), from φ = θ (eq. 1)."""
+        rate = self.inner_lr if self.learned_inner_lr is None else self.learned_inner_lr
+        second_order = torch.is_grad_enabled() and not self.first_order
+        params = [self.initial(len(support))]
+        batch = support if isinstance(support, Examples) else None
+        for step in range(self.inner_steps if steps is None else steps):
+            if not isinstance(support, Examples):
+                batch = support(step, params[-1])
+            gradient, _ = self.inner_gradient(params[-1], batch, second_order)
+            adapted = {name: params[-1][name] - rate * g for name, g in gradient.items()}
+            params.append(params[-1] | adapted)
+        return Adapted(params, batch)
+
+    def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The query loss after the last inner step (eq. 2)."""
+        adapted = self.adapt(tasks.support)
+        outputs = self.predict(adapted, tasks.query.x)
+        loss = self.objective.loss(outputs.squeeze(1), tasks.query.y)
+        with torch.no_grad():
+            metrics = self.objective.metrics(outputs, tasks.query.y)
+        return loss, metrics

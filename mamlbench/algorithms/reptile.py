@@ -1,0 +1,229 @@
+"""Reptile (Nichol, Achiam and Schulman, 2018, arXiv 1803.02999)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+from mamlbench.errors import one_of, require
+from mamlbench.networks.base import Params
+from mamlbench.objectives import Objective
+from mamlbench.tasks import Examples, TaskBatch
+
+TAILS = ("none", "shared", "separate")
+MOMENTS = ("serial", "shared", "fresh")
+
+
+class Reptile(MetaLearner):
+    """Algorithms 1 and 2: train on each task for some steps, then move towards where that led.
+
+    The outer update is gradient descent on θ − mean φ, with `outer_lr` as the paper's ε.
+
+    Args:
+        network: see `MetaLearner`.
+        objective: see `MetaLearner`.
+        inner_optimizer: `sgd`, or `adam` with β1 = 0, β2 = 0.999 and TensorFlow's ε of 1e-8.
+        inner_batch: examples in an inner mini-batch at meta-training (None: the whole support set).
+        test_batch: the same at meta-test.
+        replacement: draw the mini-batches with replacement, instead of cycling through the shuffled
+            support set.
+        moments: where Adam's second moments start in a task: `serial`, where the task before ended
+            (the authors' code; tasks are then trained one after another); `shared`, where the
+            tasks of the last batch ended on average (tasks are trained at once); `fresh`, at zero.
+        tail: `none`; or first-order MAML in Reptile's terms, where only the last inner step counts:
+            `shared`, on the next mini-batch; `separate`, on the query set.
+        step_weights: weight of each inner step's change in the outer update (None: 1 each);
+            Figure 3 compares sums of the first gradients.
+        options: the arguments of `MetaLearner`.
+
+    Raises:
+        BadValue: an argument outside of its range, or weights that do not fit the inner steps.
+    """
+
+    beta2 = 0.999
+    epsilon = 1e-8
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        *,
+        inner_optimizer: str = "adam",
+        inner_batch: int | None = 10,
+        test_batch: int | None = None,
+        replacement: bool = False,
+        moments: str = "serial",
+        tail: str = "none",
+        step_weights: tuple[float, ...] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(network, objective, **options)
+        one_of("inner_optimizer", inner_optimizer, ("adam", "sgd"))
+        one_of("moments", moments, MOMENTS)
+        one_of("tail", tail, TAILS)
+        for option, size in (("inner_batch", inner_batch), ("test_batch", test_batch)):
+            require(size is None or size >= 1, option, size, "1 or more, or null")
+        require(self.inner_steps >= 1, "inner_steps", self.inner_steps, "1 or more")
+        if step_weights is not None:
+            fits = len(step_weights) == self.inner_steps and tail == "none"
+            accepted = f"{self.inner_steps} numbers, one an inner step, with tail=none"
+            require(fits, "step_weights", list(step_weights), accepted)
+        self.adam, self.moments, self.tail = inner_optimizer == "adam", moments, tail
+        self.inner_batch, self.test_batch, self.replacement = inner_batch, test_batch, replacement
+        last_only = (0.0,) * (self.inner_steps - 1) + (1.0,)
+        self.step_weights = step_weights if tail == "none" else last_only
+        own = dict(network.named_parameters())
+        self._moment_names = {name: f"moment_{i}" for i, name in enumerate(self.adapted_names)}
+        for name, buffer in self._moment_names.items():
+            self.register_buffer(buffer, torch.zeros_like(own[name], requires_grad=False))
+        self.register_buffer("moment_steps", torch.zeros((), dtype=torch.int64))
+
+    def adapt(self, support: Support, steps: int | None = None) -> Adapted:
+        """Inner optimisation on mini-batches of the support set; first order, no graph."""
+        steps = self.inner_steps if steps is None else steps
+        size = self.inner_batch if self.training else self.test_batch
+        params, _, _ = self._optimise(support, steps, size, None, self._moments())
+        return Adapted(params, support if isinstance(support, Examples) else support(0, params[0]))
+
+    def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
+        """θ − mean φ into `.grad` (times the weights of the inner steps); gives the inner loss."""
+        self.optimizer.zero_grad()
+        moments, ends, losses = self._moments(), [], []
+        for part in self._chunks(tasks):
+            tail = part.query if self.tail == "separate" else None
+            params, end, loss = self._optimise(
+                part.support, self.inner_steps, self.inner_batch, tail, moments
+            )
+            self._add_change(params, len(tasks))
+            moments = end.mean() if self.moments == "serial" else moments
+            ends.append((len(part) / len(tasks), end.mean()))
+            losses.append(loss)
+        self._pending = ends[-1][1] if self.moments == "serial" else _average(ends)
+        return {"loss": torch.cat(losses)}
+
+    def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
+        """See `MetaLearner.meta_step`; Adam's moments go on with it."""
+        metrics = super().meta_step(tasks)
+        if self.moments != "fresh":
+            for name, buffer in self._moment_names.items():
+                getattr(self, buffer).copy_(self._pending.second[name])
+            self.moment_steps.fill_(self._pending.steps)
+        return metrics
+
+    def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
+        one_by_one = self.adam and self.moments == "serial"
+        return list(tasks.chunks(1)) if one_by_one else super()._chunks(tasks)
+
+    def _optimise(
+        self,
+        support: Support,
+        steps: int,
+        size: int | None,
+        tail: Examples | None,
+        moments: Moments,
+    ) -> tuple[list[Params], Moments, Tensor]:
+        """Parameters after each step, where the moments ended, and the mean loss [T]."""
+        with torch.no_grad():
+            params, losses = [self.initial(len(support))], []
+            batches = _minibatches(support, size, steps, self.replacement)
+            for step in range(steps):
+                if not isinstance(support, Examples):
+                    batch = support(step, params[-1])
+                else:
+                    batch = next(batches)
+                if tail is not None and step == steps - 1:
+                    batch = tail
+                gradient, loss = self.inner_gradient(params[-1], batch, create_graph=False)
+                change, moments = self._change(gradient, moments)
+                params.append(
+                    params[-1] | {name: params[-1][name] - d for name, d in change.items()}
+                )
+                losses.append(loss.detach())
+        mean_loss = torch.stack(losses).mean(0) if losses else torch.zeros(len(support))
+        return params, moments, mean_loss
+
+    def _change(
+        self, gradient: dict[str, Tensor], moments: Moments
+    ) -> tuple[dict[str, Tensor], Moments]:
+        if not self.adam:
+            return {name: self.inner_lr * g for name, g in gradient.items()}, moments
+        steps = moments.steps + 1
+        rate = self.inner_lr * (1.0 - self.beta2**steps) ** 0.5
+        second = {
+            name: self.beta2 * moments.second[name] + (1.0 - self.beta2) * g.square()
+            for name, g in gradient.items()
+        }
+        change = {
+            name: rate * g / (second[name].sqrt() + self.epsilon) for name, g in gradient.items()
+        }
+        return change, Moments(second, steps)
+
+    @torch.no_grad()
+    def _add_change(self, params: list[Params], total: int) -> None:
+        own = dict(self.network.named_parameters())
+        for name in self.adapted_names:
+            if self.step_weights is None:
+                moved = params[0][name] - params[-1][name]
+            else:
+                before = zip(self.step_weights, params[:-1], params[1:], strict=True)
+                moved = sum(w * (p[name] - q[name]) for w, p, q in before)
+            gradient = moved.sum(0) / total
+            parameter = own[name]
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+    def _moments(self) -> Moments:
+        second = {name: getattr(self, buffer) for name, buffer in self._moment_names.items()}
+        return Moments(second, int(self.moment_steps))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Adam's second moments by parameter ([...] or per task [T, ...]), and its count of steps."""
+
+    second: Params
+    steps: int
+
+    def mean(self) -> Moments:
+        """The mean over tasks."""
+        return Moments({name: v.mean(0) for name, v in self.second.items()}, self.steps)
+
+
+def _average(ends: list[tuple[float, Moments]]) -> Moments:
+    names = ends[0][1].second
+    second = {name: sum(share * m.second[name] for share, m in ends) for name in names}
+    return Moments(second, ends[0][1].steps)
+
+
+def _minibatches(
+    support: Support, size: int | None, steps: int, replacement: bool
+) -> Iterator[Examples]:
+    """`steps` mini-batches [T, size, ...]; without replacement they cycle through reshuffles."""
+    if not isinstance(support, Examples):
+        return
+    examples = support.x.shape[1]
+    if size is None or (size >= examples and not replacement):
+        for _ in range(steps):
+            yield support
+        return
+    seeds = np.arange(len(support)) if support.seeds is None else support.seeds
+    rows = np.stack([_row_order(seed, examples, size * steps, replacement) for seed in seeds])
+    order = torch.from_numpy(rows).to(support.x.device)
+    task = torch.arange(len(support), device=support.x.device).unsqueeze(1)
+    for step in range(steps):
+        chosen = order[:, step * size : (step + 1) * size]
+        yield Examples(support.x[task, chosen], support.y[task, chosen])
+
+
+def _row_order(seed: int, examples: int, count: int, replacement: bool) -> np.ndarray:
+    random = np.random.Generator(np.random.Philox(int(seed)))
+    if replacement:
+        return random.integers(examples, size=count)
+    epochs = -(-count // examples)
+    order = np.tile(np.arange(examples), (epochs, 1))
+    return random.permuted(order, axis=1).reshape(-1)[:count]

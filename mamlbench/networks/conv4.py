@@ -1,0 +1,96 @@
+"""The four-layer convolutional network of the few-shot literature."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mamlbench.errors import BadValue, one_of, require
+from mamlbench.networks.base import TaskNetwork
+from mamlbench.networks.layers import Conv2d, Linear, MaxPool2d, Norm, Rows
+from mamlbench.networks.mlp import ACTIVATIONS
+
+DOWNSAMPLINGS = ("stride", "pool", "pool_same")
+ORDERS = ("norm_activation_pool", "norm_pool_activation")
+
+
+class Conv4(TaskNetwork):
+    """Blocks of 3x3 convolution, normalisation, activation and halving, then a linear layer.
+
+    Args:
+        input_shape: (channels, height, width).
+        outputs: C.
+        filters: channels of every block.
+        blocks: how many blocks.
+        down: how a block halves its input: `stride` 2 in the convolution, 2x2 maximum (`pool`), or
+            that with the odd last row kept (`pool_same`).
+        order: `norm_activation_pool` (MAML) or `norm_pool_activation` (Reptile's mini-ImageNet).
+        spatial_mean: average the last map over its places instead of flattening it.
+        activation: `relu`, `tanh` or `leaky_relu`.
+        norm: see `mamlbench.networks.layers.Norm`.
+        affine: `none`, `shift` or `scale_shift`.
+        head_init: `xavier`, or `normal` for a standard normal head as in MAML's Omniglot code.
+
+    Raises:
+        BadValue: a wrong option, or an input that is not an image or too small for the blocks.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        filters: int = 64,
+        blocks: int = 4,
+        down: str = "stride",
+        order: str = "norm_activation_pool",
+        spatial_mean: bool = False,
+        activation: str = "relu",
+        norm: str = "batch",
+        affine: str = "shift",
+        head_init: str = "xavier",
+    ) -> None:
+        super().__init__()
+        for option, value, choices in (
+            ("down", down, DOWNSAMPLINGS),
+            ("order", order, ORDERS),
+            ("activation", activation, ACTIVATIONS),
+            ("head_init", head_init, ("xavier", "normal")),
+        ):
+            one_of(option, value, choices)
+        require(filters >= 1, "filters", filters, "1 or more")
+        require(blocks >= 1, "blocks", blocks, "1 or more")
+        channels, *size = _image(input_shape)
+        self.activation, self.order, self.spatial_mean = ACTIVATIONS[activation], order, spatial_mean
+        inputs = [channels] + [filters] * (blocks - 1)
+        stride = 2 if down == "stride" else 1
+        self.convs = nn.ModuleList(Conv2d(i, filters, stride) for i in inputs)
+        self.norm_layers = nn.ModuleList(Norm(filters, norm, affine) for _ in inputs)
+        self.pool = nn.Identity() if down == "stride" else MaxPool2d(same=down == "pool_same")
+        places = 1
+        for side in size:
+            for _ in range(blocks):
+                side = side // 2 if down == "pool" else -(-side // 2)
+            places *= side
+        if places == 0:
+            raise BadValue("blocks", blocks, f"fewer: images of {size[0]}x{size[1]} vanish")
+        self.head = Linear(filters if spatial_mean else filters * places, outputs)
+        if head_init == "normal":
+            nn.init.normal_(self.head.weight)
+
+    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+        x = x.movedim(2, -1)  # channels last
+        for conv, norm in zip(self.convs, self.norm_layers, strict=True):
+            x = norm(conv(x), rows)
+            if self.order == "norm_activation_pool":
+                x = self.pool(self.activation(x))
+            else:
+                x = self.activation(self.pool(x))
+        x = x.mean(dim=(2, 3)) if self.spatial_mean else x.flatten(2)
+        return self.head(x)
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) != 3:
+        raise BadValue("_target_", "Conv4", f"a network for inputs of shape {list(shape)}, say mlp")
+    return shape
+
+

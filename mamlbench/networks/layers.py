@@ -1,0 +1,168 @@
+"""Task-batched primitives: one call serves T tasks, each with parameters of its own.
+
+Every layer takes activations [T, M, ...] (images channels last, [T, M, H, W, C]) and holds ordinary
+parameters. Used as they are, all tasks share them; `torch.func.functional_call` may put per-task
+parameters in their place, with T in front. Convolution is im2col and one batched matrix product,
+which differentiates any number of times and is faster than the grouped convolution that vmap makes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamlbench.errors import one_of
+from mamlbench.networks.im2col import im2col
+
+NORMS = ("batch", "support", "running", "group", "none")
+AFFINES = ("none", "shift", "scale_shift")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which of a task's M examples are normalised together.
+
+    Attributes:
+        groups: the M rows are this many consecutive batches of equal size, each by itself.
+        reference: only this many first rows of each batch give the statistics (None: all of them).
+    """
+
+    groups: int = 1
+    reference: int | None = None
+
+
+class Linear(nn.Module):
+    """Affine map of the last dimension, [T, M, inputs] to [T, M, outputs]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.weight.dim() == 2:
+            return F.linear(x, self.weight, self.bias)
+        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2))
+
+
+class Conv2d(nn.Module):
+    """3x3 convolution with TensorFlow's SAME padding, as in the papers' own code.
+
+    [T, M, H, W, C] to [T, M, ceil(H / stride), ceil(W / stride), outputs]. With stride 2 an even
+    side is padded after the last row only, where a symmetric padding would shift the grid.
+    """
+
+    kernel = 3
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.stride = stride
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, self.kernel, self.kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.xavier_uniform_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tasks, rows, height, width, channels = x.shape
+        columns, (out_height, out_width) = im2col(
+            x.reshape(tasks * rows, height, width, channels), self.kernel, self.stride
+        )
+        # [(T,) O, C, k, k] to [(T,) O, k*k*C], in the order of the columns
+        weight = self.weight.movedim(-3, -1).flatten(-3)
+        if weight.dim() == 2:
+            y = F.linear(columns, weight, self.bias)
+        else:
+            y = torch.baddbmm(
+                self.bias.unsqueeze(1),
+                columns.view(tasks, -1, columns.shape[-1]),
+                weight.transpose(1, 2),
+            )
+        return y.view(tasks, rows, out_height, out_width, -1)
+
+
+class MaxPool2d(nn.Module):
+    """2x2 maximum with stride 2; `same` keeps the odd last row and column (TensorFlow's SAME)."""
+
+    def __init__(self, same: bool = False) -> None:
+        super().__init__()
+        self.same = same
+
+    def forward(self, x: Tensor) -> Tensor:
+        tasks, rows = x.shape[:2]
+        channels_first = x.flatten(0, 1).permute(0, 3, 1, 2)
+        pooled = F.max_pool2d(channels_first, 2, ceil_mode=self.same)
+        return pooled.permute(0, 2, 3, 1).unflatten(0, (tasks, rows))
+
+
+class Norm(nn.Module):
+    """Normalisation of the last dimension, with a learned scale and shift as `affine` says.
+
+    Args:
+        channels: C.
+        norm: `batch`: by the mean and variance of the task's current batch (all its query rows
+            together, unless `Rows` splits them); `support`: the same, query rows by the statistics
+            of the support rows that stand before them; `running`: as `batch` while training, by
+            running averages in evaluation; `group`: each example by itself, in `channel_groups`
+            groups of channels; `none`: not at all.
+        affine: `none`, `shift` (MAML's official code) or `scale_shift`; without a norm, none.
+        eps: added to the variance.
+    """
+
+    channel_groups = 8
+    momentum = 0.1
+
+    def __init__(self, channels: int, norm: str, affine: str, eps: float = 1e-3) -> None:
+        super().__init__()
+        one_of("norm", norm, NORMS)
+        one_of("affine", affine, AFFINES)
+        self.norm, self.eps = norm, eps
+        affine = "none" if norm == "none" else affine  # the layer before has its own bias
+        scale = affine == "scale_shift"
+        self.weight = nn.Parameter(torch.ones(channels)) if scale else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine != "none" else None
+        self.recording = False
+        if norm == "running":
+            self.register_buffer("running_mean", torch.zeros(channels))
+            self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+        if self.norm == "none":
+            return x
+        if self.norm == "group":
+            groups = x.unflatten(-1, (-1, min(self.channel_groups, x.shape[-1])))
+            within = tuple(range(2, x.dim() - 1)) + (x.dim() - 1,)
+            return self._affine(self._standardise(groups, groups, within).flatten(-2))
+        if self.norm == "running" and not self.training:
+            return self._affine((x - self.running_mean) * (self.running_var + self.eps).rsqrt())
+        batches = x.unflatten(1, (rows.groups, -1))
+        reference = batches if rows.reference is None else batches[:, :, : rows.reference]
+        over = tuple(range(2, batches.dim() - 1))
+        if self.recording:
+            self._record(reference, over)
+        return self._affine(self._standardise(batches, reference, over).flatten(1, 2))
+
+    def _standardise(self, x: Tensor, reference: Tensor, over: tuple[int, ...]) -> Tensor:
+        variance, mean = torch.var_mean(reference, over, correction=0, keepdim=True)
+        scale = (variance + self.eps).rsqrt()
+        return torch.addcmul(-mean * scale, x, scale)
+
+    def _affine(self, x: Tensor) -> Tensor:
+        if self.weight is not None:
+            x = x * _over_rows(self.weight, x)
+        return x if self.bias is None else x + _over_rows(self.bias, x)
+
+    @torch.no_grad()
+    def _record(self, reference: Tensor, over: tuple[int, ...]) -> None:
+        variance, mean = torch.var_mean(reference, over, correction=0)
+        self.running_mean.lerp_(mean.mean(dim=(0, 1)), self.momentum)
+        self.running_var.lerp_(variance.mean(dim=(0, 1)), self.momentum)
+
+
+def _over_rows(parameter: Tensor, x: Tensor) -> Tensor:
+    """A parameter [C] or [T, C] in the shape that broadcasts over x, [T, M, ..., C]."""
+    if parameter.dim() == 1:
+        return parameter
+    return parameter.reshape(parameter.shape[0], *[1] * (x.dim() - 2), parameter.shape[1])

@@ -1,0 +1,61 @@
+"""Multi-layer perceptrons."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamlbench.errors import one_of, require
+from mamlbench.networks.base import TaskNetwork, features
+from mamlbench.networks.layers import Linear, Norm, Rows
+
+ACTIVATIONS = {"relu": F.relu, "tanh": torch.tanh, "leaky_relu": F.leaky_relu}
+INITS = ("xavier", "truncated_normal")
+
+
+class MLP(TaskNetwork):
+    """Hidden layers of linear, normalisation and activation, then a linear layer.
+
+    MAML's for sinusoids is 1-40-40-1 with truncated normal weights; for Omniglot
+    784-256-128-64-64-N with batch norm (arXiv 1703.03400, sections 5.1 and A.1).
+
+    Args:
+        input_shape: shape of one input; images are flattened.
+        outputs: C.
+        hidden: width of each hidden layer.
+        activation: `relu`, `tanh` or `leaky_relu`.
+        norm: see `mamlbench.networks.layers.Norm`.
+        affine: `none`, `shift` or `scale_shift`.
+        init: `xavier` (uniform) or `truncated_normal` (standard deviation 0.01, cut at two).
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        outputs: int,
+        hidden: tuple[int, ...] = (40, 40),
+        activation: str = "relu",
+        norm: str = "none",
+        affine: str = "shift",
+        init: str = "xavier",
+    ) -> None:
+        super().__init__()
+        one_of("activation", activation, ACTIVATIONS)
+        one_of("init", init, INITS)
+        require(all(width >= 1 for width in hidden), "hidden", list(hidden), "widths of 1 or more")
+        self.activation = ACTIVATIONS[activation]
+        widths = [features(input_shape), *hidden]
+        pairs = zip(widths[:-1], widths[1:], strict=True)
+        self.hidden = nn.ModuleList(Linear(i, o) for i, o in pairs)
+        self.norm_layers = nn.ModuleList(Norm(width, norm, affine) for width in hidden)
+        self.head = Linear(widths[-1], outputs)
+        if init == "truncated_normal":
+            for layer in (*self.hidden, self.head):
+                nn.init.trunc_normal_(layer.weight, std=0.01, a=-0.02, b=0.02)
+
+    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+        x = x.flatten(2)
+        for linear, norm in zip(self.hidden, self.norm_layers, strict=True):
+            x = self.activation(norm(linear(x), rows))
+        return self.head(x)
