@@ -1,0 +1,213 @@
+"""Few-shot image classification: all images on the device, a batch of tasks an index into them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.sampling import SPLITS, choose
+from mamlbench.datasets.store import ImageSet
+from mamlbench.errors import BadValue, UserError, one_of, require
+from mamlbench.objectives import Classification
+from mamlbench.tasks import Examples, TaskBatch
+
+ROTATIONS = ("none", "per_task", "classes")
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The classes of one split: where each begins among the images, and how many it has."""
+
+    first: np.ndarray
+    size: np.ndarray
+
+
+class ImageDataset(Dataset):
+    """Tasks of N classes drawn from a split, K support and Q query images of each.
+
+    A subclass says where images come from (`read`) and which classes make a split
+    (`split_classes`). The order of the rows of support and query is random, and part of the task.
+
+    Args:
+        image_shape: channels, height, width.
+        ways: N classes in a task.
+        shots: K support images of each class at meta-test.
+        queries: Q query images of each class at meta-training.
+        train_shots: K at meta-training (None: as `shots`).
+        root: where datasets live (None: MAMLBENCH_DATA, or the platform's cache folder).
+        rotations: `none`; `per_task`: each class of a task turned by 0, 90, 180 or 270 degrees;
+            `classes`: each of the four turns of a class is a class.
+        rotated: the splits that `rotations` is about.
+        invert: dark becomes light: x = 1 - pixel / 255.
+        mean: subtracted from each channel of x.
+        std: by which each channel is divided then.
+        known: classes and images per class of each split, where known before reading.
+
+    Raises:
+        BadValue: a value out of range, more ways than classes, more images than a class has.
+    """
+
+    objective = Classification()
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        ways: int,
+        shots: int,
+        queries: int,
+        train_shots: int | None,
+        root: str | None,
+        rotations: str = "none",
+        rotated: Sequence[str] = ("train",),
+        invert: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        known: Mapping[str, tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__(shots, queries, train_shots)
+        require(ways >= 2, "ways", ways, "2 or more")
+        one_of("rotations", rotations, ROTATIONS)
+        for option, values in (("mean", mean), ("std", std)):
+            fits = values is None or len(values) == image_shape[0]
+            require(fits, option, values, f"null, or {image_shape[0]} numbers, one a channel")
+        self.input_shape, self.outputs = image_shape, ways
+        self.ways, self.root, self.invert = ways, root, invert
+        self.rotations = rotations
+        self.rotated = tuple(rotated) if rotations != "none" else ()
+        self._mean, self._std = mean, std
+        self._pools: dict[str, _Pool] = {}
+        self._sha256: str | None = None
+        turned = 4 if rotations == "classes" else 1
+        self._sizes = {
+            split: (classes * (turned if split in self.rotated else 1), images)
+            for split, (classes, images) in (known or {}).items()
+        }
+        self._check_splits()
+
+    @property
+    def setting(self) -> str:
+        return f"{self.ways}way{self.shots}shot"
+
+    @property
+    def sha256(self) -> str | None:
+        return self._sha256
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have classes; before `load`, all that may have."""
+        return tuple(split for split in SPLITS if self._sizes.get(split, (1, 1))[0] > 0)
+
+    @abstractmethod
+    def read(self, fresh: bool = False) -> ImageSet:
+        """All images, from the cache unless `fresh` or it has none.
+
+        Raises:
+            UserError: what is missing or broken, and what to do about it.
+        """
+
+    @abstractmethod
+    def split_classes(self, images: ImageSet) -> dict[str, np.ndarray]:
+        """The class numbers of each split; no class is in two, and no seed plays a part."""
+
+    def load(self, device: torch.device) -> None:
+        images = self.read()
+        self._sha256 = images.sha256
+        first = np.cumsum([0, *images.counts[:-1]])
+        counts, total = np.asarray(images.counts), int(sum(images.counts))
+        for split, classes in self.split_classes(images).items():
+            turns = 4 if self.rotations == "classes" and split in self.rotated else 1
+            begin = (first[classes][:, None] + total * np.arange(turns)).reshape(-1)
+            self._pools[split] = _Pool(begin, np.repeat(counts[classes], turns))
+            smallest = int(counts[classes].min()) if len(classes) else 0
+            self._sizes[split] = (len(begin), smallest)
+        try:
+            self._check_splits()
+        except BadValue as error:
+            raise error.under("dataset") from error
+        self._total = total
+        self._pixels = self._on_device(images.images, device)
+
+    def _on_device(self, images: np.ndarray, device: torch.device) -> Tensor:
+        pixels = torch.from_numpy(images).to(device)
+        if self.invert:
+            pixels = 255 - pixels
+        if self.rotated:
+            # every turn is kept, so that a rotated batch costs no more than another
+            pixels = torch.cat([torch.rot90(pixels, turn, (2, 3)) for turn in range(4)])
+        return pixels
+
+    def _check_splits(self) -> None:
+        for split in self._sizes:
+            train = split == "train"
+            # how many queries judge is the protocol's business outside of training
+            self.check(split, self.train_shots if train else self.shots, self.queries * train)
+
+    def check(self, split: str, shots: int, queries: int) -> None:
+        """Raise `BadValue` unless `split` has the classes and images that such a task takes."""
+        classes, images = self._sizes.get(split, (self.ways, shots + queries))
+        if not classes:
+            return
+        require(self.ways <= classes, "ways", self.ways, f"2 to {classes}, the classes of {split}")
+        option = "train_shots" if split == "train" and shots != self.shots else "shots"
+        has = f"a class of {split} has {images} images"
+        require(shots <= images, option, shots, f"1 to {images}: {has}")
+        most = f"0 to {images - shots}: {has}, of which {shots} are support"
+        require(shots + queries <= images, "queries", queries, most)
+
+    def remaining(self, split: str, shots: int) -> int:
+        return max(0, self._sizes[split][1] - shots)
+
+    def words(self, split: str, shots: int, queries: int) -> int:
+        self.check(split, shots, queries)
+        return sum(self._stretches(split, shots, queries))
+
+    def _stretches(self, split: str, shots: int, queries: int) -> list[int]:
+        """Random numbers for: the classes, their images, their turns, the order of the rows."""
+        pool = self._pools.get(split)
+        if pool is None:
+            raise RuntimeError("load() comes before sample()")
+        if not len(pool.first):
+            raise UserError(f"split {split}: this dataset has no classes for it")
+        turns = self.ways if self._turns(split) else 0
+        members = self.ways * int(pool.size.max())
+        return [len(pool.first), members, turns, self.ways * shots, self.ways * queries]
+
+    def _turns(self, split: str) -> bool:
+        return self.rotations == "per_task" and split in self.rotated
+
+    def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
+        pool, tasks = self._pools[split], len(u)
+        ends = np.cumsum(self._stretches(split, shots, queries))
+        class_keys, image_keys, turn, support_keys, query_keys, _ = np.split(u, ends, axis=1)
+        classes = choose(class_keys, self.ways)
+        image_keys = image_keys.reshape(tasks, self.ways, -1)
+        rows = choose(image_keys, shots + queries, pool.size[classes])
+        rows = rows + pool.first[classes][..., None]
+        if self._turns(split):
+            rows = rows + self._total * np.floor(4 * turn).astype(np.int64)[..., None]
+        support = self._shuffled(rows[..., :shots], support_keys)
+        query = self._shuffled(rows[..., shots:], query_keys)
+        return TaskBatch(support, query, {"classes": classes})
+
+    def _shuffled(self, rows: np.ndarray, keys: np.ndarray) -> Examples:
+        """Image numbers [T, N, M/N] in the order of keys [T, M], as examples."""
+        order = np.argsort(keys, axis=1)
+        rows = np.take_along_axis(rows.reshape(len(rows), -1), order, axis=1)
+        labels = order // max(1, keys.shape[1] // self.ways)
+        where, y = torch.from_numpy(np.stack([rows, labels])).to(self._pixels.device)
+        return Examples(self._floats(where), y)
+
+    def _floats(self, where: Tensor) -> Tensor:
+        """The images at `where`, [T, M], as [T, M, channels, height, width]."""
+        x = self._pixels.index_select(0, where.reshape(-1)).float().div_(255)
+        if self._mean is not None:
+            x.sub_(x.new_tensor(self._mean).view(-1, 1, 1))
+        if self._std is not None:
+            x.div_(x.new_tensor(self._std).view(-1, 1, 1))
+        return x.view(*where.shape, *self.input_shape)

@@ -1,0 +1,182 @@
+"""Pictures as they come, in folders, zips or arrays, and how they become pixels."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from mamlbench.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+}
+
+
+class Picture(Protocol):
+    """One picture, not yet decoded."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, for a person to find."""
+
+    def open(self) -> Image.Image:
+        """The picture; anything raised means that it is broken."""
+
+
+@dataclass(frozen=True)
+class FilePicture:
+    """A picture in a file of its own."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    def open(self) -> Image.Image:
+        """The picture, decoded."""
+        return _decoded(self.path.read_bytes())
+
+
+@dataclass(frozen=True)
+class ZipPicture:
+    """A picture in a zip."""
+
+    archive: zipfile.ZipFile
+    member: str
+
+    @property
+    def name(self) -> str:
+        """The zip's path and the member's."""
+        return f"{self.archive.filename}: {self.member}"
+
+    def open(self) -> Image.Image:
+        """The picture, decoded."""
+        return _decoded(self.archive.read(self.member))
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How a picture becomes pixels.
+
+    Attributes:
+        channels: 1 (grey) or 3 (colour).
+        height: pixels.
+        width: pixels.
+        resize: a name among `FILTERS`; pictures that have the size already stay as they are.
+    """
+
+    channels: int
+    height: int
+    width: int
+    resize: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the decoded picture."""
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset's pictures.
+
+    Attributes:
+        name: a word for file names and messages.
+        files: the files that decide its content.
+        read: the pictures of each class, by the class's name, in the order they are kept in;
+            raises `UserError` where something is missing or broken.
+    """
+
+    name: str
+    files: Callable[[], list[Path]]
+    read: Callable[[], dict[str, list[Picture]]]
+
+
+def decode(picture: Picture, decoding: Decoding) -> np.ndarray:
+    """Pixels of the picture, [channels, height, width] uint8.
+
+    Transparent parts are white, and a camera's orientation is heeded.
+
+    Raises:
+        UserError: the picture does not decode.
+    """
+    try:
+        image = ImageOps.exif_transpose(picture.open())
+        image = _flat(image, "L" if decoding.channels == 1 else "RGB")
+        size = (decoding.width, decoding.height)
+        if image.size != size:
+            image = image.resize(size, FILTERS[decoding.resize])
+        pixels = np.asarray(image)
+    except Exception as error:
+        raise UserError(f"{picture.name}: this picture does not decode ({error})") from error
+    return pixels.reshape(decoding.height, decoding.width, -1).transpose(2, 0, 1)
+
+
+def _decoded(data: bytes) -> Image.Image:
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
+
+
+def _flat(image: Image.Image, mode: str) -> Image.Image:
+    """8-bit grey or colour; Pillow alone would clip 16-bit grey, and show what is transparent."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        colours = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, colours)
+    return image.convert(mode)
+
+
+def find(folder: Path, name: str) -> Path | None:
+    """`folder/name` if it is a folder, or `folder/name.zip`, or None."""
+    path, archive = folder / name, folder / f"{name}.zip"
+    return path if path.is_dir() else archive if archive.is_file() else None
+
+
+def files_in(path: Path) -> list[Path]:
+    """The zip itself, or the pictures in the folder and below, in order."""
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.rglob("*") if _is_picture(file.relative_to(path).parts))
+
+
+def pictures_in(path: Path, advice: str = "") -> list[tuple[tuple[str, ...], Picture]]:
+    """All pictures of a folder or zip with the parts of their paths in it, in order.
+
+    Args:
+        path: a folder or a zip.
+        advice: what to do about a zip that does not open.
+
+    Raises:
+        UserError: not a zip, or a truncated one.
+    """
+    if path.is_dir():
+        return [(file.relative_to(path).parts, FilePicture(file)) for file in files_in(path)]
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a whole zip file ({error}){advice}") from error
+    members = ((PurePosixPath(name).parts, name) for name in archive.namelist())
+    kept = sorted((parts, name) for parts, name in members if _is_picture(parts))
+    return [(parts, ZipPicture(archive, name)) for parts, name in kept]
+
+
+def _is_picture(parts: tuple[str, ...]) -> bool:
+    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
+    return not hidden and parts[-1].lower().endswith(SUFFIXES)

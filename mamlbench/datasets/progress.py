@@ -1,0 +1,19 @@
+"""A progress bar on a terminal, and silence elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+T = TypeVar("T")
+
+
+def counted(items: Sequence[T], task: str) -> Iterator[T]:
+    """The items, with a bar on stderr that says how many are done."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return iter(items)
+    return iter(track(items, task, console=console, transient=True))
