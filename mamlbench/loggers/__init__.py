@@ -1,0 +1,18 @@
+"""Where a run's numbers go: the terminal, metrics.csv, W&B, TensorBoard."""
+
+from mamlbench.loggers.base import Logger, Loggers, RunInfo
+from mamlbench.loggers.console import ConsoleProgress, print_result_table
+from mamlbench.loggers.csv_logger import CSVLogger
+from mamlbench.loggers.tensorboard_logger import TensorBoardLogger
+from mamlbench.loggers.wandb_logger import WandBLogger
+
+__all__ = [
+    "CSVLogger",
+    "ConsoleProgress",
+    "Logger",
+    "Loggers",
+    "RunInfo",
+    "TensorBoardLogger",
+    "WandBLogger",
+    "print_result_table",
+]

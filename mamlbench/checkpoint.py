@@ -1,0 +1,102 @@
+"""The whole state of a run in one file, whole at every instant and read without running code."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamlbench.errors import UserError
+from mamlbench.files import write_atomically
+
+FORMAT = {"format": "mamlbench", "version": 1}
+_PLAIN = (type(None), bool, int, float, str, bytes)
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write `state`, nested dicts, lists and tuples of tensors and plain values, atomically.
+
+    The file that was there stays until the new one is complete on the disk.
+
+    Raises:
+        TypeError: a value that `load` would refuse, named by its place in the state.
+        UserError: the disk is full or the place not writable; the old checkpoint is untouched.
+    """
+    _require_plain(state, "state")
+    # through memory: torch's own file writer cannot be told to stop cleanly on a full disk
+    buffer = io.BytesIO()
+    torch.save({**FORMAT, **state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: Path, device: torch.device | str) -> dict[str, Any]:
+    """The state that `save` wrote, its tensors on `device`. No code in the file is ever run.
+
+    Raises:
+        UserError: no such file, or it is cut short, damaged, or not a mamlbench checkpoint.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint={path}: there is no such file")
+    try:
+        with path.open("rb") as file:
+            begins_as_zip = file.read(4) == b"PK\x03\x04"
+    except OSError as error:
+        raise UserError(f"checkpoint={path}: cannot be read: {error.strerror}") from error
+    if not begins_as_zip:
+        raise UserError(f"checkpoint={path}: not a mamlbench checkpoint")
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"checkpoint={path}: the file is cut short or damaged")
+    state = _read(path, device)
+    if not isinstance(state, dict) or state.pop("format", None) != FORMAT["format"]:
+        raise UserError(f"checkpoint={path}: not a mamlbench checkpoint")
+    version = state.pop("version", None)
+    if version != FORMAT["version"]:
+        raise UserError(
+            f"checkpoint={path}: has format version {version}, "
+            f"accepted is version {FORMAT['version']}"
+        )
+    return state
+
+
+def resolve(path: Path) -> Path:
+    """The checkpoint meant by `path`: a file is itself; a run folder its `best.pt`, else the last.
+
+    Raises:
+        UserError: nothing there.
+    """
+    if path.is_file():
+        return path
+    for name in ("best.pt", "checkpoint.pt"):
+        if (path / name).is_file():
+            return path / name
+    found = "a folder without best.pt or checkpoint.pt" if path.is_dir() else "nothing there"
+    raise UserError(f"checkpoint={path}: {found}; accepted is a run's folder or a checkpoint file")
+
+
+def _read(path: Path, device: torch.device | str) -> Any:
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # a damaged file can make the reader fail in any way there is
+        refused = "Unsupported" in str(error) or "Weights only" in str(error)
+        what = "holds code or foreign objects, which are never run" if refused else "is damaged"
+        raise UserError(f"checkpoint={path}: not a mamlbench checkpoint, or {what}") from error
+
+
+def _require_plain(value: Any, place: str) -> None:
+    """What weights_only=True would refuse is better found before the run than after it."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            _require_plain(key, f"a key of {place}")
+            _require_plain(entry, f"{place}[{key!r}]")
+    elif isinstance(value, (list, tuple)):
+        for index, entry in enumerate(value):
+            _require_plain(entry, f"{place}[{index}]")
+    elif type(value) not in _PLAIN and not isinstance(value, Tensor):
+        raise TypeError(f"{place} is a {type(value).__name__}: a checkpoint takes plain values")

@@ -1,0 +1,95 @@
+"""Files that are whole at every instant, and errors of the disk in the user's words."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mamlbench.errors import UserError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "not writable, permission denied",
+    errno.EPERM: "not writable, permission denied",
+    errno.EROFS: "not writable, the file system is read-only",
+    errno.ENOTDIR: "not writable, a part of its path is a file and not a folder",
+    errno.EEXIST: "not writable, a part of its path is a file and not a folder",
+    errno.EISDIR: "not writable, it is a folder",
+}
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses while `path` is written into a `UserError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise UserError(f"cannot write {path}: {reason}") from error
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write a file so that a kill at any instant leaves the old one or the new one, whole.
+
+    Missing parent folders are made. Text is written as UTF-8.
+
+    Raises:
+        UserError: the disk is full or the place not writable; the old file is untouched.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                beside.unlink()
+            raise
+        _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically; NaN and infinities, which JSON lacks, as null.
+
+    Raises:
+        UserError: as `write_atomically`.
+    """
+    write_atomically(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers killed in `folder` left behind; only for a folder's single owner."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the replacement itself durable, where the system can open a folder at all."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,124 @@
+"""What a person at the terminal sees: progress while a run lasts, a table when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from mamlbench.loggers.base import Logger, RunInfo
+
+_REFRESH_SECONDS = 0.1
+_WIDE = 10_000  # a pipe has no width: never wrap or cut a line there
+
+
+class ConsoleProgress(Logger):
+    """A progress bar on stderr; a line for each logged iteration where that is no terminal.
+
+    Shows the iteration, the latest metrics, tasks per second and the time left.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        self._bar: Progress | None = None
+        self._first = self._total = self._shown = 0
+        self._began = self._drawn = 0.0
+        self._metrics: dict[str, float] = {}
+
+    def start(self, run: RunInfo) -> None:
+        """Begin to measure time; draw the bar where there is a terminal."""
+        self._first = self._shown = run.iteration
+        self._total, self._metrics = run.iterations, {}
+        self._began = time.monotonic()
+        self._drawn = 0.0
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[status]}"),
+                console=self._console,
+            )
+            self._bar.add_task(
+                escape(run.name), total=run.iterations, completed=run.iteration, status=""
+            )
+            self._bar.start()
+
+    def log(self, iteration: int, metrics: dict[str, float]) -> None:
+        """Show the metrics, by name the last known of each."""
+        self._metrics.update(metrics)
+        self._shown = iteration
+        if self._bar is None:
+            self._console.print(self._status(metrics), markup=False, width=_WIDE, soft_wrap=True)
+        else:
+            self._draw()
+
+    def progress(self, iteration: int) -> None:
+        """Move the bar, a few times a second at most."""
+        self._shown = iteration
+        if self._bar is not None and time.monotonic() - self._drawn > _REFRESH_SECONDS:
+            self._draw()
+
+    def close(self) -> None:
+        """Leave the bar as it is and give the terminal back."""
+        if self._bar is not None:
+            self._draw()
+            self._bar.stop()
+            self._bar = None
+
+    def _draw(self) -> None:
+        if self._bar is not None:
+            status = escape(self._status(self._metrics))
+            self._bar.update(self._bar.task_ids[0], completed=self._shown, status=status)
+            self._drawn = time.monotonic()
+
+    def _status(self, metrics: dict[str, float]) -> str:
+        parts = [f"{self._shown}/{self._total}"]
+        parts += [
+            f"{name} {value:.4g}"
+            for name, value in metrics.items()
+            if name != "tasks_per_second" and not name.endswith("_ci95")
+        ]
+        if "tasks_per_second" in metrics:
+            parts.append(f"{metrics['tasks_per_second']:.3g} tasks/s")
+        done = self._shown - self._first
+        if done > 0:
+            left = (time.monotonic() - self._began) / done * (self._total - self._shown)
+            parts.append(f"{timedelta(seconds=round(left))} left")
+        return "  ".join(parts)
+
+
+def print_result_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    console: Console | None = None,
+) -> None:
+    """Print a table to stdout: drawn on a terminal, as Markdown where it is piped.
+
+    The first column names the rows and is aligned to the left, the others to the right.
+    """
+    console = console or Console(highlight=False)
+    terminal = console.is_terminal
+    table = Table(
+        title=escape(title) if terminal else None,
+        title_justify="left",
+        box=box.ROUNDED if terminal else box.MARKDOWN,
+    )
+    for number, column in enumerate(columns):
+        table.add_column(escape(column), justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    if not terminal:
+        console.print(f"{title}\n", markup=False)
+    console.print(table, width=None if terminal else table_width(console, table))
+
+
+def table_width(console: Console, table: Table) -> int:
+    """Width at which no cell of `table` is cut."""
+    return console.measure(table, options=console.options.update(width=_WIDE)).maximum
