@@ -111,9 +111,13 @@ class ImageDataset(Dataset):
             UserError: what is missing or broken, and what to do about it.
         """
 
-    @abstractmethod
     def split_classes(self, images: ImageSet) -> dict[str, np.ndarray]:
-        """The class numbers of each split; no class is in two, and no seed plays a part."""
+        """The class numbers of each split; no class is in two, and no seed plays a part.
+
+        Here: a class is named `split/class`.
+        """
+        splits = np.array([name.split("/")[0] for name in images.classes])
+        return {split: np.flatnonzero(splits == split) for split in SPLITS}
 
     def load(self, device: torch.device) -> None:
         images = self.read()

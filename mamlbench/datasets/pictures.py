@@ -177,6 +177,20 @@ def pictures_in(path: Path, advice: str = "") -> list[tuple[tuple[str, ...], Pic
     return [(parts, ZipPicture(archive, name)) for parts, name in kept]
 
 
+def class_folders(path: Path) -> dict[str, list[Picture]]:
+    """The pictures of a folder or zip by the name of the folder each lies in.
+
+    Raises:
+        UserError: as `pictures_in`, or a picture in no folder.
+    """
+    found: dict[str, list[Picture]] = {}
+    for parts, picture in pictures_in(path):
+        if len(parts) < 2:
+            raise UserError(f"{picture.name}: this picture is in no class's folder")
+        found.setdefault(parts[-2], []).append(picture)
+    return dict(sorted(found.items()))
+
+
 def _is_picture(parts: tuple[str, ...]) -> bool:
     hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
     return not hidden and parts[-1].lower().endswith(SUFFIXES)

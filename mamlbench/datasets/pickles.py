@@ -1,0 +1,97 @@
+"""Pickled image arrays, read without running anything that the pickle asks for."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mamlbench.datasets.pictures import Picture
+from mamlbench.errors import UserError
+
+# all that it takes to rebuild a numpy array; older and newer numpy name their modules differently
+_NUMPY = {"_reconstruct", "scalar", "_frombuffer"}
+_ALLOWED = {
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in _NUMPY),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Rebuilds numbers, strings, lists, dicts and numpy arrays; anything else is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+@dataclass(frozen=True)
+class ArrayPicture:
+    """A picture that is decoded already: [height, width, channels] uint8."""
+
+    name: str
+    pixels: np.ndarray
+
+    def open(self) -> Image.Image:
+        """The picture."""
+        return Image.fromarray(self.pixels)
+
+
+def pickled_pictures(path: Path) -> dict[str, list[Picture]]:
+    """The pictures of each class in a pickle, in the order of class names.
+
+    Two layouts are known: `image_data` [n, height, width, 3] with `class_dict` (name to a list of
+    rows), and `data` (the same array) with `labels` (one a row).
+
+    Raises:
+        UserError: not a pickle, one of something else, or one that asks for code to be run.
+    """
+    try:
+        with path.open("rb") as file:
+            content = _ArrayUnpickler(file, encoding="latin1").load()
+        images, rows = _tables({_text(key): value for key, value in content.items()})
+        return {
+            name: [ArrayPicture(f"{path}: image {row}", images[row]) for row in rows[name]]
+            for name in sorted(rows)
+        }
+    except Exception as error:
+        reason = str(error).split("\n")[0][:200] or type(error).__name__
+        raise UserError(
+            f"{path}: not a pickle of images ({reason}); accepted are image_data with class_dict, "
+            "or data with labels, the images uint8 [n, height, width, 3]"
+        ) from error
+
+
+def _tables(content: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, list[int]]]:
+    """The image array, and the rows of each class."""
+    rows: dict[str, list[int]] = {}
+    if "image_data" in content:
+        images = content["image_data"]
+        rows = {
+            _text(name): [int(row) for row in own] for name, own in content["class_dict"].items()
+        }
+    else:
+        images = np.asarray(content["data"])
+        labels: Sequence[Any] = list(content["labels"])
+        if len(labels) != len(images):
+            raise ValueError(f"{len(labels)} labels for {len(images)} images")
+        for row, label in enumerate(labels):
+            rows.setdefault(label if isinstance(label, str) else f"{int(label):05d}", []).append(
+                row
+            )
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"its images are {images.dtype} {list(images.shape)}")
+    return images, rows
+
+
+def _text(name: Any) -> str:
+    return name.decode("latin1") if isinstance(name, bytes) else str(name)
