@@ -1,0 +1,68 @@
+"""The one door to learn2learn, the optional peer: its import, without its noise."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import sys
+import warnings
+from types import ModuleType
+
+import torch
+
+from mamlbench.errors import UserError
+
+_nms: list[torch.library.Library] = []  # a definition lasts as long as its Library object
+
+
+def learn2learn() -> ModuleType:
+    """The module `learn2learn`.
+
+    What its import prints and warns of (gym's end, old syntax) is swallowed. torchvision, which it
+    imports, is made importable beside a torch that it was not built for.
+
+    Raises:
+        UserError: it is not installed, or does not import; how to install it.
+    """
+    if "learn2learn" in sys.modules:
+        return sys.modules["learn2learn"]
+    noise = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(noise),
+        contextlib.redirect_stderr(noise),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            _import_torchvision()
+            return importlib.import_module("learn2learn")
+        except ModuleNotFoundError as error:
+            raise UserError(
+                f"learn2learn: {error.name} is not installed; scripts/install_learn2learn.sh "
+                "installs all that it needs"
+            ) from error
+        except (ImportError, RuntimeError, AttributeError) as error:
+            raise UserError(
+                f"learn2learn does not import ({error}); scripts/install_learn2learn.sh installs "
+                "the version that does"
+            ) from error
+
+
+def _import_torchvision() -> None:
+    """Import torchvision, with its operator nms declared where its own library does not load.
+
+    The library of compiled operators loads only beside the torch that it was built for. Nothing
+    here calls them, but the import registers a shape rule for nms, which must exist for that.
+    """
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        if _nms or hasattr(torch.ops.torchvision, "nms"):
+            raise
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _nms.append(library)
+        importlib.import_module("torchvision")
