@@ -1,9 +1,19 @@
 """Distributions over tasks: one file a dataset."""
 
 from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.glyphs import Glyphs
+from mamlbench.datasets.image_folder import ImageFolder
 from mamlbench.datasets.images import ImageDataset
 from mamlbench.datasets.mini_imagenet import MiniImagenet
 from mamlbench.datasets.omniglot import Omniglot
 from mamlbench.datasets.sinusoid import Sinusoid
 
-__all__ = ["Dataset", "ImageDataset", "MiniImagenet", "Omniglot", "Sinusoid"]
+__all__ = [
+    "Dataset",
+    "Glyphs",
+    "ImageDataset",
+    "ImageFolder",
+    "MiniImagenet",
+    "Omniglot",
+    "Sinusoid",
+]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pooch
+import requests
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -45,7 +47,8 @@ def fetch_file(remote: Remote, path: Path) -> Path:
                 remote.url, remote.checksum, path.name, path.parent, downloader=downloader
             )
         except (OSError, ValueError) as error:
-            reason = str(error).split("\n")[0][:200]
+            offline = isinstance(error, (requests.ConnectionError, requests.Timeout))
+            reason = f"no answer from {urlsplit(remote.url).hostname}" if offline else str(error)
             raise UserError(
                 f"{path}: missing, and the download failed ({reason}): "
                 f"fetch {remote.url} by hand and put it at {path}"

@@ -103,6 +103,11 @@ class ImageDataset(Dataset):
         """The splits that have classes; before `load`, all that may have."""
         return tuple(split for split in SPLITS if self._sizes.get(split, (1, 1))[0] > 0)
 
+    @property
+    @abstractmethod
+    def available(self) -> bool:
+        """Whether its pictures are there, without a look inside."""
+
     @abstractmethod
     def read(self, fresh: bool = False) -> ImageSet:
         """All images, from the cache unless `fresh` or it has none.

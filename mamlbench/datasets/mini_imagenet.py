@@ -79,6 +79,13 @@ class MiniImagenet(ImageDataset):
             known=self.counts,
         )
 
+    @property
+    def available(self) -> bool:
+        try:
+            return bool(_layout(data_root(self.root) / "mini_imagenet"))
+        except UserError:
+            return False
+
     def read(self, fresh: bool = False) -> ImageSet:
         root = data_root(self.root)
         files, read = _layout(root / "mini_imagenet")

@@ -86,6 +86,10 @@ class Omniglot(ImageDataset):
             },
         )
 
+    @property
+    def available(self) -> bool:
+        return all(find(data_root(self.root) / "omniglot", name) for name in CHARACTERS)
+
     def read(self, fresh: bool = False) -> ImageSet:
         root = data_root(self.root)
         parts = [_part(root / "omniglot", name) for name in CHARACTERS]
