@@ -25,8 +25,6 @@ def learn2learn() -> ModuleType:
     Raises:
         UserError: it is not installed, or does not import; how to install it.
     """
-    if "learn2learn" in sys.modules:
-        return sys.modules["learn2learn"]
     noise = io.StringIO()
     with (
         warnings.catch_warnings(),
@@ -36,7 +34,9 @@ def learn2learn() -> ModuleType:
         warnings.simplefilter("ignore")
         try:
             _import_torchvision()
-            return importlib.import_module("learn2learn")
+            # not the bare name, which any folder called learn2learn on the path would answer to
+            importlib.import_module("learn2learn.algorithms")
+            return sys.modules["learn2learn"]
         except ModuleNotFoundError as error:
             raise UserError(
                 f"learn2learn: {error.name} is not installed; scripts/install_learn2learn.sh "

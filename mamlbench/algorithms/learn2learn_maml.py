@@ -1,0 +1,105 @@
+"""MAML as learn2learn does it (Arnold et al., 2020, arXiv 2008.12284): a peer to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+from mamlbench.learn2learn_import import learn2learn
+from mamlbench.networks.base import Params, forward
+from mamlbench.networks.layers import Rows
+from mamlbench.objectives import Objective
+from mamlbench.tasks import Examples, TaskBatch
+
+
+class Learn2LearnMAML(MetaLearner):
+    """`learn2learn.algorithms.MAML`: clone the module for a task, adapt the clone, step by step.
+
+    The inner loop and its derivatives are learn2learn's; at meta-training one task comes after
+    another, as in its examples. Outer optimiser, losses and metrics are ours, so that the two
+    differ in nothing else. Its results equal `MAML`'s to rounding.
+
+    Args:
+        network: see `MetaLearner`.
+        objective: see `MetaLearner`.
+        first_order: treat the inner gradients as constants (FOMAML).
+        options: the arguments of `MetaLearner`; `task_chunk` has no effect.
+
+    Raises:
+        UserError: learn2learn is not installed.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        *,
+        first_order: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(network, objective, **options)
+        self.first_order = first_order
+        self._maml = learn2learn().algorithms.MAML
+
+    def adapt(self, support: Support, steps: int | None = None) -> Adapted:
+        """Clones of the network, each taking learn2learn's gradient steps on its own task."""
+        keep_graph = torch.is_grad_enabled()
+        first_order = self.first_order or not keep_graph
+        batch = support if isinstance(support, Examples) else None
+        with torch.enable_grad():
+            module = _OneTask(self.network, self.adapted_names)
+            maml = self._maml(module, lr=self.inner_lr, first_order=first_order)
+            learners = [maml.clone() for _ in range(len(support))]
+            params = [self._stacked(learners, keep_graph)]
+            for step in range(self.inner_steps if steps is None else steps):
+                if not isinstance(support, Examples):
+                    batch = support(step, params[-1])
+                for task, learner in enumerate(learners):
+                    one = batch[task : task + 1]
+                    outputs = learner(one.x[0]).unsqueeze(0)
+                    learner.adapt(self.objective.loss(outputs, one.y).squeeze(0))
+                params.append(self._stacked(learners, keep_graph))
+        return Adapted(params, batch)
+
+    def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The query loss after the last inner step."""
+        outputs = self.predict(self.adapt(tasks.support), tasks.query.x)
+        loss = self.objective.loss(outputs.squeeze(1), tasks.query.y)
+        with torch.no_grad():
+            metrics = self.objective.metrics(outputs, tasks.query.y)
+        return loss, metrics
+
+    def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
+        return list(tasks.chunks(1))
+
+    def _stacked(self, learners: Iterable[Any], keep_graph: bool) -> Params:
+        """All parameters by name, the adapted ones of all tasks in one tensor [T, ...]."""
+        each = zip(*(learner.module.adapted for learner in learners), strict=True)
+        stacked = [torch.stack(values) for values in each]
+        adapted = [values if keep_graph else values.detach() for values in stacked]
+        own = dict(self.network.named_parameters())
+        return own | dict(zip(self.adapted_names, adapted, strict=True))
+
+
+class _OneTask(nn.Module):
+    """A network as learn2learn wants one: x [M, ...] to [M, C], all its parameters adapted.
+
+    The network itself is no submodule, so that its other parameters (those of its norms) are not
+    cloned but stay the meta-parameters that they are.
+    """
+
+    def __init__(self, network: nn.Module, adapted_names: list[str]) -> None:
+        super().__init__()
+        own = dict(network.named_parameters())
+        self.names = adapted_names
+        self.adapted = nn.ParameterList(own.pop(name) for name in adapted_names)
+        self.fixed = own
+        self.network = (network,)  # in a tuple, out of the sight of nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        params = self.fixed | dict(zip(self.names, self.adapted, strict=True))
+        return forward(self.network[0], params, x.unsqueeze(0), Rows()).squeeze(0)
