@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -15,7 +15,6 @@ from rich.table import Table
 from mamlbench.loggers.base import Logger, RunInfo
 
 _REFRESH_SECONDS = 0.1
-_WIDE = 10_000  # a pipe has no width: never wrap or cut a line there
 
 
 class ConsoleProgress(Logger):
@@ -54,7 +53,7 @@ class ConsoleProgress(Logger):
         self._metrics.update(metrics)
         self._shown = iteration
         if self._bar is None:
-            self._console.print(self._status(metrics), markup=False, width=_WIDE, soft_wrap=True)
+            self._console.print(self._status(metrics), markup=False, soft_wrap=True)
         else:
             self._draw()
 
@@ -78,18 +77,17 @@ class ConsoleProgress(Logger):
             self._drawn = time.monotonic()
 
     def _status(self, metrics: dict[str, float]) -> str:
+        """What matters most comes first: a narrow terminal cuts the end."""
         parts = [f"{self._shown}/{self._total}"]
-        parts += [
-            f"{name} {value:.4g}"
-            for name, value in metrics.items()
-            if name != "tasks_per_second" and not name.endswith("_ci95")
-        ]
-        if "tasks_per_second" in metrics:
-            parts.append(f"{metrics['tasks_per_second']:.3g} tasks/s")
         done = self._shown - self._first
         if done > 0:
             left = (time.monotonic() - self._began) / done * (self._total - self._shown)
             parts.append(f"{timedelta(seconds=round(left))} left")
+        for name, value in metrics.items():
+            if name == "tasks_per_second":
+                parts.insert(2, f"{value:,.3g} tasks/s" if value < 100 else f"{value:,.0f} tasks/s")
+            elif not name.endswith("_ci95"):
+                parts.append(f"{name} {value:.4g}")
         return "  ".join(parts)
 
 
@@ -104,21 +102,26 @@ def print_result_table(
     The first column names the rows and is aligned to the left, the others to the right.
     """
     console = console or Console(highlight=False)
-    terminal = console.is_terminal
-    table = Table(
-        title=escape(title) if terminal else None,
-        title_justify="left",
-        box=box.ROUNDED if terminal else box.MARKDOWN,
-    )
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not console.is_terminal:
+        text = f"{title}\n\n{_markdown(columns, cells)}"
+        console.print(text, markup=False, soft_wrap=True)
+        return
+    table = Table(title=escape(title), title_justify="left", box=box.ROUNDED)
     for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if number else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    if not terminal:
-        console.print(f"{title}\n", markup=False)
-    console.print(table, width=None if terminal else table_width(console, table))
+        justify: JustifyMethod = "right" if number else "left"
+        table.add_column(escape(column), justify=justify, overflow="fold")
+    for row in cells:
+        table.add_row(*map(escape, row))
+    console.print(table)
 
 
-def table_width(console: Console, table: Table) -> int:
-    """Width at which no cell of `table` is cut."""
-    return console.measure(table, options=console.options.update(width=_WIDE)).maximum
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(3, *map(len, column)) for column in zip(columns, *rows, strict=True)]
+    rule = ["-" * width if n == 0 else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
+    lines = []
+    for row in (columns, rule, *rows):
+        first, *others = zip(row, widths, strict=True)
+        aligned = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        lines.append("| " + " | ".join(aligned) + " |")
+    return "\n".join(lines)

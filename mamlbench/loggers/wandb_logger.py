@@ -49,19 +49,23 @@ class WandBLogger(Logger):
         one_of("mode", mode, MODES)
         require(timeout > 0, "timeout", timeout, "more than 0")
         self._mode, self._timeout = mode, timeout
-        self._place = {"project": project, "entity": entity, "group": group, "tags": list(tags)}
+        self._place: dict[str, Any] = {
+            "project": project,
+            "entity": entity,
+            "group": group,
+            "tags": list(tags),
+        }
         self._run: Any = None
 
     def start(self, run: RunInfo) -> None:
         """Open the W&B run, or stay out of the way."""
-        mode = _auto() if self._mode == "auto" else self._mode
+        mode: Any = _auto() if self._mode == "auto" else self._mode
         if mode == "disabled":
             return
         try:
             import wandb
 
             self._run = wandb.init(
-                mode=mode,
                 **self._place,
                 id=run.run_id,
                 name=run.name,
@@ -70,13 +74,14 @@ class WandBLogger(Logger):
                 # a run begun anew replaces the old one of the same id instead of adding to it
                 resume="allow" if run.iteration else None,
                 settings=wandb.Settings(
+                    mode=mode,
                     silent=True,
                     console="off",
                     init_timeout=self._timeout,
                     finish_timeout=self._timeout,
                 ),
             )
-            if self._run.url:
+            if mode == "online":
                 _log.info("W&B: %s", self._run.url)
         except Exception as error:
             self._give_up(error)

@@ -1,0 +1,233 @@
+import csv
+import json
+import logging
+import math
+import socket
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from mamlbench.errors import BadValue
+from mamlbench.loggers import CSVLogger, Loggers, RunInfo, WandBLogger
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch, tmp_path):
+    """A user who is not logged in, whatever the machine's own account."""
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def run_info(folder, iteration=0):
+    return RunInfo(folder, "a run", "abc-0", {"algorithm": {"inner_lr": 0.4}}, iteration, 100)
+
+
+class Recorder:
+    """Stands in for the wandb package: remembers what it is asked."""
+
+    def __init__(self, last_step=-1, error=None):
+        self.error, self.step, self.url = error, last_step + 1, None
+        self.asked, self.rows, self.ended, self.summary = {}, [], [], {}
+        self.module = types.ModuleType("wandb")
+        self.module.init = self.init
+        self.module.Settings = dict
+
+    def init(self, **asked):
+        if self.error == "init":
+            raise RuntimeError("no answer\nwithin 60 s")
+        self.asked = asked
+        return self
+
+    def log(self, row, step, commit):
+        if self.error == "log":
+            raise RuntimeError("connection lost")
+        self.rows.append((step, row))
+        self.step = step + 1
+
+    def finish(self, exit_code):
+        self.ended.append(exit_code)
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    def install(**kwargs):
+        fake = Recorder(**kwargs)
+        monkeypatch.setitem(sys.modules, "wandb", fake.module)
+        return fake
+
+    return install
+
+
+def read_with_wandb(folder: Path) -> list[dict]:
+    """Records of the only offline run under `folder`, as W&B's own reader prints them."""
+    (log,) = folder.glob("wandb/offline-run-*/*.wandb")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_an_offline_run_read_back_by_wandb_equals_the_csv(tmp_path):
+    with Loggers([CSVLogger(), WandBLogger(mode="offline", project="p", tags=["t"])]) as loggers:
+        loggers.start(run_info(tmp_path))
+        for at in range(10, 60, 10):
+            metrics = {"train/loss": 1 / at, "tasks_per_second": 1e5 / 3}
+            loggers.log(at, metrics | ({"val/accuracy": at / 77} if at % 20 == 0 else {}))
+        loggers.finish({"test": {"accuracy": {"mean": 0.987, "n_tasks": 600}}})
+    records = read_with_wandb(tmp_path)
+
+    (run,) = [record["run"] for record in records if record["type"] == "run"]
+    assert (run["run_id"], run["display_name"], run["project"]) == ("abc-0", "a run", "p")
+    assert run["tags"] == ["t"]
+    assert run["config"]["update"]["algorithm"] == {"inner_lr": 0.4}
+
+    items = [record["history"]["item"] for record in records if record["type"] == "history"]
+    ours = [
+        {k: v for k, v in item.items() if not k.startswith("_") or k == "_step"} for item in items
+    ]
+    with (tmp_path / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    theirs = [
+        {"_step" if k == "iteration" else k: float(v) for k, v in row.items() if v} for row in rows
+    ]
+    assert len(rows) == 5
+    assert ours == theirs
+
+    updates = [record["summary"]["update"] for record in records if record["type"] == "summary"]
+    assert any("0.987" in json.dumps(update) for update in updates)
+    assert [record["exit"]["exit_code"] for record in records if record["type"] == "exit"] == [0]
+
+
+def test_values_that_are_not_finite_do_not_stop_it(tmp_path, caplog):
+    with Loggers([WandBLogger(mode="offline")]) as loggers:
+        loggers.start(run_info(tmp_path))
+        loggers.log(1, {"train/loss": math.nan})
+        loggers.log(2, {"train/loss": math.inf})
+    histories = [record for record in read_with_wandb(tmp_path) if record["type"] == "history"]
+    assert [record["history"]["item"]["_step"] for record in histories] == [1, 2]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("environment", "netrc", "mode"),
+    [
+        ({}, "", None),
+        ({"WANDB_API_KEY": "k"}, "", "online"),
+        ({}, "machine api.wandb.ai login user password k", "online"),
+        ({}, "machine other.org login user password k", None),
+        ({"WANDB_BASE_URL": "https://lab.org"}, "machine lab.org login u password k", "online"),
+        ({"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, "", "offline"),
+        ({"WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}, "", None),
+        ({}, "machine not a netrc at all", None),
+    ],
+)
+def test_auto_logs_online_where_the_user_is_logged_in(
+    tmp_path, monkeypatch, recorder, environment, netrc, mode
+):
+    fake = recorder()
+    (tmp_path / "netrc").write_text(netrc)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    WandBLogger().start(run_info(tmp_path))
+    assert fake.asked.get("settings", {}).get("mode") == mode
+
+
+@pytest.mark.parametrize("mode", ["auto", "disabled"])
+def test_out_of_the_way_nothing_is_imported_or_written(tmp_path, monkeypatch, mode):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # importing it would now raise
+    with Loggers([WandBLogger(mode=mode)]) as loggers:
+        loggers.start(run_info(tmp_path))
+        loggers.log(1, {"train/loss": 1.0})
+        loggers.finish({})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_continued_run_keeps_its_id_and_sends_no_row_twice(tmp_path, recorder):
+    fake = recorder(last_step=30)
+    logger = WandBLogger(mode="online", entity="lab", group="g", timeout=7)
+    logger.start(run_info(tmp_path, iteration=20))
+    for at in (25, 30, 35):
+        logger.log(at, {"train/loss": float(at)})
+    assert fake.asked["id"] == "abc-0"
+    assert fake.asked["resume"] == "allow"
+    assert (fake.asked["entity"], fake.asked["group"]) == ("lab", "g")
+    assert fake.asked["dir"] == tmp_path
+    assert fake.asked["settings"]["init_timeout"] == fake.asked["settings"]["finish_timeout"] == 7
+    assert fake.rows == [(35, {"train/loss": 35.0})]
+
+
+def test_a_run_begun_anew_replaces_the_old_one(tmp_path, recorder):
+    fake = recorder()
+    WandBLogger(mode="online").start(run_info(tmp_path))
+    assert fake.asked["resume"] is None
+
+
+@pytest.mark.parametrize(("summary", "code"), [({"test": 1}, 0), (None, 1)])
+def test_only_a_finished_run_is_shown_as_finished(tmp_path, recorder, summary, code):
+    fake = recorder()
+    with Loggers([WandBLogger(mode="online")]) as loggers:
+        loggers.start(run_info(tmp_path))
+        loggers.finish(summary)
+    assert fake.ended == [code]
+    assert fake.summary == (summary or {})
+
+
+def test_an_error_in_training_ends_the_wandb_run(tmp_path, recorder):
+    fake = recorder()
+    loggers = Loggers([WandBLogger(mode="online")])
+    loggers.start(run_info(tmp_path))
+    with pytest.raises(ZeroDivisionError), loggers:
+        raise ZeroDivisionError
+    assert fake.ended == [1]
+
+
+@pytest.mark.parametrize(("where", "reason"), [("init", "no answer"), ("log", "connection lost")])
+def test_a_failing_wandb_is_left_out_after_one_warning(tmp_path, recorder, caplog, where, reason):
+    recorder(error=where)
+    with Loggers([WandBLogger(mode="online")]) as loggers:
+        loggers.start(run_info(tmp_path))
+        loggers.log(1, {"a": 1.0})
+        loggers.log(2, {"a": 1.0})
+        loggers.finish({})
+    (warning,) = caplog.records
+    assert warning.levelno == logging.WARNING
+    assert warning.getMessage().endswith(f"goes on without it: {reason}")
+
+
+def test_a_server_that_never_answers_costs_only_the_time_out(tmp_path):
+    script = (
+        "import time, sys; from pathlib import Path\n"
+        "from mamlbench.loggers import RunInfo, WandBLogger\n"
+        "logger = WandBLogger(mode='online', timeout=1); began = time.monotonic()\n"
+        "logger.start(RunInfo(Path(sys.argv[1]), 'r', 'abc-0', {}, 0, 10))\n"
+        "logger.log(1, {'a': 1.0}); logger.finish({}); logger.close()\n"
+        "print(time.monotonic() - began, flush=True); import os; os._exit(0)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, says nothing
+        environment = {
+            "WANDB_API_KEY": "a" * 40,
+            "WANDB_BASE_URL": f"http://127.0.0.1:{server.getsockname()[1]}",
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert "W&B is left out of this run" in done.stderr
+    assert float(done.stdout) < 15
+
+
+def test_unusable_options_are_named():
+    with pytest.raises(BadValue, match=r"mode=onlin: .*did you mean 'online'"):
+        WandBLogger(mode="onlin")
+    with pytest.raises(BadValue, match="timeout=0: accepted is more than 0"):
+        WandBLogger(timeout=0)
