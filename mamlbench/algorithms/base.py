@@ -178,9 +178,9 @@ class MetaLearner(nn.Module, ABC):
         norm = self.network.norm if isinstance(self.network, TaskNetwork) else "batch"
         if norm == "support":
             together = torch.cat([support, x], dim=1)
-            outputs = forward(
-                self.network, params, together, Rows(reference=support.shape[1])
-            )[:, support.shape[1] :]
+            outputs = forward(self.network, params, together, Rows(reference=support.shape[1]))[
+                :, support.shape[1] :
+            ]
         elif transductive or norm in ("group", "none"):
             outputs = forward(self.network, params, x, Rows())
         else:

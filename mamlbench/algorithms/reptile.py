@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+from mamlbench.algorithms.inner_adam import Moments, average
+from mamlbench.algorithms.minibatches import minibatches
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
@@ -46,9 +45,6 @@ class Reptile(MetaLearner):
         BadValue: an argument outside of its range, or weights that do not fit the inner steps.
     """
 
-    beta2 = 0.999
-    epsilon = 1e-8
-
     def __init__(
         self,
         network: nn.Module,
@@ -74,7 +70,8 @@ class Reptile(MetaLearner):
             fits = len(step_weights) == self.inner_steps and tail == "none"
             accepted = f"{self.inner_steps} numbers, one an inner step, with tail=none"
             require(fits, "step_weights", list(step_weights), accepted)
-        self.adam, self.moments, self.tail = inner_optimizer == "adam", moments, tail
+        self.adam, self.tail = inner_optimizer == "adam", tail
+        self.moments = moments if self.adam else "fresh"
         self.inner_batch, self.test_batch, self.replacement = inner_batch, test_batch, replacement
         last_only = (0.0,) * (self.inner_steps - 1) + (1.0,)
         self.step_weights = step_weights if tail == "none" else last_only
@@ -101,10 +98,12 @@ class Reptile(MetaLearner):
                 part.support, self.inner_steps, self.inner_batch, tail, moments
             )
             self._add_change(params, len(tasks))
-            moments = end.mean() if self.moments == "serial" else moments
-            ends.append((len(part) / len(tasks), end.mean()))
             losses.append(loss)
-        self._pending = ends[-1][1] if self.moments == "serial" else _average(ends)
+            if self.moments != "fresh":
+                ends.append((len(part) / len(tasks), end.mean()))
+            if self.moments == "serial":
+                moments, ends = ends[-1][1], [(1.0, ends[-1][1])]
+        self._pending = average(ends) if ends else moments
         return {"loss": torch.cat(losses)}
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
@@ -117,8 +116,7 @@ class Reptile(MetaLearner):
         return metrics
 
     def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
-        one_by_one = self.adam and self.moments == "serial"
-        return list(tasks.chunks(1)) if one_by_one else super()._chunks(tasks)
+        return list(tasks.chunks(1)) if self.moments == "serial" else super()._chunks(tasks)
 
     def _optimise(
         self,
@@ -131,38 +129,24 @@ class Reptile(MetaLearner):
         """Parameters after each step, where the moments ended, and the mean loss [T]."""
         with torch.no_grad():
             params, losses = [self.initial(len(support))], []
-            batches = _minibatches(support, size, steps, self.replacement)
+            batches = iter(())
+            if isinstance(support, Examples):
+                batches = minibatches(support, size, steps, self.replacement)
             for step in range(steps):
-                if not isinstance(support, Examples):
-                    batch = support(step, params[-1])
-                else:
-                    batch = next(batches)
+                batch = next(batches, None) or support(step, params[-1])
                 if tail is not None and step == steps - 1:
                     batch = tail
                 gradient, loss = self.inner_gradient(params[-1], batch, create_graph=False)
-                change, moments = self._change(gradient, moments)
+                if self.adam:
+                    change, moments = moments.change(gradient, self.inner_lr)
+                else:
+                    change = {name: self.inner_lr * g for name, g in gradient.items()}
                 params.append(
                     params[-1] | {name: params[-1][name] - d for name, d in change.items()}
                 )
                 losses.append(loss.detach())
         mean_loss = torch.stack(losses).mean(0) if losses else torch.zeros(len(support))
         return params, moments, mean_loss
-
-    def _change(
-        self, gradient: dict[str, Tensor], moments: Moments
-    ) -> tuple[dict[str, Tensor], Moments]:
-        if not self.adam:
-            return {name: self.inner_lr * g for name, g in gradient.items()}, moments
-        steps = moments.steps + 1
-        rate = self.inner_lr * (1.0 - self.beta2**steps) ** 0.5
-        second = {
-            name: self.beta2 * moments.second[name] + (1.0 - self.beta2) * g.square()
-            for name, g in gradient.items()
-        }
-        change = {
-            name: rate * g / (second[name].sqrt() + self.epsilon) for name, g in gradient.items()
-        }
-        return change, Moments(second, steps)
 
     @torch.no_grad()
     def _add_change(self, params: list[Params], total: int) -> None:
@@ -180,50 +164,3 @@ class Reptile(MetaLearner):
     def _moments(self) -> Moments:
         second = {name: getattr(self, buffer) for name, buffer in self._moment_names.items()}
         return Moments(second, int(self.moment_steps))
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Adam's second moments by parameter ([...] or per task [T, ...]), and its count of steps."""
-
-    second: Params
-    steps: int
-
-    def mean(self) -> Moments:
-        """The mean over tasks."""
-        return Moments({name: v.mean(0) for name, v in self.second.items()}, self.steps)
-
-
-def _average(ends: list[tuple[float, Moments]]) -> Moments:
-    names = ends[0][1].second
-    second = {name: sum(share * m.second[name] for share, m in ends) for name in names}
-    return Moments(second, ends[0][1].steps)
-
-
-def _minibatches(
-    support: Support, size: int | None, steps: int, replacement: bool
-) -> Iterator[Examples]:
-    """`steps` mini-batches [T, size, ...]; without replacement they cycle through reshuffles."""
-    if not isinstance(support, Examples):
-        return
-    examples = support.x.shape[1]
-    if size is None or (size >= examples and not replacement):
-        for _ in range(steps):
-            yield support
-        return
-    seeds = np.arange(len(support)) if support.seeds is None else support.seeds
-    rows = np.stack([_row_order(seed, examples, size * steps, replacement) for seed in seeds])
-    order = torch.from_numpy(rows).to(support.x.device)
-    task = torch.arange(len(support), device=support.x.device).unsqueeze(1)
-    for step in range(steps):
-        chosen = order[:, step * size : (step + 1) * size]
-        yield Examples(support.x[task, chosen], support.y[task, chosen])
-
-
-def _row_order(seed: int, examples: int, count: int, replacement: bool) -> np.ndarray:
-    random = np.random.Generator(np.random.Philox(int(seed)))
-    if replacement:
-        return random.integers(examples, size=count)
-    epochs = -(-count // examples)
-    order = np.tile(np.arange(examples), (epochs, 1))
-    return random.permuted(order, axis=1).reshape(-1)[:count]

@@ -25,6 +25,7 @@ class Dataset(ABC):
         objective: what the tasks ask for.
         input_shape: shape of one input x, known before any data is read.
         outputs: number of outputs C that a network needs.
+        ways: N classes in a task; 1 where a task has no classes.
         shots: K at meta-test, and at meta-training unless `train_shots` says otherwise.
         queries: Q at meta-training.
         train_shots: K at meta-training.
@@ -33,6 +34,7 @@ class Dataset(ABC):
     objective: Objective
     input_shape: tuple[int, ...]
     outputs: int
+    ways: int = 1
 
     def __init__(self, shots: int, queries: int, train_shots: int | None = None) -> None:
         require(shots >= 1, "shots", shots, "1 or more")
@@ -40,6 +42,11 @@ class Dataset(ABC):
         require(train_shots is None or train_shots >= 1, "train_shots", train_shots, "1 or more")
         self.shots, self.queries = shots, queries
         self.train_shots = train_shots or shots
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have tasks, of `train`, `val` and `test`."""
+        return SPLITS
 
     @property
     @abstractmethod

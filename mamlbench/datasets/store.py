@@ -12,14 +12,14 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import PIL
 from filelock import FileLock
-from numpy.lib.format import open_memmap
+from numpy.lib.format import write_array_header_1_0
 from platformdirs import user_cache_path
 
 from mamlbench.datasets.pictures import Decoding, Source, decode
@@ -47,12 +47,11 @@ class ImageSet:
     sha256: str
 
     @classmethod
-    def of(cls, images: np.ndarray, classes: Iterable[str], counts: Iterable[int]) -> ImageSet:
+    def of(cls, images: np.ndarray, classes: Sequence[str], counts: Sequence[int]) -> ImageSet:
         """The set of these images, with its hash."""
-        classes, counts = tuple(classes), tuple(counts)
         digest = hashlib.sha256(np.ascontiguousarray(images).data)
-        digest.update(json.dumps([images.shape, classes, counts]).encode())
-        return cls(images, classes, counts, digest.hexdigest())
+        digest.update(_labels(images.shape, classes, counts))
+        return cls(images, tuple(classes), tuple(counts), digest.hexdigest())
 
 
 def data_root(root: str | None) -> Path:
@@ -79,11 +78,13 @@ def fetch(source: Source, decoding: Decoding, root: Path, fresh: bool = False) -
         UserError: a source that is broken, or no place to write a cache.
     """
     folders = cache_folders(root)
-    files = source.files()
-    stamp = _stamp(files)
-    content = None if fresh else _remembered(folders, f"{source.name}-{stamp}.source")
-    if content is None:
-        content = _content(source.name, files)
+    try:
+        files = source.files()
+        stamp = f"{source.name}-{_stamp(files)}.source"
+        remembered = None if fresh else _remembered(folders, stamp)
+        content = remembered or _content(source.name, files)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
     key = _hash([_FORMAT, PIL.__version__, asdict(decoding), content])[:20]
     stem = f"{source.name}-{key}"
     cached = _first(folders, stem)
@@ -91,40 +92,58 @@ def fetch(source: Source, decoding: Decoding, root: Path, fresh: bool = False) -
         folder = _writable(folders)
         with disk_errors(folder / f"{stem}.npy"), FileLock(folder / f"{stem}.lock"):
             cached = _read(folder, stem) or _build(source, decoding, folder, stem)
-    _remember(folders, f"{source.name}-{stamp}.source", content)
+    if content != remembered:
+        write_atomically(_writable(folders) / stamp, content)
     return cached
 
 
 def _build(source: Source, decoding: Decoding, folder: Path, stem: str) -> ImageSet:
     classes = source.read()
     pictures = [picture for members in classes.values() for picture in members]
-    counts = [len(members) for members in classes.values()]
+    names, counts = list(classes), [len(members) for members in classes.values()]
+    shape = (len(pictures), *decoding.shape)
+    digest, crc = hashlib.sha256(), 0
     part = folder / f"{stem}.part"
-    pixels = open_memmap(part, "w+", np.uint8, (len(pictures), *decoding.shape))
     try:
-        for i, picture in enumerate(counted(pictures, f"decoding {source.name}")):
-            pixels[i] = decode(picture, decoding)
-        whole = ImageSet.of(pixels, classes, counts)
-        pixels.flush()
+        # written, not mapped: a full disk is then an error and not a crash
+        with part.open("wb") as file:
+            write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for picture in counted(pictures, f"decoding {source.name}"):
+                pixels = decode(picture, decoding).tobytes()
+                digest.update(pixels)
+                crc = zlib.crc32(pixels, crc)
+                file.write(pixels)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(folder / f"{stem}.npy")
     except BaseException:
-        del pixels
         part.unlink(missing_ok=True)
         raise
-    _sync(part)
-    part.replace(folder / f"{stem}.npy")
-    facts = {"classes": whole.classes, "counts": whole.counts, "sha256": whole.sha256}
-    write_atomically(folder / f"{stem}.json", json.dumps({**facts, "crc32": _checksum(whole)}))
-    return whole
+    digest.update(_labels(shape, names, counts))
+    facts = {"classes": names, "counts": counts, "sha256": digest.hexdigest()}
+    crc = zlib.crc32(json.dumps([list(shape), facts]).encode(), crc)
+    write_atomically(folder / f"{stem}.json", json.dumps({"facts": facts, "crc32": crc}))
+    built = _read(folder, stem)
+    if built is None:
+        raise UserError(f"{folder / stem}.npy: cannot be read back after it was written")
+    return built
+
+
+def _labels(shape: Sequence[int], classes: Sequence[str], counts: Sequence[int]) -> bytes:
+    return json.dumps([list(shape), list(classes), list(counts)]).encode()
 
 
 def _read(folder: Path, stem: str) -> ImageSet | None:
     """The cache, or None where it is missing, half-written or broken."""
     try:
-        facts = json.loads((folder / f"{stem}.json").read_text())
+        stored = json.loads((folder / f"{stem}.json").read_text())
+        facts = stored["facts"]
         # copy on write: processes share the pages, and torch wants writable memory
         pixels = np.load(folder / f"{stem}.npy", mmap_mode="c", allow_pickle=False)
-        found = ImageSet(pixels, tuple(facts["classes"]), tuple(facts["counts"]), facts["sha256"])
-        return found if _checksum(found) == facts["crc32"] else None
+        crc = zlib.crc32(json.dumps([list(pixels.shape), facts]).encode(), zlib.crc32(pixels.data))
+        if crc != stored["crc32"]:
+            return None
+        return ImageSet(pixels, tuple(facts["classes"]), tuple(facts["counts"]), facts["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -133,19 +152,16 @@ def _first(folders: list[Path], stem: str) -> ImageSet | None:
     return next((found for folder in folders if (found := _read(folder, stem))), None)
 
 
-def _checksum(whole: ImageSet) -> int:
-    facts = json.dumps([whole.images.shape, whole.classes, whole.counts, whole.sha256])
-    return zlib.crc32(facts.encode(), zlib.crc32(whole.images.data))
-
-
 def _stamp(files: list[Path]) -> str:
     stats = ((path, path.stat()) for path in files)
-    return _hash([(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats])[:20]
+    return _hash([(str(path.absolute()), stat.st_size, stat.st_mtime_ns) for path, stat in stats])[
+        :20
+    ]
 
 
 def _content(name: str, files: list[Path]) -> str:
     digest = hashlib.sha256()
-    shared = os.path.commonpath([path.parent for path in files])
+    shared = os.path.commonpath([path.parent for path in files]) if files else ""
     for path in counted(files, f"hashing {name}"):
         digest.update(path.relative_to(shared).as_posix().encode())
         with path.open("rb") as file:
@@ -169,11 +185,6 @@ def _remembered(folders: list[Path], name: str) -> str | None:
     return None
 
 
-def _remember(folders: list[Path], name: str, content: str) -> None:
-    if _remembered(folders, name) != content:
-        write_atomically(_writable(folders) / name, content)
-
-
 def _writable(folders: list[Path]) -> Path:
     for folder in folders:
         there = next(path for path in (folder, *folder.parents) if path.exists())
@@ -183,8 +194,3 @@ def _writable(folders: list[Path]) -> Path:
             return folder
     places = " nor ".join(map(str, folders))
     raise UserError(f"cache: neither {places} can be written; set MAMLBENCH_DATA or XDG_CACHE_HOME")
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

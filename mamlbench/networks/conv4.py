@@ -59,7 +59,11 @@ class Conv4(TaskNetwork):
         require(filters >= 1, "filters", filters, "1 or more")
         require(blocks >= 1, "blocks", blocks, "1 or more")
         channels, *size = _image(input_shape)
-        self.activation, self.order, self.spatial_mean = ACTIVATIONS[activation], order, spatial_mean
+        self.activation, self.order, self.spatial_mean = (
+            ACTIVATIONS[activation],
+            order,
+            spatial_mean,
+        )
         inputs = [channels] + [filters] * (blocks - 1)
         stride = 2 if down == "stride" else 1
         self.convs = nn.ModuleList(Conv2d(i, filters, stride) for i in inputs)
@@ -92,5 +96,3 @@ def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) != 3:
         raise BadValue("_target_", "Conv4", f"a network for inputs of shape {list(shape)}, say mlp")
     return shape
-
-

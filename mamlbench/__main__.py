@@ -1,0 +1,6 @@
+"""`python -m mamlbench` is the command `mamlbench`."""
+
+from mamlbench.cli import main
+
+if __name__ == "__main__":
+    main()

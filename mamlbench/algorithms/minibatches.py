@@ -1,0 +1,41 @@
+"""Mini-batches of a support set, for inner loops that do not take all of it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from mamlbench.tasks import Examples
+
+
+def minibatches(
+    support: Examples, size: int | None, steps: int, replacement: bool
+) -> Iterator[Examples]:
+    """`steps` mini-batches, x [T, size, ...]; None gives all M examples each time.
+
+    Without replacement they cycle through the shuffled set, shuffled anew each time it is through;
+    a mini-batch may straddle that. The order depends on nothing but the support set's seeds.
+    """
+    examples = support.x.shape[1]
+    if size is None or (size >= examples and not replacement):
+        for _ in range(steps):
+            yield support
+        return
+    seeds = np.arange(len(support)) if support.seeds is None else support.seeds
+    rows = np.stack([_row_order(seed, examples, size * steps, replacement) for seed in seeds])
+    order = torch.from_numpy(rows).to(support.x.device)
+    task = torch.arange(len(support), device=support.x.device).unsqueeze(1)
+    for step in range(steps):
+        chosen = order[:, step * size : (step + 1) * size]
+        yield Examples(support.x[task, chosen], support.y[task, chosen])
+
+
+def _row_order(seed: int, examples: int, count: int, replacement: bool) -> np.ndarray:
+    random = np.random.Generator(np.random.Philox(int(seed)))
+    if replacement:
+        return random.integers(examples, size=count)
+    epochs = -(-count // examples)
+    order = np.tile(np.arange(examples), (epochs, 1))
+    return random.permuted(order, axis=1).reshape(-1)[:count]

@@ -1,0 +1,154 @@
+"""From a composed config to objects: the constructor is the schema, the YAML holds the values."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from mamlbench.errors import BadValue, UserError, did_you_mean
+
+Built = TypeVar("Built")
+
+# What may differ between two runs that give the same result: where and how it runs, what it prints.
+_WITHOUT_EFFECT = {
+    "": {"seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"},
+    "dataset": {"root"},
+    "training": {"log_every", "checkpoint_every"},
+    "hardware": {"device", "threads", "task_chunk"},
+}
+
+
+def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
+    """Construct what `node._target_` names from the node's other values.
+
+    Args:
+        node: a config node with `_target_`.
+        group: its place in the config, for messages.
+        context: arguments that do not come from the config; those that the class does not take are
+            left out.
+
+    Raises:
+        UserError: an unknown class or option, a wrong type, or a value that the class refuses.
+    """
+    values = plain(node)
+    target = values.pop("_target_", None)
+    if target is None:
+        raise UserError(f"{group}: has no _target_; accepted is the path of a class")
+    try:
+        cls = get_object(target)
+    except Exception as error:
+        raise UserError(f"{group}._target_={target}: {error}") from error
+    return construct(cls, values, group, **context)
+
+
+def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context: Any) -> Built:
+    """`cls(**values, **context)`, with each value checked against the constructor's annotation.
+
+    Raises:
+        UserError: see `build`.
+    """
+    schema, required = constructor_options(cls)
+    own = [name for name in schema if name not in context]
+    for name in values:
+        if name not in schema:
+            accepted = ", ".join(own) + did_you_mean(name, own)
+            raise UserError(f"{_key(group, name)}: unknown to {cls.__name__}; accepted: {accepted}")
+    checked = {name: _checked(_key(group, name), v, schema[name]) for name, v in values.items()}
+    given = {name: value for name, value in context.items() if name in schema}
+    missing = required - checked.keys() - given.keys()
+    if missing:
+        raise UserError(f"{_key(group, min(missing))}: {cls.__name__} needs a value for it")
+    try:
+        return cls(**checked, **given)
+    except BadValue as error:
+        raise (error if error.group else error.under(group)) from error
+
+
+def plain(node: Any) -> Any:
+    """A config node as dicts, tuples and plain values, its interpolations resolved."""
+    if isinstance(node, DictConfig):
+        try:
+            node = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, value in node.items()}
+    return tuple(map(plain, node)) if isinstance(node, (list, tuple)) else node
+
+
+def constructor_options(cls: type) -> tuple[dict[str, Any], set[str]]:
+    """Annotations of a constructor's arguments by name, and the names that have no default.
+
+    Where a constructor hands `**options` on, the arguments of the next class up belong to it too.
+    """
+    schema: dict[str, Any] = {}
+    required: set[str] = set()
+    for ancestor in cls.__mro__:
+        init = ancestor.__dict__.get("__init__")
+        if init is None:
+            continue
+        hints = typing.get_type_hints(init)
+        parameters = list(inspect.signature(init).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                continue
+            if parameter.name not in schema:
+                schema[parameter.name] = hints.get(parameter.name, Any)
+                if parameter.default is parameter.empty:
+                    required.add(parameter.name)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return schema, required
+
+
+def result_hash(config: Mapping[str, Any], **more: str | None) -> str:
+    """Eight hexadecimal digits of everything in a config that changes the result of a run."""
+    kept = {key: value for key, value in plain(config).items() if key not in _WITHOUT_EFFECT[""]}
+    for group, names in _WITHOUT_EFFECT.items():
+        if isinstance(kept.get(group), dict):
+            kept[group] = {k: v for k, v in kept[group].items() if k not in names}
+    text = json.dumps({**kept, **more}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _key(group: str, name: str) -> str:
+    return f"{group}.{name}" if group else name
+
+
+def _checked(key: str, value: Any, hint: Any) -> Any:
+    try:
+        return TypeAdapter(
+            hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True)
+        ).validate_python(value)
+    except ValidationError as error:
+        where = "".join(f"[{place}]" for place in error.errors()[0]["loc"] if type(place) is int)
+        found = json.dumps(value, default=str)
+        raise UserError(f"{key}{where}={found}: accepted is {_in_words(hint)}") from error
+
+
+def _in_words(hint: Any) -> str:
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        type(None): "null",
+    }
+    if hint in names:
+        return names[hint]
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(map(str, parts))
+    if typing.get_origin(hint) is tuple:
+        inner = [_in_words(part) for part in parts if part is not Ellipsis]
+        return f"a list of {inner[0] if Ellipsis in parts else ', '.join(inner)}"
+    return " or ".join(map(_in_words, parts)) if parts else getattr(hint, "__name__", str(hint))

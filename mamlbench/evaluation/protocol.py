@@ -1,0 +1,73 @@
+"""Evaluation protocols: all that a number depends on besides the learner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mamlbench.datasets.base import Dataset
+from mamlbench.errors import one_of, require
+
+SELECTIONS = ("best", "last")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a learner is tested.
+
+    Attributes:
+        name: of the protocol, as tables print it.
+        tasks: meta-test tasks; they are the same for every run and seed.
+        shots: K (None: the dataset's).
+        queries: Q per class: a number, `shots` for as many as K, `remaining` for all others.
+        inner_steps: S (None: the algorithm's).
+        transductive: normalise all queries of a task as one batch.
+        select: the checkpoint to test, `best` by meta-validation or `last`.
+        validation_tasks: meta-validation tasks, the same at each validation.
+
+    Raises:
+        BadValue: a value out of range.
+    """
+
+    name: str = "standard"
+    tasks: int = 600
+    shots: int | None = None
+    queries: int | str = 15
+    inner_steps: int | None = None
+    transductive: bool = True
+    select: str = "best"
+    validation_tasks: int = 100
+
+    def __post_init__(self) -> None:
+        require(self.tasks >= 1, "tasks", self.tasks, "1 or more")
+        require(self.validation_tasks >= 1, "validation_tasks", self.validation_tasks, "1 or more")
+        require(self.shots is None or self.shots >= 1, "shots", self.shots, "1 or more, or null")
+        steps = self.inner_steps
+        require(steps is None or steps >= 0, "inner_steps", steps, "0 or more, or null")
+        accepted = "a number from 1, shots or remaining"
+        if isinstance(self.queries, str):
+            one_of("queries", self.queries, ("shots", "remaining"))
+        else:
+            require(self.queries >= 1, "queries", self.queries, accepted)
+        one_of("select", self.select, SELECTIONS)
+
+    def shots_and_queries(self, dataset: Dataset, split: str) -> tuple[int, int]:
+        """K and Q as numbers."""
+        shots = self.shots or dataset.shots
+        if self.queries == "shots":
+            return shots, shots
+        if self.queries == "remaining":
+            return shots, dataset.remaining(split, shots)
+        return shots, int(self.queries)
+
+    def in_words(self, dataset: Dataset, inner_steps: int) -> str:
+        """The protocol as a sentence, for `summary.json` and tables."""
+        shots = self.shots or dataset.shots
+        queries = {"shots": str(shots), "remaining": "all remaining"}.get(
+            str(self.queries), str(self.queries)
+        )
+        statistics = "transductive" if self.transductive else "each query with the support set"
+        return (
+            f"{self.name}: {self.tasks} tasks, {shots} shots, {queries} queries per class, "
+            f"{inner_steps} inner steps, {statistics}, {self.select} checkpoint, "
+            "95% interval over tasks"
+        )

@@ -1,0 +1,37 @@
+"""Means over tasks and their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over tasks.
+
+    Attributes:
+        mean: the mean.
+        ci95: half the width of its 95% interval over tasks (Student's t); 0 for a single task.
+        n_tasks: how many tasks.
+    """
+
+    mean: float
+    ci95: float
+    n_tasks: int
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Estimate:
+        """The estimate from one value a task, [T]."""
+        values = np.asarray(values, dtype=np.float64)
+        count = len(values)
+        half = 0.0
+        if count > 1:
+            half = float(stats.t.ppf(0.975, count - 1) * stats.sem(values))
+        return cls(float(values.mean()), half, count)
+
+    def as_dict(self) -> dict[str, float | int]:
+        """As `summary.json` has it."""
+        return {"mean": self.mean, "ci95": self.ci95, "n_tasks": self.n_tasks}

@@ -1,0 +1,203 @@
+"""The life of one run: build, meta-train, choose, meta-test, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mamlbench import checkpoint
+from mamlbench.algorithms.base import MetaLearner
+from mamlbench.config import build, construct, plain, result_hash
+from mamlbench.datasets.base import Dataset
+from mamlbench.errors import UserError
+from mamlbench.evaluation import Protocol, Scores, evaluate
+from mamlbench.files import write_atomically, write_json
+from mamlbench.hardware import Hardware
+from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
+from mamlbench.report.run_figures import draw_figures
+from mamlbench.run_folder import RunFolder, require_relative_name, versions
+from mamlbench.training import Trainer, Training, load_learner
+
+
+@dataclass(frozen=True)
+class Options:
+    """What belongs to no config group; see `conf/config.yaml`."""
+
+    seed: int
+    name: str
+    outputs: str
+    restart: bool
+    checkpoint: str | None
+    on_nan: str
+
+    def __post_init__(self) -> None:
+        require_relative_name(self.name)
+        if self.seed < 0:
+            raise UserError(f"seed={self.seed}: accepted is 0 or more")
+
+
+class Experiment:
+    """One run of a composed config, built and checked; nothing is read or written before `run`.
+
+    Args:
+        config: the composed config.
+        algorithm: name of the algorithm's config, for the run's folder.
+        dataset: name of the dataset's config, for the run's folder.
+        overrides: the command line's overrides, from which the run can be composed again.
+
+    Raises:
+        UserError: anything in the config that cannot work.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], algorithm: str, dataset: str, overrides: list[str]
+    ) -> None:
+        self.config = plain(config)
+        top = {name: self.config.get(name) for name in Options.__annotations__}
+        self.options = construct(Options, top, "")
+        self.hardware = construct(Hardware, self.config["hardware"], "hardware")
+        self.training = construct(Training, self.config["training"], "training")
+        self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
+        self.hardware.apply()
+        self.dataset: Dataset = build(self.config["dataset"], "dataset")
+        self.learner = self._build_learner()
+        self.loggers = Loggers([ConsoleProgress(), *self._build_loggers()])
+        path = self.options.checkpoint
+        tested = None if path is None else checkpoint.resolve(Path(path))
+        self.tested_checkpoint = tested
+        hash_ = result_hash(self.config, checkpoint=tested and _file_hash(tested))
+        self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
+        self.overrides, self.hash = overrides, hash_
+        self.folder = RunFolder.of(
+            self.options.outputs,
+            self.options.name,
+            algorithm,
+            dataset,
+            self.dataset.setting,
+            hash_,
+            self.options.seed,
+        )
+
+    # --- building -------------------------------------------------------------------------------
+
+    def _build_learner(self) -> MetaLearner:
+        torch.manual_seed(self.options.seed)
+        shape = {"input_shape": self.dataset.input_shape, "outputs": self.dataset.outputs}
+        network: nn.Module = build(self.config["network"], "network", **shape)
+        learner: MetaLearner = build(
+            self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
+        )
+        learner.to(self.hardware.torch_device, self.hardware.dtype)
+        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
+        learner.task_chunk = self.hardware.chunk(rows, self.dataset.input_shape)
+        return learner
+
+    def _build_loggers(self) -> list[Any]:
+        nodes = dict(self.config.get("logger") or {})
+        csv = nodes.pop("csv", {"_target_": "mamlbench.loggers.CSVLogger"})
+        return [build(n, f"logger.{k}") for k, n in {"csv": csv, **nodes}.items()]
+
+    # --- running --------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """Do what is left of the run; gives its summary, also where it was finished before.
+
+        Raises:
+            UserError: data that is missing, a disk that refuses, a loss that is not finite.
+            Stopped: a signal asked for it; the same command goes on from there.
+        """
+        self.folder.open(self.options.restart)
+        if self.folder.summary.is_file():
+            return json.loads(self.folder.summary.read_text())
+        self.dataset.load(self.hardware.torch_device)
+        trainer = Trainer(
+            self.learner,
+            self.dataset,
+            self.training,
+            self.protocol,
+            self.hardware,
+            self.options.seed,
+            self.options.on_nan,
+            self.folder.path,
+            {"overrides": self.overrides, "hash": self.hash},
+        )
+        trainer.resume()
+        self.folder.write_config(self.config, " ".join(["mamlbench", *self.overrides]))
+        with self.loggers:
+            self.loggers.start(self._run_info(trainer))
+            try:
+                summary = self._train_and_test(trainer)
+            except BaseException:
+                self.loggers.finish(None)
+                raise
+            self.loggers.finish(summary)
+        draw_figures(
+            self.folder,
+            self.learner,
+            self.dataset,
+            self.protocol,
+            self.hardware,
+            summary["test"]["by_step"],
+        )
+        write_json(self.folder.summary, summary)
+        return summary
+
+    def _train_and_test(self, trainer: Trainer) -> dict[str, Any]:
+        chosen = self.tested_checkpoint
+        if chosen is None:
+            trainer.run(self.loggers)
+            if self.protocol.select == "best" and trainer.best is not None:
+                chosen = trainer.best_path
+        if chosen is not None:
+            state = checkpoint.load(chosen, self.hardware.torch_device)
+            load_learner(self.learner, state, chosen)
+        scores = evaluate(self.learner, self.dataset, "test", self.protocol, self.hardware)
+        write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
+        return self._summary(scores, trainer, chosen)
+
+    def _run_info(self, trainer: Trainer) -> RunInfo:
+        return RunInfo(
+            directory=self.folder.path,
+            name=self.label,
+            run_id=f"{self.hash}-seed{self.options.seed}",
+            config=self.config,
+            iteration=trainer.iteration,
+            iterations=self.training.iterations,
+        )
+
+    def _summary(self, scores: Scores, trainer: Trainer, chosen: Path | None) -> dict[str, Any]:
+        test = {name: estimate.as_dict() for name, estimate in scores.last().items()}
+        by_step = scores.by_step()
+        trained = trainer.iteration * self.training.meta_batch_size
+        network = self.learner.network
+        return {
+            "test": {**test, "by_step": by_step},
+            "validation": trainer.best,
+            "train": {
+                "iterations": trainer.iteration,
+                "seconds": trainer.seconds,
+                "tasks_per_second": trained / trainer.seconds if trainer.seconds else None,
+                "skipped": trainer.skipped,
+            },
+            "evaluation": self.protocol.in_words(self.dataset, len(by_step) - 1),
+            "checkpoint": str(chosen) if self.tested_checkpoint else chosen and chosen.name,
+            "norm": getattr(network, "norm", type(network).__name__),
+            "transductive": self.protocol.transductive,
+            "seed": self.options.seed,
+            "device": self.hardware.name,
+            "precision": self.hardware.precision,
+            "versions": versions(),
+            "data_sha256": self.dataset.sha256,
+            "command": " ".join(["mamlbench", *self.overrides]),
+        }
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,91 @@
+"""Where a run computes, and how exactly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from mamlbench.errors import BadValue, one_of, require
+from mamlbench.tasks import Examples, TaskBatch
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+_CPU_VALUES = 250_000
+"""Input values of a chunk of tasks. Measured on Omniglot: a chunk of 320 images of 28x28 (32 tasks
+of 10 or 4 of 80) was fastest or near it; smaller ones pay per call, larger ones leave the cache."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Device and precision.
+
+    Attributes:
+        device: `cpu`, `cuda` or `cuda:N`.
+        precision: `float32` or `float64`.
+        task_chunk: tasks to work on at a time (None: as many as suit the device).
+        threads: CPU threads (None: torch's own choice, one a core).
+
+    Raises:
+        BadValue: a device that is not there, or a value out of range.
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+    task_chunk: int | None = None
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, PRECISIONS)
+        for option, value in (("task_chunk", self.task_chunk), ("threads", self.threads)):
+            require(value is None or value >= 1, option, value, "1 or more, or null")
+        kind, _, number = self.device.partition(":")
+        known = kind in ("cpu", "cuda") and (not number or (number.isdigit() and kind == "cuda"))
+        require(known, "device", self.device, "cpu, cuda or cuda:N")
+        count = torch.cuda.device_count() if kind == "cuda" else 1
+        if count == 0:
+            raise BadValue("device", self.device, "cpu: this machine has no GPU that torch can use")
+        if int(number or 0) >= count:
+            raise BadValue("device", self.device, f"cuda:0 to cuda:{count - 1}, the GPUs there are")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of parameters and data."""
+        return PRECISIONS[self.precision]
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device, as torch has it."""
+        return torch.device(self.device)
+
+    @property
+    def name(self) -> str:
+        """The device in words, as a result records it."""
+        if self.torch_device.type == "cuda":
+            return torch.cuda.get_device_name(self.torch_device)
+        return f"cpu, {torch.get_num_threads()} threads"
+
+    def chunk(self, rows: int, input_shape: tuple[int, ...]) -> int | None:
+        """Tasks to work on at a time, for tasks of so many rows of such inputs (None: all).
+
+        On a CPU, as many as stay in its cache; on a GPU, all.
+        """
+        if self.task_chunk is not None or self.torch_device.type == "cuda":
+            return self.task_chunk
+        return max(1, _CPU_VALUES // max(1, rows * math.prod(input_shape)))
+
+    def apply(self) -> None:
+        """Set what is set once a process."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+
+    def cast(self, tasks: TaskBatch) -> TaskBatch:
+        """The tasks in this precision; class numbers stay what they are."""
+        if self.dtype is torch.float32:
+            return tasks
+        return replace(tasks, support=self._cast(tasks.support), query=self._cast(tasks.query))
+
+    def _cast(self, examples: Examples) -> Examples:
+        y = examples.y.to(self.dtype) if examples.y.is_floating_point() else examples.y
+        return replace(examples, x=examples.x.to(self.dtype), y=y)

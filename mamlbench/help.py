@@ -1,0 +1,2 @@
+def wanted(a):
+    return False

@@ -1,0 +1,80 @@
+"""The figures of one run: what a person would look at first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from mamlbench.algorithms.base import MetaLearner
+from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.sinusoid import Sinusoid
+from mamlbench.evaluation import TEST_SEED, Protocol
+from mamlbench.hardware import Hardware
+from mamlbench.objectives import Classification
+from mamlbench.report import figures
+from mamlbench.run_folder import RunFolder
+
+_SHOWN_TASKS = 4
+_CURVE_POINTS = 200
+
+
+def draw_figures(
+    folder: RunFolder,
+    learner: MetaLearner,
+    dataset: Dataset,
+    protocol: Protocol,
+    hardware: Hardware,
+    by_step: list[dict],
+) -> None:
+    """Draw what suits the problem into the run's `figures/`.
+
+    Args:
+        folder: of the run, with its `metrics.csv`.
+        learner: as it was tested.
+        dataset: loaded.
+        protocol: of the test.
+        hardware: precision.
+        by_step: the scores after each inner step.
+    """
+    out = folder.figures
+    if (folder.path / "metrics.csv").is_file():
+        figures.learning_curve(folder.path / "metrics.csv", out / "learning_curve.png")
+    metric = learner.objective.metric
+    figures.score_by_step(by_step, metric, out / f"{metric}_by_step.png")
+    if isinstance(dataset, Sinusoid):
+        _draw_sinusoids(folder, learner, dataset, protocol, hardware)
+    elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
+        tasks = dataset.sample(
+            "test", TEST_SEED, 0, 3, *protocol.shots_and_queries(dataset, "test")
+        )
+        sides = (tasks.support.x, tasks.support.y, tasks.query.x, tasks.query.y)
+        figures.task_sheet(*(side.cpu().numpy() for side in sides), out / "tasks.png")
+
+
+@torch.no_grad()
+def _draw_sinusoids(
+    folder: RunFolder,
+    learner: MetaLearner,
+    dataset: Sinusoid,
+    protocol: Protocol,
+    hardware: Hardware,
+) -> None:
+    shots, _ = protocol.shots_and_queries(dataset, "test")
+    tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, shots, 1)
+    x = np.linspace(*dataset.domain, _CURVE_POINTS)
+    grid = torch.as_tensor(x, dtype=torch.float32, device=dataset.device)
+    inputs = grid.reshape(1, -1, 1).expand(_SHOWN_TASKS, -1, -1)
+    tasks = hardware.cast(replace(tasks, query=replace(tasks.query, x=inputs)))
+    learner.eval()
+    adapted = learner.adapt(tasks.support, protocol.inner_steps)
+    last = len(adapted.params) - 1
+    fits = {
+        step: learner.predict(adapted, tasks.query.x, step).mean(1)[..., 0].cpu().numpy()
+        for step in sorted({0, min(1, last), last})
+    }
+    info = tasks.info or {}
+    truth = info["amplitude"][:, None] * np.sin(x - info["phase"][:, None])
+    points = (tasks.support.x[..., 0].cpu().numpy(), tasks.support.y[..., 0].cpu().numpy())
+    figures.sinusoid_fits(x, truth, *points, fits, folder.figures / "fits.png")

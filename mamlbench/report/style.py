@@ -1,0 +1,89 @@
+"""How every figure looks, said once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from mamlbench.files import write_atomically
+
+# Okabe and Ito's palette, which people with any colour vision tell apart
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+INK, MUTED, GRID = "#222222", "#7A7A7A", "#E4E4E4"
+
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlepad": 8,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.direction": "out",
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    "savefig.facecolor": "white",
+}
+
+
+@contextmanager
+def figure(out: Path, width: float, height: float) -> Iterator[Figure]:
+    """A figure of `width` x `height` inches, written to `out` as PNG when the block ends.
+
+    Raises:
+        UserError: the disk is full or the place not writable; nothing is left half-written.
+    """
+    with matplotlib.style.context(["default", STYLE]):
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        yield drawn
+        png = io.BytesIO()
+        drawn.savefig(png, format="png")
+    write_atomically(out, png.getvalue())
+
+
+def count_axis(axes: Axes, label: str) -> None:
+    """Make x an axis of whole numbers, with a comma for thousands."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+
+
+def metric_axis(axes: Axes, metric: str) -> None:
+    """Name y after the metric, with its unit."""
+    units = {
+        "accuracy": "accuracy (%)",
+        "loss": "loss",
+        "mse": "mean squared error",
+        "nll": "negative log-likelihood (nats)",
+        "ece": "expected calibration error (%)",
+        "brier": "Brier score",
+        "return": "return",
+    }
+    axes.set_ylabel(units.get(metric, metric.replace("_", " ")))
+    if scale(metric) == 100.0:
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def scale(metric: str) -> float:
+    """Factor from the metric as it is kept to the metric as it is drawn: fractions as percent."""
+    return 100.0 if metric in ("accuracy", "ece") else 1.0

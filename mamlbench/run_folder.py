@@ -1,0 +1,124 @@
+"""Where a run keeps its files, and what is written there about where it came from."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import yaml
+
+from mamlbench import __version__
+from mamlbench.errors import UserError
+from mamlbench.files import disk_errors, remove_leftovers, write_atomically
+
+_PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow", "learn2learn")
+_OF_A_RUN = (
+    "config.yaml",
+    "metrics.csv",
+    "test_tasks.csv",
+    "summary.json",
+    "checkpoint.pt",
+    "best.pt",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`outputs/<name>/<algorithm>/<dataset>/<setting>/<hash>/seed<seed>`.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(
+        cls,
+        outputs: str,
+        name: str,
+        algorithm: str,
+        dataset: str,
+        setting: str,
+        hash_: str,
+        seed: int,
+    ) -> RunFolder:
+        """The folder of a run; equal runs meet in one, different ones never do."""
+        return cls(Path(outputs) / name / algorithm / dataset / setting / hash_ / f"seed{seed}")
+
+    def open(self, restart: bool) -> None:
+        """Make the folder, or empty it of an earlier run's files if `restart`.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        remove_leftovers(self.path)
+        if restart:
+            for name in _OF_A_RUN:
+                (self.path / name).unlink(missing_ok=True)
+            for figure in self.figures.glob("*.png"):
+                figure.unlink()
+
+    @property
+    def summary(self) -> Path:
+        """`summary.json`; a run that has it is finished."""
+        return self.path / "summary.json"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of figures."""
+        return self.path / "figures"
+
+    def write_config(self, config: dict, command: str) -> None:
+        """`config.yaml`: the composed config, the command line, versions and commit."""
+        about = {"command": command, "versions": versions(), "commit": commit()}
+        text = yaml.safe_dump({**config, "about": about}, sort_keys=False, width=100)
+        write_atomically(self.path / "config.yaml", text)
+
+
+def versions() -> dict[str, str]:
+    """Versions of mamlbench, Python and the packages that results depend on."""
+    found = {"mamlbench": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of the code, with `+` where it was changed since; None outside a checkout."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here)]
+    try:
+        top = subprocess.run(
+            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True
+        )
+        if top.returncode != 0 or Path(top.stdout.split()[0]) != here.parent:
+            return None
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return top.stdout.split()[1] + ("+" if dirty.stdout.strip() else "")
+
+
+def require_relative_name(name: str) -> None:
+    """A run's `name` is a folder below `outputs`, never above it.
+
+    Raises:
+        UserError: it is empty, absolute, or climbs.
+    """
+    path = Path(name)
+    if not name or path.is_absolute() or ".." in path.parts:
+        raise UserError(f"name={name}: accepted is a folder name, such as default or paper/table1")

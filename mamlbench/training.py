@@ -1,0 +1,267 @@
+"""Meta-training: outer steps, logging, validation, checkpoints, and an exact resume."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mamlbench import checkpoint
+from mamlbench.algorithms.base import MetaLearner, NonFiniteError
+from mamlbench.datasets.base import Dataset
+from mamlbench.errors import UserError, one_of, require
+from mamlbench.evaluation import Protocol, evaluate
+from mamlbench.hardware import Hardware
+from mamlbench.loggers import Logger
+from mamlbench.signals import StopRequest
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long to train, and what to do how often; counts are outer steps.
+
+    Attributes:
+        iterations: outer steps.
+        meta_batch_size: tasks in each.
+        log_every: from one row of metrics to the next.
+        validate_every: from one meta-validation to the next (0: none).
+        checkpoint_every: from one checkpoint to the next.
+        patience: stop after so many meta-validations without a better one (None: never).
+
+    Raises:
+        BadValue: a value out of range.
+    """
+
+    iterations: int
+    meta_batch_size: int
+    log_every: int = 100
+    validate_every: int = 500
+    checkpoint_every: int = 500
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("meta_batch_size", "log_every", "checkpoint_every"):
+            require(getattr(self, option) >= 1, option, getattr(self, option), "1 or more")
+        require(self.iterations >= 0, "iterations", self.iterations, "0 or more")
+        require(self.validate_every >= 0, "validate_every", self.validate_every, "0 or more")
+        patience = self.patience
+        require(patience is None or patience >= 1, "patience", patience, "1 or more, or null")
+        validated = patience is None or self.validate_every > 0
+        require(validated, "patience", patience, "null, where validate_every=0")
+
+
+class Stopped(Exception):  # noqa: N818 -- not an error: the run goes on when started again
+    """Training was asked to stop and has saved its state.
+
+    Attributes:
+        signal: the signal's number.
+        iteration: outer steps done.
+    """
+
+    def __init__(self, signal: int, iteration: int) -> None:
+        self.signal, self.iteration = signal, iteration
+        super().__init__(f"stopped at iteration {iteration}")
+
+
+class Trainer:
+    """One learner's meta-training in one folder.
+
+    Args:
+        learner: whom to train; on its device.
+        dataset: loaded.
+        training: how long and how often.
+        protocol: how to validate.
+        hardware: device and precision.
+        seed: of the meta-training tasks.
+        on_nan: `stop`, or `skip` the outer step, when the meta-loss is not finite.
+        folder: where `checkpoint.pt` and `best.pt` go.
+        identity: what else a checkpoint carries (the command that made it, the config's hash).
+    """
+
+    def __init__(
+        self,
+        learner: MetaLearner,
+        dataset: Dataset,
+        training: Training,
+        protocol: Protocol,
+        hardware: Hardware,
+        seed: int,
+        on_nan: str,
+        folder: Path,
+        identity: dict[str, Any],
+    ) -> None:
+        one_of("on_nan", on_nan, ("stop", "skip"))
+        self.learner, self.dataset, self.training = learner, dataset, training
+        self.protocol, self.hardware = protocol, hardware
+        self.seed, self.on_nan, self.identity = seed, on_nan, identity
+        self.path, self.best_path = folder / "checkpoint.pt", folder / "best.pt"
+        self.iteration = 0
+        self.seconds = 0.0
+        self.skipped = 0
+        self.stale = 0
+        """Meta-validations since the best one."""
+        self.best: dict[str, float] | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+        self._logged_at = (0, 0.0)
+
+    # --- state ----------------------------------------------------------------------------------
+
+    def resume(self) -> bool:
+        """Continue from the folder's checkpoint, if there is one."""
+        if not self.path.is_file():
+            return False
+        state = checkpoint.load(self.path, self.hardware.torch_device)
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self.skipped, self.stale, self.best = state["skipped"], state["stale"], state["best"]
+        self._sums, self._summed = state["sums"], state["summed"]
+        load_learner(self.learner, state, self.path)
+        self.learner.optimizer.load_state_dict(state["optimizer"])
+        self.learner.scheduler.load_state_dict(state["scheduler"])
+        torch.set_rng_state(state["generator"].cpu())
+        return True
+
+    def save(self) -> None:
+        """Write the whole state; the checkpoint before it stays until it is complete."""
+        state = {
+            "learner": self.learner.state_dict(),
+            "optimizer": self.learner.optimizer.state_dict(),
+            "scheduler": self.learner.scheduler.state_dict(),
+            "generator": torch.get_rng_state(),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "skipped": self.skipped,
+            "stale": self.stale,
+            "best": self.best,
+            "sums": self._sums,
+            "summed": self._summed,
+            **self.identity,
+        }
+        checkpoint.save(self.path, state)
+
+    # --- training -------------------------------------------------------------------------------
+
+    def run(self, logger: Logger) -> None:
+        """Train to the end, or to the last meta-validation that `patience` allows.
+
+        Raises:
+            Stopped: a signal asked for it.
+            UserError: the meta-loss is not finite, or the disk refused a file.
+        """
+        training = self.training
+        self._logged_at = (self.iteration, time.monotonic())
+        self.learner.train()
+        with StopRequest() as request:
+            while self.iteration < training.iterations and not self._out_of_patience():
+                began = time.monotonic()
+                self._step()
+                row = self._row()
+                if row:
+                    logger.log(self.iteration, row)
+                self.seconds += time.monotonic() - began
+                if self.iteration % training.checkpoint_every == 0:
+                    self.save()
+                logger.progress(self.iteration)
+                if request.received is not None:
+                    self.save()
+                    raise Stopped(request.received, self.iteration)
+        self.save()
+
+    def _step(self) -> None:
+        size = self.training.meta_batch_size
+        tasks = self.dataset.sample("train", self.seed, self.iteration * size, size)
+        try:
+            metrics = self.learner.meta_step(self.hardware.cast(tasks))
+        except NonFiniteError as error:
+            self._not_finite(error)
+            metrics = {}
+        self.iteration += 1
+        self._summed += 1 if metrics else 0
+        for name, values in metrics.items():
+            mean = values.double().mean()
+            self._sums[name] = self._sums[name] + mean if name in self._sums else mean
+
+    def _not_finite(self, error: NonFiniteError) -> None:
+        if self.on_nan == "skip":
+            self.skipped += 1
+            return
+        self.save()
+        losses = error.losses
+        good = losses[torch.isfinite(losses)]
+        others = f", the others' mean {good.mean():.4g}, max {good.max():.4g}" if len(good) else ""
+        raise UserError(
+            f"iteration {self.iteration + 1}: {error}{others}; the last good state, of iteration "
+            f"{self.iteration}, is in {self.path}; on_nan=skip goes on without such steps"
+        )
+
+    def _row(self) -> dict[str, float]:
+        """What this iteration adds to the log: training means, validation, both, or nothing."""
+        training, row = self.training, {}
+        last = self.iteration == training.iterations
+        if self.iteration % training.log_every == 0 or last:
+            row |= {f"train/{n}": float(v) / max(self._summed, 1) for n, v in self._sums.items()}
+            since, at = self._logged_at
+            elapsed = max(time.monotonic() - at, 1e-9)
+            rate = (self.iteration - since) * training.meta_batch_size / elapsed
+            row["tasks_per_second"] = rate
+            if self.skipped:
+                row["train/skipped"] = float(self.skipped)
+            self._sums, self._summed = {}, 0
+            self._logged_at = (self.iteration, time.monotonic())
+        every = training.validate_every
+        if every and (self.iteration % every == 0 or last) and "val" in self.dataset.splits:
+            row |= self._validate()
+        return row
+
+    def _validate(self) -> dict[str, float]:
+        scores = evaluate(
+            self.learner,
+            self.dataset,
+            "val",
+            self.protocol,
+            self.hardware,
+            tasks=self.protocol.validation_tasks,
+            every_step=False,
+        ).last()
+        objective = self.learner.objective
+        value = scores[objective.metric].mean
+        sign = 1.0 if objective.higher_is_better else -1.0
+        self.stale += 1
+        if self.best is None or sign * value > sign * self.best["value"]:
+            self.best, self.stale = {"value": value, "iteration": self.iteration}, 0
+            state = {"learner": self.learner.state_dict(), "iteration": self.iteration}
+            checkpoint.save(self.best_path, state | self.identity)
+        row = {f"val/{name}": estimate.mean for name, estimate in scores.items()}
+        return row | {f"val/{name}_ci95": estimate.ci95 for name, estimate in scores.items()}
+
+    def _out_of_patience(self) -> bool:
+        patience = self.training.patience
+        return patience is not None and self.stale >= patience
+
+
+def load_learner(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
+    """Put a checkpoint's parameters into a learner.
+
+    Raises:
+        UserError: they are another architecture's.
+    """
+    if "learner" not in state:
+        raise UserError(f"checkpoint={path}: has no learner in it; accepted is a run's checkpoint")
+    own, found = learner.state_dict(), state["learner"]
+    for name in [*own, *found]:
+        if name not in found:
+            raise _other_architecture(path, f"lacks {name}, which this config's learner has")
+        if name not in own:
+            raise _other_architecture(path, f"has {name}, which this config's learner lacks")
+        if isinstance(own[name], Tensor) and own[name].shape != found[name].shape:
+            shapes = f"{list(found[name].shape)}, this config's learner {list(own[name].shape)}"
+            raise _other_architecture(path, f"has {name} of shape {shapes}")
+    learner.load_state_dict(found)
+
+
+def _other_architecture(path: Path, difference: str) -> UserError:
+    return UserError(f"checkpoint={path}: is of another architecture: it {difference}")
