@@ -97,8 +97,8 @@ def sinusoid_fits(
         out: PNG file.
     """
     tasks = len(truth)
-    columns = min(tasks, 3)
-    lines = -(-tasks // columns)
+    lines = -(-tasks // 3)
+    columns = -(-tasks // lines)
     with style.figure(out, max(5.2, 0.6 + 3.3 * columns), 0.7 + 2.5 * lines) as figure:
         panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         look = _step_look(fits)
@@ -128,7 +128,7 @@ def task_sheet(
 ) -> None:
     """Sampled image tasks as a learner gets them: a row a class, support pictures, then queries.
 
-    Of a larger batch, 4 tasks, 20 classes, and 5 support and 5 query pictures of each class are shown.
+    Shows at most 4 tasks, 20 classes, and 5 support and 5 query pictures of each class.
 
     Args:
         x_support: [T, M, C, H, W] pictures in [0, 1], C being 1 (grey) or 3 (colour).
