@@ -2,7 +2,17 @@
 
 from mamlbench.algorithms.base import Adapted, FreshSupport, MetaLearner, NonFiniteError
 from mamlbench.algorithms.joint import Joint
+from mamlbench.algorithms.learn2learn_maml import Learn2LearnMAML
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.reptile import Reptile
 
-__all__ = ["MAML", "Adapted", "FreshSupport", "Joint", "MetaLearner", "NonFiniteError", "Reptile"]
+__all__ = [
+    "MAML",
+    "Adapted",
+    "FreshSupport",
+    "Joint",
+    "Learn2LearnMAML",
+    "MetaLearner",
+    "NonFiniteError",
+    "Reptile",
+]

@@ -49,15 +49,15 @@ class Learn2LearnMAML(MetaLearner):
         """Clones of the network, each taking learn2learn's gradient steps on its own task."""
         keep_graph = torch.is_grad_enabled()
         first_order = self.first_order or not keep_graph
-        batch = support if isinstance(support, Examples) else None
         with torch.enable_grad():
             module = _OneTask(self.network, self.adapted_names)
             maml = self._maml(module, lr=self.inner_lr, first_order=first_order)
             learners = [maml.clone() for _ in range(len(support))]
             params = [self._stacked(learners, keep_graph)]
+            batch = _gathered(support, 0, params[0])
             for step in range(self.inner_steps if steps is None else steps):
-                if not isinstance(support, Examples):
-                    batch = support(step, params[-1])
+                if step > 0:
+                    batch = _gathered(support, step, params[-1])
                 for task, learner in enumerate(learners):
                     one = batch[task : task + 1]
                     outputs = learner(one.x[0]).unsqueeze(0)
@@ -83,6 +83,10 @@ class Learn2LearnMAML(MetaLearner):
         adapted = [values if keep_graph else values.detach() for values in stacked]
         own = dict(self.network.named_parameters())
         return own | dict(zip(self.adapted_names, adapted, strict=True))
+
+
+def _gathered(support: Support, step: int, params: Params) -> Examples:
+    return support if isinstance(support, Examples) else support(step, params)
 
 
 class _OneTask(nn.Module):

@@ -4,6 +4,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.glyphs import Glyphs
 from mamlbench.datasets.image_folder import ImageFolder
 from mamlbench.datasets.images import ImageDataset
+from mamlbench.datasets.learn2learn import Learn2LearnBenchmark, Learn2LearnTasks
 from mamlbench.datasets.mini_imagenet import MiniImagenet
 from mamlbench.datasets.omniglot import Omniglot
 from mamlbench.datasets.sinusoid import Sinusoid
@@ -13,6 +14,8 @@ __all__ = [
     "Glyphs",
     "ImageDataset",
     "ImageFolder",
+    "Learn2LearnBenchmark",
+    "Learn2LearnTasks",
     "MiniImagenet",
     "Omniglot",
     "Sinusoid",

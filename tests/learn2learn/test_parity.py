@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamlbench.algorithms import MAML
-from mamlbench.algorithms.learn2learn_maml import Learn2LearnMAML
+from mamlbench.algorithms import MAML, Learn2LearnMAML
 from mamlbench.datasets import Sinusoid
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Classification, Regression
