@@ -234,7 +234,7 @@ def _validation(
     if ci95 is not None:
         half = ci95[known]
         axes.fill_between(
-            x, y - half, y + half, color=style.BLUE, alpha=0.2, lw=0, label="95% interval", zorder=3
+            x, y - half, y + half, color=style.BLUE, alpha=0.2, lw=0, label="95% interval", zorder=1
         )
 
 
