@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mamlbench.errors import BadValue, UserError, did_you_mean
+from mamlbench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from mamlbench.datasets import ImageDataset
@@ -22,12 +22,17 @@ NAMES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all is well, 2 after a user's mistake."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    # argparse takes no more OPTION=VALUE after --root: what it leaves over is picked up here
+    options, more = parser.parse_known_args(arguments)
+    if any(word.startswith("-") or "=" not in word for word in more):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
     try:
         if options.command == "list":
             _list(options.root)
         else:
-            _prepare(options.name, options.root, options.options, options.command == "verify")
+            anew = options.command == "verify"
+            _prepare(options.name, options.root, [*options.options, *more], anew)
     except UserError as error:
         print(f"mamlbench-data: {error}", file=sys.stderr)
         return 2
@@ -57,25 +62,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _dataset(name: str, root: str | None, options: Sequence[str] = ()) -> ImageDataset:
-    import inspect
-
     from omegaconf import OmegaConf
 
     from mamlbench import datasets
+    from mamlbench.config import construct, constructor_options, plain
 
     if name not in NAMES:
         near = did_you_mean(name, NAMES)
         raise UserError(f"no dataset {name}: accepted is {', '.join(NAMES)}{near}")
-    make = getattr(datasets, NAMES[name])
-    known = inspect.signature(make).parameters
-    values = {str(key): value for key, value in OmegaConf.from_dotlist(list(options)).items()}
-    for key in values:
-        if key not in known:
-            raise BadValue(key, values[key], ", ".join(known) + did_you_mean(key, known))
-    if "root" in known and root is not None:
+    cls: type[ImageDataset] = getattr(datasets, NAMES[name])
+    values = plain(OmegaConf.from_dotlist(list(options)))
+    if root is not None and "root" in constructor_options(cls)[0]:
         values["root"] = root
-    dataset: ImageDataset = make(**values)
-    return dataset
+    return construct(cls, values, "")
 
 
 def _list(root: str | None) -> None:

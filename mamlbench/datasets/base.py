@@ -53,11 +53,6 @@ class Dataset(ABC):
     def setting(self) -> str:
         """The setting in a word, as a folder name: `5way1shot`, `10shot`."""
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that have tasks; a few papers leave no classes for validation."""
-        return SPLITS
-
     @abstractmethod
     def load(self, device: torch.device) -> None:
         """Read the data, from the network if need be, and keep it on `device`.

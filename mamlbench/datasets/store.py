@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import PIL
 from filelock import FileLock
-from numpy.lib.format import write_array_header_1_0
+from numpy.lib.format import open_memmap, write_array_header_1_0
 from platformdirs import user_cache_path
 
 from mamlbench.datasets.pictures import Decoding, Source, decode
@@ -139,7 +139,7 @@ def _read(folder: Path, stem: str) -> ImageSet | None:
         stored = json.loads((folder / f"{stem}.json").read_text())
         facts = stored["facts"]
         # copy on write: processes share the pages, and torch wants writable memory
-        pixels = np.load(folder / f"{stem}.npy", mmap_mode="c", allow_pickle=False)
+        pixels = open_memmap(folder / f"{stem}.npy", mode="c")
         crc = zlib.crc32(json.dumps([list(pixels.shape), facts]).encode(), zlib.crc32(pixels.data))
         if crc != stored["crc32"]:
             return None
