@@ -54,7 +54,7 @@ class Reptile(MetaLearner):
         inner_batch: int | None = 10,
         test_batch: int | None = None,
         replacement: bool = False,
-        moments: str = "serial",
+        moments: str = "shared",
         tail: str = "none",
         step_weights: tuple[float, ...] | None = None,
         **options: Any,
