@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mamlbench.errors import UserError
 
@@ -52,7 +52,7 @@ def _run(config: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    hydra_config = HydraConfig.get()
+    hydra_config: Any = HydraConfig.get()
     choices, overrides = hydra_config.runtime.choices, list(hydra_config.overrides.task)
     try:
         return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)

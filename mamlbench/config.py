@@ -21,7 +21,6 @@ Built = TypeVar("Built")
 # What may differ between two runs that give the same result: where and how it runs, what it prints.
 _WITHOUT_EFFECT = {
     "": {"seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"},
-    "dataset": {"root"},
     "training": {"log_every", "checkpoint_every"},
     "hardware": {"device", "threads", "task_chunk"},
 }

@@ -16,7 +16,7 @@ from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.config import build, construct, plain, result_hash
 from mamlbench.datasets.base import Dataset
-from mamlbench.errors import UserError
+from mamlbench.errors import BadValue, UserError
 from mamlbench.evaluation import Protocol, Scores, evaluate
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
@@ -68,11 +68,12 @@ class Experiment:
         self.hardware.apply()
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
         self.learner = self._build_learner()
-        self.loggers = Loggers([ConsoleProgress(), *self._build_loggers()])
+        # the console last, so that the others' start-up counts in no estimate of the time left
+        self.loggers = Loggers([*self._build_loggers(), ConsoleProgress()])
         path = self.options.checkpoint
         tested = None if path is None else checkpoint.resolve(Path(path))
         self.tested_checkpoint = tested
-        hash_ = result_hash(self.config, checkpoint=tested and _file_hash(tested))
+        hash_ = result_hash(self.config, checkpoint=_file_hash(tested) if tested else None)
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
         self.overrides, self.hash = overrides, hash_
         self.folder = RunFolder.of(
@@ -117,6 +118,7 @@ class Experiment:
         if self.folder.summary.is_file():
             return json.loads(self.folder.summary.read_text())
         self.dataset.load(self.hardware.torch_device)
+        self._check_protocol()
         trainer = Trainer(
             self.learner,
             self.dataset,
@@ -126,7 +128,11 @@ class Experiment:
             self.options.seed,
             self.options.on_nan,
             self.folder.path,
-            {"overrides": self.overrides, "hash": self.hash},
+            {
+                "overrides": self.overrides,
+                "hash": self.hash,
+                "data_sha256": self.dataset.sha256,
+            },
         )
         trainer.resume()
         self.folder.write_config(self.config, " ".join(["mamlbench", *self.overrides]))
@@ -148,6 +154,15 @@ class Experiment:
         )
         write_json(self.folder.summary, summary)
         return summary
+
+    def _check_protocol(self) -> None:
+        """Sample a task of each tested split now, so that a mistake shows before training."""
+        for split in {"val", "test"} & set(self.dataset.splits):
+            try:
+                sizes = self.protocol.shots_and_queries(self.dataset, split)
+                self.dataset.sample(split, 0, 0, 1, *sizes)
+            except BadValue as error:
+                raise error.under("evaluation") from error
 
     def _train_and_test(self, trainer: Trainer) -> dict[str, Any]:
         chosen = self.tested_checkpoint

@@ -38,9 +38,10 @@ def learn2learn() -> ModuleType:
             importlib.import_module("learn2learn.algorithms")
             return sys.modules["learn2learn"]
         except ModuleNotFoundError as error:
+            name = (error.name or "learn2learn").partition(".")[0]
             raise UserError(
-                f"learn2learn: {error.name} is not installed; scripts/install_learn2learn.sh "
-                "installs all that it needs"
+                f"{name} is not installed; scripts/install_learn2learn.sh installs learn2learn and "
+                "all that it needs"
             ) from error
         except (ImportError, RuntimeError, AttributeError) as error:
             raise UserError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 
 class Objective(ABC):
@@ -38,15 +39,14 @@ class Classification(Objective):
     metric = "accuracy"
     higher_is_better = True
 
+    @override
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         log_probabilities = F.log_softmax(outputs, dim=-1)
         return -log_probabilities.gather(-1, y.unsqueeze(-1)).squeeze(-1).mean(dim=-1)
 
+    @override
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
-        particles = outputs.shape[1]
-        mixture = F.log_softmax(outputs, dim=-1).logsumexp(dim=1) - torch.log(
-            torch.tensor(float(particles), device=outputs.device, dtype=outputs.dtype)
-        )
+        mixture = F.log_softmax(outputs, dim=-1).logsumexp(dim=1) - math.log(outputs.shape[1])
         nll = -mixture.gather(-1, y.unsqueeze(-1)).squeeze(-1).mean(dim=-1)
         accuracy = (mixture.argmax(dim=-1) == y).to(outputs.dtype).mean(dim=-1)
         return {"loss": nll, "accuracy": accuracy}
@@ -58,9 +58,11 @@ class Regression(Objective):
     metric = "mse"
     higher_is_better = False
 
+    @override
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
         return (outputs - y).square().mean(dim=(-2, -1))
 
+    @override
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
         mse = self.loss(outputs.mean(dim=1), y)
         return {"loss": mse, "mse": mse}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from mamlbench.evaluation import Protocol, evaluate
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import Logger
 from mamlbench.signals import StopRequest
+from mamlbench.tasks import TaskBatch
+
+_SAMPLED_VALUES = 100_000
+_MOST_AHEAD = 64
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Training:
         require(validated, "patience", patience, "null, where validate_every=0")
 
 
-class Stopped(Exception):  # noqa: N818 -- not an error: the run goes on when started again
+class Stopped(Exception):
     """Training was asked to stop and has saved its state.
 
     Attributes:
@@ -79,7 +84,8 @@ class Trainer:
         seed: of the meta-training tasks.
         on_nan: `stop`, or `skip` the outer step, when the meta-loss is not finite.
         folder: where `checkpoint.pt` and `best.pt` go.
-        identity: what else a checkpoint carries (the command that made it, the config's hash).
+        identity: what else a checkpoint carries: the command that made it, the config's hash, and
+            `data_sha256`, on which a resume insists.
     """
 
     def __init__(
@@ -100,6 +106,7 @@ class Trainer:
         self.seed, self.on_nan, self.identity = seed, on_nan, identity
         self.path, self.best_path = folder / "checkpoint.pt", folder / "best.pt"
         self.iteration = 0
+        """Outer steps done."""
         self.seconds = 0.0
         self.skipped = 0
         self.stale = 0
@@ -108,6 +115,8 @@ class Trainer:
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
         self._logged_at = (0, 0.0)
+        self._ahead: list[TaskBatch] = []
+        """The tasks of the next iterations."""
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -120,6 +129,12 @@ class Trainer:
         self.skipped, self.stale, self.best = state["skipped"], state["stale"], state["best"]
         self._sums, self._summed = state["sums"], state["summed"]
         load_learner(self.learner, state, self.path)
+        if state["data_sha256"] != self.identity["data_sha256"]:
+            found = self.identity["data_sha256"]
+            raise UserError(
+                f"{self.path}: was trained on other data (sha256 {state['data_sha256']}, "
+                f"now {found}); restart=true begins anew"
+            )
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.learner.scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["generator"].cpu())
@@ -171,11 +186,21 @@ class Trainer:
                     raise Stopped(request.received, self.iteration)
         self.save()
 
+    def _next_tasks(self) -> TaskBatch:
+        """The tasks of this iteration; small ones are sampled for many iterations at once."""
+        if not self._ahead:
+            size = self.training.meta_batch_size
+            rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
+            values = size * max(1, rows) * math.prod(self.dataset.input_shape)
+            batches = max(1, min(_SAMPLED_VALUES // values, _MOST_AHEAD))
+            first = self.iteration * size
+            sampled = self.dataset.sample("train", self.seed, first, size * batches)
+            self._ahead = list(self.hardware.cast(sampled).chunks(size))[::-1]
+        return self._ahead.pop()
+
     def _step(self) -> None:
-        size = self.training.meta_batch_size
-        tasks = self.dataset.sample("train", self.seed, self.iteration * size, size)
         try:
-            metrics = self.learner.meta_step(self.hardware.cast(tasks))
+            metrics = self.learner.meta_step(self._next_tasks())
         except NonFiniteError as error:
             self._not_finite(error)
             metrics = {}
@@ -200,7 +225,8 @@ class Trainer:
 
     def _row(self) -> dict[str, float]:
         """What this iteration adds to the log: training means, validation, both, or nothing."""
-        training, row = self.training, {}
+        training = self.training
+        row: dict[str, float] = {}
         last = self.iteration == training.iterations
         if self.iteration % training.log_every == 0 or last:
             row |= {f"train/{n}": float(v) / max(self._summed, 1) for n, v in self._sums.items()}

@@ -1,4 +1,4 @@
-"""What every algorithm is: a learner that adapts to tasks, and a step that makes it adapt better."""
+"""What every algorithm is: a learner that adapts to tasks, and a step that betters it."""
 
 from __future__ import annotations
 
@@ -41,11 +41,12 @@ class Adapted:
     Attributes:
         params: entry s has every network parameter after s inner steps, [T, ...] where it differs
             from task to task and [...] where it does not.
-        support: what it was adapted to; prediction without transduction needs it again.
+        support: what it was adapted to, which prediction without transduction needs again; None
+            where it was fresh at each step.
     """
 
     params: list[Params]
-    support: Examples
+    support: Examples | None
 
 
 class NonFiniteError(ArithmeticError):
@@ -174,18 +175,20 @@ class MetaLearner(nn.Module, ABC):
         With batch norm, `transductive` normalises all M examples as one batch; otherwise each is
         forwarded with the whole support set and sees no other query (arXiv 1803.02999, 6.1).
         """
-        params, support = adapted.params[step], adapted.support.x
+        params = adapted.params[step]
         norm = self.network.norm if isinstance(self.network, TaskNetwork) else "batch"
-        if norm == "support":
-            together = torch.cat([support, x], dim=1)
-            outputs = forward(self.network, params, together, Rows(reference=support.shape[1]))[
-                :, support.shape[1] :
-            ]
-        elif transductive or norm in ("group", "none"):
-            outputs = forward(self.network, params, x, Rows())
+        if adapted.support is not None and norm == "support":
+            outputs = self._predict_after(params, adapted.support.x, x)
+        elif adapted.support is not None and norm == "batch" and not transductive:
+            outputs = self._predict_alone(params, adapted.support.x, x)
         else:
-            outputs = self._predict_alone(params, support, x)
+            outputs = forward(self.network, params, x, Rows())
         return outputs.unsqueeze(1)
+
+    def _predict_after(self, params: Params, support: Tensor, x: Tensor) -> Tensor:
+        given = support.shape[1]
+        together = torch.cat([support, x], dim=1)
+        return forward(self.network, params, together, Rows(reference=given))[:, given:]
 
     def _predict_alone(self, params: Params, support: Tensor, x: Tensor) -> Tensor:
         queries, size = x.shape[1], support.shape[1] + 1

@@ -45,14 +45,12 @@ class MAML(MetaLearner):
         rate = self.inner_lr if self.learned_inner_lr is None else self.learned_inner_lr
         second_order = torch.is_grad_enabled() and not self.first_order
         params = [self.initial(len(support))]
-        batch = support if isinstance(support, Examples) else None
         for step in range(self.inner_steps if steps is None else steps):
-            if not isinstance(support, Examples):
-                batch = support(step, params[-1])
+            batch = support if isinstance(support, Examples) else support(step, params[-1])
             gradient, _ = self.inner_gradient(params[-1], batch, second_order)
             adapted = {name: params[-1][name] - rate * g for name, g in gradient.items()}
             params.append(params[-1] | adapted)
-        return Adapted(params, batch)
+        return Adapted(params, support if isinstance(support, Examples) else None)
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The query loss after the last inner step (eq. 2)."""

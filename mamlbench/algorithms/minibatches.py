@@ -24,7 +24,7 @@ def minibatches(
             yield support
         return
     seeds = np.arange(len(support)) if support.seeds is None else support.seeds
-    rows = np.stack([_row_order(seed, examples, size * steps, replacement) for seed in seeds])
+    rows = np.stack([_row_order(int(seed), examples, size * steps, replacement) for seed in seeds])
     order = torch.from_numpy(rows).to(support.x.device)
     task = torch.arange(len(support), device=support.x.device).unsqueeze(1)
     for step in range(steps):
@@ -33,7 +33,7 @@ def minibatches(
 
 
 def _row_order(seed: int, examples: int, count: int, replacement: bool) -> np.ndarray:
-    random = np.random.Generator(np.random.Philox(int(seed)))
+    random = np.random.Generator(np.random.Philox(seed))
     if replacement:
         return random.integers(examples, size=count)
     epochs = -(-count // examples)

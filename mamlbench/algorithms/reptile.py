@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support
 from mamlbench.algorithms.inner_adam import Moments, average
@@ -79,14 +81,14 @@ class Reptile(MetaLearner):
         self._moment_names = {name: f"moment_{i}" for i, name in enumerate(self.adapted_names)}
         for name, buffer in self._moment_names.items():
             self.register_buffer(buffer, torch.zeros_like(own[name], requires_grad=False))
-        self.register_buffer("moment_steps", torch.zeros((), dtype=torch.int64))
+        self.moment_steps = 0
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
         """Inner optimisation on mini-batches of the support set; first order, no graph."""
         steps = self.inner_steps if steps is None else steps
         size = self.inner_batch if self.training else self.test_batch
         params, _, _ = self._optimise(support, steps, size, None, self._moments())
-        return Adapted(params, support if isinstance(support, Examples) else support(0, params[0]))
+        return Adapted(params, support if isinstance(support, Examples) else None)
 
     def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
         """θ − mean φ into `.grad` (times the weights of the inner steps); gives the inner loss."""
@@ -112,7 +114,7 @@ class Reptile(MetaLearner):
         if self.moments != "fresh":
             for name, buffer in self._moment_names.items():
                 getattr(self, buffer).copy_(self._pending.second[name])
-            self.moment_steps.fill_(self._pending.steps)
+            self.moment_steps = self._pending.steps
         return metrics
 
     def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
@@ -129,11 +131,9 @@ class Reptile(MetaLearner):
         """Parameters after each step, where the moments ended, and the mean loss [T]."""
         with torch.no_grad():
             params, losses = [self.initial(len(support))], []
-            batches = iter(())
-            if isinstance(support, Examples):
-                batches = minibatches(support, size, steps, self.replacement)
+            batches = _batches(support, size, steps, self.replacement)
             for step in range(steps):
-                batch = next(batches, None) or support(step, params[-1])
+                batch = batches(step, params[-1])
                 if tail is not None and step == steps - 1:
                     batch = tail
                 gradient, loss = self.inner_gradient(params[-1], batch, create_graph=False)
@@ -156,11 +156,28 @@ class Reptile(MetaLearner):
                 moved = params[0][name] - params[-1][name]
             else:
                 before = zip(self.step_weights, params[:-1], params[1:], strict=True)
-                moved = sum(w * (p[name] - q[name]) for w, p, q in before)
+                moved = torch.stack([w * (p[name] - q[name]) for w, p, q in before]).sum(0)
             gradient = moved.sum(0) / total
             parameter = own[name]
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
     def _moments(self) -> Moments:
         second = {name: getattr(self, buffer) for name, buffer in self._moment_names.items()}
-        return Moments(second, int(self.moment_steps))
+        return Moments(second, self.moment_steps)
+
+    @override
+    def get_extra_state(self) -> dict[str, int]:
+        return {"moment_steps": self.moment_steps}
+
+    @override
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.moment_steps = state["moment_steps"]
+
+
+def _batches(
+    support: Support, size: int | None, steps: int, replacement: bool
+) -> Callable[[int, Params], Examples]:
+    if not isinstance(support, Examples):
+        return support
+    batches = minibatches(support, size, steps, replacement)
+    return lambda step, params: next(batches)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from mamlbench.datasets.glyph_strokes import SIDE, draw
 from mamlbench.datasets.images import ImageDataset
 from mamlbench.datasets.store import ImageSet
@@ -47,9 +49,11 @@ class Glyphs(ImageDataset):
         )
 
     @property
+    @override
     def available(self) -> bool:
         return True
 
+    @override
     def read(self, fresh: bool = False) -> ImageSet:
         images = draw(sum(SIZES.values()), WRITERS, key=0)
         names = [f"{split}/{i:04d}" for split, size in SIZES.items() for i in range(size)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from mamlbench.datasets.images import ImageDataset
 from mamlbench.datasets.pictures import FILTERS, Decoding, Picture, Source, files_in, pictures_in
 from mamlbench.datasets.sampling import SPLITS
@@ -60,9 +62,11 @@ class ImageFolder(ImageDataset):
         return Path(self.root).expanduser() if self.root else data_root(None) / "image_folder"
 
     @property
+    @override
     def available(self) -> bool:
         return all((self._folder / split).is_dir() for split in ("train", "test"))
 
+    @override
     def read(self, fresh: bool = False) -> ImageSet:
         if not self.available:
             raise UserError(

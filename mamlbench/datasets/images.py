@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.sampling import SPLITS, choose
@@ -91,10 +92,12 @@ class ImageDataset(Dataset):
         self._check_splits()
 
     @property
+    @override
     def setting(self) -> str:
         return f"{self.ways}way{self.shots}shot"
 
     @property
+    @override
     def sha256(self) -> str | None:
         return self._sha256
 
@@ -124,6 +127,7 @@ class ImageDataset(Dataset):
         splits = np.array([name.split("/")[0] for name in images.classes])
         return {split: np.flatnonzero(splits == split) for split in SPLITS}
 
+    @override
     def load(self, device: torch.device) -> None:
         images = self.read()
         self._sha256 = images.sha256
@@ -169,9 +173,11 @@ class ImageDataset(Dataset):
         most = f"0 to {images - shots}: {has}, of which {shots} are support"
         require(shots + queries <= images, "queries", queries, most)
 
+    @override
     def remaining(self, split: str, shots: int) -> int:
         return max(0, self._sizes[split][1] - shots)
 
+    @override
     def words(self, split: str, shots: int, queries: int) -> int:
         self.check(split, shots, queries)
         return sum(self._stretches(split, shots, queries))
@@ -190,6 +196,7 @@ class ImageDataset(Dataset):
     def _turns(self, split: str) -> bool:
         return self.rotations == "per_task" and split in self.rotated
 
+    @override
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
         pool, tasks = self._pools[split], len(u)
         ends = np.cumsum(self._stretches(split, shots, queries))

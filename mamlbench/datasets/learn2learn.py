@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.sampling import SPLITS
@@ -71,20 +73,25 @@ class Learn2LearnTasks(Dataset):
         self._use(tasksets)
 
     @property
+    @override
     def setting(self) -> str:
         return f"{self.ways}way{self.shots}shot"
 
     @property
+    @override
     def splits(self) -> tuple[str, ...]:
         return tuple(split for split in SPLITS if split in self._sizes)
 
+    @override
     def load(self, device: torch.device) -> None:
         self.device = device
 
+    @override
     def words(self, split: str, shots: int, queries: int) -> int:
         self._check(split, shots, queries)
         return 1
 
+    @override
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
         taskset = self._taskset(split, shots + queries)
         seeds = (u[:, 0] * 2.0**53).astype(np.int64)
@@ -98,6 +105,7 @@ class Learn2LearnTasks(Dataset):
             Examples(support_x.float(), support_y.long()), Examples(query_x.float(), query_y.long())
         )
 
+    @override
     def remaining(self, split: str, shots: int) -> int:
         return max(0, self._sizes[split][1] - shots)
 
@@ -213,6 +221,7 @@ class Learn2LearnBenchmark(Learn2LearnTasks):
         self._sizes = {split: (n, images) for split, n in zip(SPLITS, classes, strict=True)}
         self._check_splits()
 
+    @override
     def load(self, device: torch.device) -> None:
         super().load(device)
         folder = data_root(self.root) / "learn2learn"
@@ -225,7 +234,7 @@ class Learn2LearnBenchmark(Learn2LearnTasks):
                     self.taskset, root=str(folder), data_augmentation="normalize"
                 )
         except Exception as error:  # whatever its many readers and downloads may raise
-            reason = (str(error) or type(error).__name__).split("\n")[0][:200]
+            reason = textwrap.shorten(str(error) or type(error).__name__, 200)
             raise UserError(
                 f"{folder}: learn2learn cannot read or download {self.taskset} ({reason}): "
                 "remove what is broken there, or put its files there by hand"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from typing_extensions import override
+
 from mamlbench.datasets.images import ImageDataset
 from mamlbench.datasets.pickles import pickled_pictures
 from mamlbench.datasets.pictures import (
@@ -80,12 +82,14 @@ class MiniImagenet(ImageDataset):
         )
 
     @property
+    @override
     def available(self) -> bool:
         try:
             return bool(_layout(data_root(self.root) / "mini_imagenet"))
         except UserError:
             return False
 
+    @override
     def read(self, fresh: bool = False) -> ImageSet:
         root = data_root(self.root)
         files, read = _layout(root / "mini_imagenet")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import override
 
 from mamlbench.datasets.download import OMNIGLOT, fetch_file
 from mamlbench.datasets.images import ImageDataset
@@ -87,9 +88,11 @@ class Omniglot(ImageDataset):
         )
 
     @property
+    @override
     def available(self) -> bool:
         return all(find(data_root(self.root) / "omniglot", name) for name in CHARACTERS)
 
+    @override
     def read(self, fresh: bool = False) -> ImageSet:
         root = data_root(self.root)
         parts = [_part(root / "omniglot", name) for name in CHARACTERS]
@@ -100,6 +103,7 @@ class Omniglot(ImageDataset):
         )
         return fetch(source, Decoding(1, 28, 28, self.resize), root, fresh)
 
+    @override
     def split_classes(self, images: ImageSet) -> dict[str, np.ndarray]:
         train, val, _ = SPLIT_SIZES[self.split]
         order = np.argsort(np.random.Philox(key=0).random_raw(len(images.classes)), kind="stable")

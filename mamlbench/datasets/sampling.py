@@ -7,6 +7,7 @@ meta-batch size, on any number of devices, and after any resume; a batch of task
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,11 +18,16 @@ _WORDS_PER_COUNT = 4  # Philox gives four 64-bit words for each value of its cou
 def task_words(seed: int, split: str, first: int, count: int, words: int) -> np.ndarray:
     """Raw random words of tasks `first` to `first + count - 1`, [count, words] uint64."""
     stretch = -(-words // _WORDS_PER_COUNT)
-    entropy = np.random.SeedSequence([seed, zlib.crc32(split.encode())])
-    stream = np.random.Philox(entropy)
+    stream = np.random.Philox(key=_key(seed, split))
     stream.advance(first * stretch)
     raw = stream.random_raw(count * stretch * _WORDS_PER_COUNT)
     return raw.reshape(count, stretch * _WORDS_PER_COUNT)[:, :words]
+
+
+@lru_cache
+def _key(seed: int, split: str) -> np.ndarray:
+    entropy = np.random.SeedSequence([seed, zlib.crc32(split.encode())])
+    return entropy.generate_state(2, np.uint64)
 
 
 def to_uniform(words: np.ndarray) -> np.ndarray:

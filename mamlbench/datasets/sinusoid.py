@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import require
@@ -52,15 +53,19 @@ class Sinusoid(Dataset):
         self.device = torch.device("cpu")
 
     @property
+    @override
     def setting(self) -> str:
         return f"{self.shots}shot"
 
+    @override
     def load(self, device: torch.device) -> None:
         self.device = device
 
+    @override
     def words(self, split: str, shots: int, queries: int) -> int:
         return 2 + shots + queries
 
+    @override
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
         amplitude = _between(u[:, 0], self.amplitude)
         phase = math.pi * _between(u[:, 1], self.phase)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.networks.base import TaskNetwork
@@ -59,11 +60,8 @@ class Conv4(TaskNetwork):
         require(filters >= 1, "filters", filters, "1 or more")
         require(blocks >= 1, "blocks", blocks, "1 or more")
         channels, *size = _image(input_shape)
-        self.activation, self.order, self.spatial_mean = (
-            ACTIVATIONS[activation],
-            order,
-            spatial_mean,
-        )
+        self.activation = ACTIVATIONS[activation]
+        self.order, self.spatial_mean = order, spatial_mean
         inputs = [channels] + [filters] * (blocks - 1)
         stride = 2 if down == "stride" else 1
         self.convs = nn.ModuleList(Conv2d(i, filters, stride) for i in inputs)
@@ -80,6 +78,7 @@ class Conv4(TaskNetwork):
         if head_init == "normal":
             nn.init.normal_(self.head.weight)
 
+    @override
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
         x = x.movedim(2, -1)  # channels last
         for conv, norm in zip(self.convs, self.norm_layers, strict=True):

@@ -8,11 +8,13 @@ which differentiates any number of times and is faster than the grouped convolut
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mamlbench.errors import one_of
 from mamlbench.networks.im2col import im2col
@@ -43,6 +45,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         nn.init.xavier_uniform_(self.weight)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         if self.weight.dim() == 2:
             return F.linear(x, self.weight, self.bias)
@@ -65,6 +68,7 @@ class Conv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         nn.init.xavier_uniform_(self.weight)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         tasks, rows, height, width, channels = x.shape
         columns, (out_height, out_width) = im2col(
@@ -90,6 +94,7 @@ class MaxPool2d(nn.Module):
         super().__init__()
         self.same = same
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         tasks, rows = x.shape[:2]
         channels_first = x.flatten(0, 1).permute(0, 3, 1, 2)
@@ -106,7 +111,7 @@ class Norm(nn.Module):
             together, unless `Rows` splits them); `support`: the same, query rows by the statistics
             of the support rows that stand before them; `running`: as `batch` while training, by
             running averages in evaluation; `group`: each example by itself, in `channel_groups`
-            groups of channels; `none`: not at all.
+            groups of channels (or as many as divide C); `none`: not at all.
         affine: `none`, `shift` (MAML's official code) or `scale_shift`; without a norm, none.
         eps: added to the variance.
     """
@@ -124,16 +129,19 @@ class Norm(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels)) if scale else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine != "none" else None
         self.recording = False
+        self.running_mean: Tensor
+        self.running_var: Tensor
         if norm == "running":
             self.register_buffer("running_mean", torch.zeros(channels))
             self.register_buffer("running_var", torch.ones(channels))
 
+    @override
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
         if self.norm == "none":
             return x
         if self.norm == "group":
-            groups = x.unflatten(-1, (-1, min(self.channel_groups, x.shape[-1])))
-            within = tuple(range(2, x.dim() - 1)) + (x.dim() - 1,)
+            groups = x.unflatten(-1, (-1, math.gcd(self.channel_groups, x.shape[-1])))
+            within = (*range(2, x.dim() - 1), x.dim())
             return self._affine(self._standardise(groups, groups, within).flatten(-2))
         if self.norm == "running" and not self.training:
             return self._affine((x - self.running_mean) * (self.running_var + self.eps).rsqrt())

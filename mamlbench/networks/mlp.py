@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import TaskNetwork, features
 from mamlbench.networks.layers import Linear, Norm, Rows
 
-ACTIVATIONS = {"relu": F.relu, "tanh": torch.tanh, "leaky_relu": F.leaky_relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "leaky_relu": F.leaky_relu,
+}
 INITS = ("xavier", "truncated_normal")
 
 
@@ -44,16 +52,16 @@ class MLP(TaskNetwork):
         one_of("activation", activation, ACTIVATIONS)
         one_of("init", init, INITS)
         require(all(width >= 1 for width in hidden), "hidden", list(hidden), "widths of 1 or more")
-        self.activation = ACTIVATIONS[activation]
+        self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[activation]
         widths = [features(input_shape), *hidden]
-        pairs = zip(widths[:-1], widths[1:], strict=True)
-        self.hidden = nn.ModuleList(Linear(i, o) for i, o in pairs)
+        self.hidden = nn.ModuleList(Linear(i, o) for i, o in pairwise(widths))
         self.norm_layers = nn.ModuleList(Norm(width, norm, affine) for width in hidden)
         self.head = Linear(widths[-1], outputs)
         if init == "truncated_normal":
             for layer in (*self.hidden, self.head):
                 nn.init.trunc_normal_(layer.weight, std=0.01, a=-0.02, b=0.02)
 
+    @override
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
         x = x.flatten(2)
         for linear, norm in zip(self.hidden, self.norm_layers, strict=True):

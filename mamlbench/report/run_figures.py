@@ -47,10 +47,11 @@ def draw_figures(
         _draw_sinusoids(folder, learner, dataset, protocol, hardware)
     elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
         tasks = dataset.sample(
-            "test", TEST_SEED, 0, 3, *protocol.shots_and_queries(dataset, "test")
+            "test", TEST_SEED, 0, 4, *protocol.shots_and_queries(dataset, "test")
         )
         sides = (tasks.support.x, tasks.support.y, tasks.query.x, tasks.query.y)
-        figures.task_sheet(*(side.cpu().numpy() for side in sides), out / "tasks.png")
+        x, y, query_x, query_y = (side.cpu().numpy() for side in sides)
+        figures.task_sheet(x, y, query_x, query_y, out / "tasks.png")
 
 
 @torch.no_grad()
