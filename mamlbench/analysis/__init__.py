@@ -1,0 +1,5 @@
+"""Studies that are no runs: they measure the algorithms themselves."""
+
+from mamlbench.analysis.taylor import TaylorStudy
+
+__all__ = ["TaylorStudy"]
