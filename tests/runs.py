@@ -1,0 +1,109 @@
+"""What tests of whole runs share: tiny runs, what is left of them, and killing them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+TINY = {
+    "sinusoid": [
+        "dataset=sinusoid",
+        "network.hidden=[8]",
+        "training.meta_batch_size=3",
+        "evaluation.tasks=8",
+        "evaluation.inner_steps=2",
+        "evaluation.validation_tasks=4",
+        "evaluation.queries=5",
+    ],
+    "glyphs": [
+        "dataset=glyphs",
+        "network.filters=4",
+        "dataset.train_shots=2",
+        "dataset.queries=1",
+        "training.meta_batch_size=2",
+        "evaluation.tasks=4",
+        "evaluation.inner_steps=2",
+        "evaluation.validation_tasks=3",
+        "evaluation.queries=1",
+    ],
+}
+
+
+def overrides(outputs: Path, algorithm: str, dataset: str, *more: str) -> list[str]:
+    """The command line of a tiny run below `outputs`."""
+    return [
+        f"outputs={outputs}",
+        f"algorithm={algorithm}",
+        *TINY[dataset],
+        "logger=csv",
+        "hardware.threads=1",
+        *more,
+    ]
+
+
+def result(folder: Path) -> dict[str, object]:
+    """All that a finished run left which must not depend on how often it was interrupted."""
+    with (folder / "metrics.csv").open() as file:
+        metrics = [
+            {k: v for k, v in row.items() if k != "tasks_per_second"}
+            for row in csv.DictReader(file)
+        ]
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["train"]["seconds"], summary["train"]["tasks_per_second"]
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    parameters = {
+        name: value.numpy().tobytes() if isinstance(value, torch.Tensor) else value
+        for name, value in state["learner"].items()
+    }
+    tests = (folder / "test_tasks.csv").read_bytes()
+    return {"metrics": metrics, "summary": summary, "parameters": parameters, "tests": tests}
+
+
+def _command(arguments: list[str], started: object) -> None:
+    from mamlbench.cli import main
+
+    os.setpgrp()
+    sys.argv = ["mamlbench", *arguments]
+    started.set()
+    main()
+
+
+def context() -> multiprocessing.context.BaseContext:
+    """Processes that start with torch and mamlbench already imported."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["mamlbench.compose", "mamlbench.cli", "torch._dynamo"])
+    return server
+
+
+class Command:
+    """`mamlbench <arguments>` in a process of its own."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        started = context().Event()
+        self.process = context().Process(target=_command, args=(arguments, started))
+        self.process.start()
+        assert started.wait(60)
+
+    def wait(self) -> int:
+        """Its exit code, negative after a signal that ended it."""
+        self.process.join(120)
+        assert self.process.exitcode is not None, "still running after 120 s"
+        return self.process.exitcode
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        if self.process.is_alive():
+            os.kill(self.process.pid, number)
+
+    def wait_for(self, path: Path) -> None:
+        """Wait until `path` is there or the command has ended."""
+        while self.process.is_alive() and not path.exists():
+            time.sleep(0.005)

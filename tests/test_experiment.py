@@ -1,0 +1,178 @@
+"""One run: what it leaves, which checkpoint it tests, and when it is done again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from mamlbench.compose import experiment
+from mamlbench.errors import UserError
+from mamlbench.evaluation import Estimate
+from tests import runs
+
+SCHEDULE = [
+    "training.iterations=20",
+    "training.log_every=5",
+    "training.validate_every=10",
+    "training.checkpoint_every=10",
+]
+
+
+def test_what_a_run_leaves(tmp_path: Path) -> None:
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE, "seed=3"))
+    summary = run.run()
+    folder = run.folder.path
+    assert folder.parent.parent == tmp_path / "default" / "maml" / "sinusoid" / "10shot"
+    assert folder.name == "seed3"
+
+    metrics = pd.read_csv(folder / "metrics.csv")
+    assert metrics.columns[0] == "iteration"
+    assert metrics["iteration"].tolist() == [5, 10, 15, 20]
+    assert metrics["val/mse"].notna().tolist() == [False, True, False, True]
+    assert (metrics["val/mse_ci95"].dropna() > 0).all()
+
+    tests = pd.read_csv(folder / "test_tasks.csv")
+    assert tests.columns.tolist() == ["task", "step", "loss", "mse"]
+    assert tests["task"].tolist() == [task for task in range(8) for _ in range(3)]
+    assert tests["step"].tolist() == [0, 1, 2] * 8
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    for step, entry in enumerate(summary["test"]["by_step"]):
+        by_hand = Estimate.of(tests[tests["step"] == step]["mse"].to_numpy())
+        assert entry["mse"]["mean"] == pytest.approx(by_hand.mean, rel=1e-12)
+        assert entry["mse"]["ci95"] == pytest.approx(by_hand.ci95, rel=1e-9)
+    assert summary["test"]["mse"] == summary["test"]["by_step"][-1]["mse"]
+    assert summary["test"]["mse"]["n_tasks"] == 8
+    assert summary["train"]["iterations"] == 20
+    assert summary["versions"]["torch"] == torch.__version__
+
+    written = yaml.safe_load((folder / "config.yaml").read_text())
+    assert written["algorithm"]["inner_lr"] == 0.01
+    assert "algorithm=maml" in written["about"]["command"]
+    assert {path.name for path in run.folder.figures.iterdir()} == {
+        "learning_curve.png",
+        "mse_by_step.png",
+        "fits.png",
+    }
+
+
+def test_the_same_command_shows_a_finished_run(tmp_path: Path) -> None:
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE)
+    first = experiment(arguments).run()
+    again = experiment(arguments)
+    again.dataset.load = None  # a finished run reads no data
+    assert again.run() == first
+
+
+def test_restart_begins_anew(tmp_path: Path) -> None:
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE)
+    run = experiment(arguments)
+    run.run()
+    before = runs.result(run.folder.path)
+    checkpoint = run.folder.path / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    state["learner"]["network.head.bias"] += 1.0
+    torch.save(state, checkpoint)
+    again = experiment([*arguments, "restart=true"])
+    assert again.folder.path == run.folder.path
+    again.run()
+    after = runs.result(run.folder.path)
+    assert after.pop("parameters") == before.pop("parameters")
+    assert after["metrics"] == before["metrics"]
+
+
+def test_the_hash_is_of_what_changes_the_result() -> None:
+    def folder(*more: str) -> Path:
+        return experiment(["logger=csv", *more]).folder.path
+
+    base = folder()
+    for harmless in ("training.log_every=7", "hardware.threads=1", "on_nan=skip", "restart=true"):
+        assert folder(harmless) == base
+    assert folder("logger=tensorboard") == base
+    assert folder("seed=1").parent == base.parent
+    for other in ("algorithm.inner_lr=0.02", "evaluation.tasks=7", "hardware.precision=float64"):
+        assert folder(other).parent != base.parent
+
+
+def test_best_by_validation_is_what_is_tested(tmp_path: Path) -> None:
+    """A learner that gets worse after its best validation is tested as it was then."""
+    settings = [*SCHEDULE, "evaluation.select=best", "training.validate_every=5"]
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *settings))
+    values = iter([0.5, 0.25, 2.0, 3.0])
+
+    from mamlbench import training
+
+    real = training.evaluate
+    seen = []
+
+    def scripted(*args: object, **kwargs: object) -> object:
+        scores = real(*args, **kwargs)
+        if args[2] == "val":
+            scores.by_task["mse"][:] = next(values)
+            seen.append({k: v.clone() for k, v in run.learner.network.state_dict().items()})
+        return scores
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "evaluate", scripted)
+        summary = run.run()
+    assert summary["validation"] == {"value": 0.25, "iteration": 10}
+    assert summary["checkpoint"] == "best.pt"
+    tested = run.learner.network.state_dict()
+    assert all(torch.equal(tested[name], seen[1][name]) for name in tested)
+    assert not all(torch.equal(tested[name], seen[3][name]) for name in tested)
+
+
+def test_patience_stops_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mamlbench import training
+
+    settings = ["training.iterations=100", "training.validate_every=5", "training.patience=2"]
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *settings))
+    real, values = training.evaluate, iter([0.5, 0.25, 0.3, 0.4, 0.1])
+
+    def scripted(*args: object, **kwargs: object) -> object:
+        scores = real(*args, **kwargs)
+        scores.by_task["mse"][:] = next(values)
+        return scores
+
+    monkeypatch.setattr(training, "evaluate", scripted)
+    assert run.run()["train"]["iterations"] == 20
+
+
+def test_float64_runs_in_float64(tmp_path: Path) -> None:
+    arguments = runs.overrides(tmp_path, "maml", "glyphs", *SCHEDULE, "hardware.precision=float64")
+    run = experiment([*arguments, "training.iterations=2"])
+    run.run()
+    state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
+    assert state["learner"]["network.head.weight"].dtype is torch.float64
+
+
+def test_a_run_depends_on_its_seed_and_on_nothing_else(tmp_path: Path) -> None:
+    def parameters(outputs: str, *more: str) -> dict[str, bytes]:
+        run = experiment(runs.overrides(tmp_path / outputs, "maml", "sinusoid", *SCHEDULE, *more))
+        torch.manual_seed(int(outputs))  # what happened before in this process
+        np.random.seed(int(outputs))  # noqa: NPY002
+        run.run()
+        return runs.result(run.folder.path)["parameters"]
+
+    assert parameters("1") == parameters("2")
+    assert parameters("3", "seed=1") != parameters("1")
+
+
+def test_testing_a_checkpoint(tmp_path: Path) -> None:
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE))
+    trained = run.run()
+    arguments = [*run.overrides, f"checkpoint={run.folder.path}"]
+    same = experiment(arguments)
+    assert same.folder.path != run.folder.path
+    assert same.run()["test"] == trained["test"]
+    more_steps = experiment([*arguments, "evaluation.inner_steps=4"]).run()
+    assert more_steps["test"]["by_step"][:3] == trained["test"]["by_step"]
+    assert len(more_steps["test"]["by_step"]) == 5
+    other = [a for a in arguments if not a.startswith("network.hidden")]
+    with pytest.raises(UserError, match="is of another architecture: it "):
+        experiment(other).run()

@@ -1,0 +1,126 @@
+"""An interrupted run that is started again ends as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from mamlbench.compose import experiment
+from mamlbench.training import Stopped
+from tests import runs
+
+SCHEDULE = [
+    "training.log_every=5",
+    "training.validate_every=15",
+    "training.checkpoint_every=7",
+]
+CASES = [
+    ("maml", "sinusoid", 600),
+    ("fomaml", "sinusoid", 600),
+    ("joint", "sinusoid", 600),
+    ("reptile", "sinusoid", 300),
+    ("reptile", "glyphs", 60),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("algorithm", "dataset", "iterations"), CASES)
+def test_kill_at_ten_random_instants(
+    tmp_path: Path, algorithm: str, dataset: str, iterations: int
+) -> None:
+    settings = [*SCHEDULE, f"training.iterations={iterations}"]
+    undisturbed = experiment(runs.overrides(tmp_path / "a", algorithm, dataset, *settings))
+    undisturbed.run()
+
+    arguments = runs.overrides(tmp_path / "b", algorithm, dataset, *settings)
+    folder = experiment(arguments).folder.path
+    instant = random.Random(algorithm)
+    killed = 0
+    for _ in range(10):
+        command = runs.Command(arguments)
+        command.wait_for(folder / "config.yaml")
+        time.sleep(instant.uniform(0.0, 0.6))
+        command.send(signal.SIGKILL)
+        killed += command.wait() == -signal.SIGKILL
+    assert killed >= 3, "the run is too short to be killed"
+    assert runs.Command(arguments).wait() == 0
+
+    expected, found = runs.result(undisturbed.folder.path), runs.result(folder)
+    expected["summary"]["command"] = found["summary"]["command"]  # another outputs folder
+    assert found == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_saves_and_stops(tmp_path: Path, number: signal.Signals) -> None:
+    settings = [*SCHEDULE, "training.iterations=4000", "training.checkpoint_every=100000"]
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *settings)
+    folder = experiment(arguments).folder.path
+    command = runs.Command(arguments)
+    command.wait_for(folder / "metrics.csv")
+    time.sleep(0.1)
+    command.send(number)
+    assert command.wait() == 128 + number
+    assert (folder / "checkpoint.pt").is_file()
+    assert not (folder / "summary.json").exists()
+    assert list(folder.glob(".*.tmp")) == []
+
+
+def test_stop_and_go_on_within_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = [*SCHEDULE, "training.iterations=40"]
+    whole = experiment(runs.overrides(tmp_path / "a", "maml", "sinusoid", *settings))
+    whole.run()
+
+    arguments = runs.overrides(tmp_path / "b", "maml", "sinusoid", *settings)
+    first = experiment(arguments)
+    step = first.learner.meta_step
+    done = []
+
+    def stop_after_23(tasks: object) -> object:
+        done.append(tasks)
+        if len(done) == 23:
+            signal.raise_signal(signal.SIGTERM)
+        return step(tasks)
+
+    monkeypatch.setattr(first.learner, "meta_step", stop_after_23)
+    with pytest.raises(Stopped) as stopped:
+        first.run()
+    assert stopped.value.iteration == 23
+
+    second = experiment(arguments)
+    second.run()
+    expected, found = runs.result(whole.folder.path), runs.result(second.folder.path)
+    expected["summary"]["command"] = found["summary"]["command"]
+    assert found == expected
+
+
+def test_rows_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE, "training.iterations=30")
+    run = experiment(arguments)
+    run.run()
+    metrics = run.folder.path / "metrics.csv"
+    before_columns = len(metrics.read_text().splitlines()[0].split(","))
+    before = runs.result(run.folder.path)
+    run.folder.summary.unlink()
+    with metrics.open("a") as file:
+        row = ["35", *["0.5"] * (before_columns - 1)]
+        file.write(",".join(row) + "\n4")  # logged after the last checkpoint, the last line torn
+    again = experiment(arguments)
+    again.run()
+    assert runs.result(again.folder.path) == before
+
+
+def test_other_data_is_not_resumed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mamlbench.datasets import Sinusoid
+    from mamlbench.errors import UserError
+
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE, "training.iterations=7")
+    run = experiment(arguments)
+    run.run()
+    run.folder.summary.unlink()
+    monkeypatch.setattr(Sinusoid, "sha256", "0123")
+    with pytest.raises(UserError, match="was trained on other data"):
+        experiment(arguments).run()
