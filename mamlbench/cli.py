@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+import traceback
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mamlbench.errors import UserError
 
@@ -20,16 +21,10 @@ def main() -> None:
 
     In a sweep every run is tried; the exit code is that of the first one that failed.
     """
-    from mamlbench import help as help_
-
     arguments = sys.argv[1:]
-    if help_.wanted(arguments):
-        print(help_.text(arguments))
-        return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed
     try:
-        sys.argv[1:] = _with_checkpoint_overrides(arguments)
-        _hydra_main()
+        _command(arguments)
     except UserError as error:
         _fail(str(error))
     except Exception as error:
@@ -39,6 +34,20 @@ def main() -> None:
         if line is None:
             raise
         _fail(line)
+
+
+def _command(arguments: list[str]) -> None:
+    from mamlbench import __version__
+    from mamlbench import help as help_
+
+    if help_.wanted(arguments):
+        print(help_.text(arguments))
+    elif "--version" in arguments:
+        print(f"mamlbench {__version__}")
+    else:
+        _require_known_flags(arguments)
+        sys.argv[1:] = _with_checkpoint_overrides(_without_plus(arguments))
+        _hydra_main()
 
 
 def _hydra_main() -> None:
@@ -54,11 +63,17 @@ def _run(config: DictConfig) -> float | None:
 
     hydra_config: Any = HydraConfig.get()
     choices, overrides = hydra_config.runtime.choices, list(hydra_config.overrides.task)
+    in_sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
         return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
     except UserError as error:
-        if hydra_config.mode == RunMode.MULTIRUN:  # the others go on, so it is said here and now
-            print(f"mamlbench: {' '.join(overrides)}: {error}", file=sys.stderr)
+        if not in_sweep:
+            _fail(str(error))  # at once: Hydra would say its own word about it first
+        print(f"mamlbench: {' '.join(overrides)}: {error}", file=sys.stderr)
+        raise  # the others go on, and the sweep then fails with the first of its errors
+    except Exception:
+        if in_sweep:  # the sweep itself shows the first error only
+            traceback.print_exc()
         raise
 
 
@@ -90,10 +105,36 @@ def _one_run(
     return float(summary["test"][experiment.dataset.objective.metric]["mean"])
 
 
+def _require_known_flags(arguments: list[str]) -> None:
+    """Raise `UserError` where Hydra's parser would print its whole usage."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; mamlbench --help lists the flags")
+
+    parser = get_args_parser()
+    parser.error = refuse
+    parser.parse_args(arguments)
+
+
+def _without_plus(arguments: list[str]) -> list[str]:
+    """`+experiment=x` as `experiment=x`, and so for every group.
+
+    All groups are in the defaults list, where Hydra takes no plus; people write it all the same.
+    """
+    from mamlbench.config_tree import ConfigTree
+
+    groups = ConfigTree(arguments).groups()
+    return [
+        a[1:] if a.startswith("+") and a[1:].partition("=")[0] in groups else a for a in arguments
+    ]
+
+
 def _with_checkpoint_overrides(arguments: list[str]) -> list[str]:
     """For `checkpoint=...`: the overrides of the run that made it come first.
 
-    So the learner is composed as it was, and what is typed now has the last word.
+    So the learner is composed as it was, and what is typed now has the last word: a group that is
+    typed comes without what that run changed in it.
     """
     typed = {argument.split("=", 1)[0]: argument for argument in arguments if "=" in argument}
     if "checkpoint" not in typed or typed["checkpoint"] in ("checkpoint=", "checkpoint=null"):
@@ -104,10 +145,16 @@ def _with_checkpoint_overrides(arguments: list[str]) -> list[str]:
 
     path = checkpoint.resolve(Path(typed["checkpoint"].split("=", 1)[1].strip("'\"")))
     made_by = checkpoint.load(path, "cpu").get("overrides", [])
-    kept = [o for o in made_by if o.lstrip("+~").split("=", 1)[0] not in typed]
+    kept = [o for o in made_by if not _replaced(o.lstrip("+~").split("=", 1)[0], set(typed))]
     return kept + arguments
 
 
-def _fail(line: str) -> None:
+def _replaced(key: str, typed: set[str]) -> bool:
+    """Whether a run's override does not hold for a test of it."""
+    group = key.partition(".")[0]
+    return key in typed or group in typed or group in ("restart", "hardware")
+
+
+def _fail(line: str) -> NoReturn:
     print(f"mamlbench: {line}", file=sys.stderr)
     raise SystemExit(USER_ERROR)

@@ -7,9 +7,9 @@ import inspect
 import json
 import typing
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from typing import Any, TypeVar
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -38,14 +38,16 @@ def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
     Raises:
         UserError: an unknown class or option, a wrong type, or a value that the class refuses.
     """
-    values = plain(node)
+    values = dict(_options(plain(node), group))
     target = values.pop("_target_", None)
     if target is None:
         raise UserError(f"{group}: has no _target_; accepted is the path of a class")
     try:
-        cls = get_object(target)
-    except Exception as error:
-        raise UserError(f"{group}._target_={target}: {error}") from error
+        cls = resolve_name(str(target))
+    except (ImportError, AttributeError, ValueError) as error:
+        why = str(error).splitlines()[0]
+        accepted = "accepted is the path of a class that can be imported"
+        raise UserError(f"{group}._target_={target}: {why}; {accepted}") from error
     return construct(cls, values, group, **context)
 
 
@@ -55,6 +57,7 @@ def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context
     Raises:
         UserError: see `build`.
     """
+    values = _options(values, group)
     schema, required = constructor_options(cls)
     own = [name for name in schema if name not in context]
     for name in values:
@@ -70,6 +73,12 @@ def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context
         return cls(**checked, **given)
     except BadValue as error:
         raise (error if error.group else error.under(group)) from error
+
+
+def _options(values: Any, group: str) -> Mapping[str, Any]:
+    if isinstance(values, Mapping):
+        return values
+    raise UserError(f"{group}={json.dumps(values)}: accepted are its options, as {group}.key=value")
 
 
 def plain(node: Any) -> Any:

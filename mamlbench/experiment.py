@@ -194,6 +194,7 @@ class Experiment:
         network = self.learner.network
         return {
             "test": {**test, "by_step": by_step},
+            "diverged_tasks": scores.diverged(),
             "validation": trainer.best,
             "train": {
                 "iterations": trainer.iteration,

@@ -13,7 +13,7 @@ from typing import Any
 
 from mamlbench.errors import UserError
 
-_REASONS = {
+DISK_ERRORS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EACCES: "not writable, permission denied",
@@ -23,6 +23,7 @@ _REASONS = {
     errno.EEXIST: "not writable, a part of its path is a file and not a folder",
     errno.EISDIR: "not writable, it is a folder",
 }
+"""What the disk refuses, by error number, in words that follow the file's name."""
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        reason = DISK_ERRORS.get(error.errno or 0, error.strerror or str(error))
         raise UserError(f"cannot write {path}: {reason}") from error
 
 

@@ -1,2 +1,161 @@
-def one_line(error, arguments):
+"""Hydra's and OmegaConf's complaints about a command line, each in one line of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mamlbench.config_tree import ConfigTree, overrides_in
+from mamlbench.errors import did_you_mean
+from mamlbench.files import DISK_ERRORS
+
+
+def one_line(error: Exception, arguments: Sequence[str]) -> str | None:
+    """What is wrong with the command line: the key, what was found, what is accepted.
+
+    Args:
+        error: what composing the config, or Hydra's own preparations, raised.
+        arguments: the command line.
+
+    Returns:
+        None where the mistake is not the user's; a traceback is right then.
+    """
+    tree = ConfigTree(arguments)
+    if isinstance(error, MissingConfigException):
+        return _missing(error, tree)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error, tree)
+    if isinstance(error, OSError):
+        known = error.errno in DISK_ERRORS and error.filename is not None
+        return f"{error.filename}: {DISK_ERRORS[error.errno or 0]}" if known else None
+    if isinstance(error, ValueError) and "Config group override must be" in str(error):
+        return _no_choice(arguments, tree)
+    if isinstance(error, yaml.YAMLError):
+        return "YAML: " + " ".join(str(error).split())
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _composition(error, arguments, tree)
     return None
+
+
+def _missing(error: MissingConfigException, tree: ConfigTree) -> str:
+    """A choice that its group does not have."""
+    file = error.missing_cfg_file or ""
+    groups = [group for group in tree.groups() if file.startswith(f"{group}/")]
+    if groups:
+        group = max(groups, key=len)
+        accepted = tree.choices(group)
+    elif "/" in file and error.options:
+        group, accepted = file.rpartition("/")[0], list(error.options)
+    else:
+        return _first_line(error)
+    return _unknown_choice(group, file.removeprefix(f"{group}/"), accepted)
+
+
+def _unknown_choice(group: str, found: str, accepted: Sequence[str]) -> str:
+    return f"{group}={found}: accepted is {', '.join(accepted)}{did_you_mean(found, accepted)}"
+
+
+def _unreadable(error: OverrideParseException, tree: ConfigTree) -> str:
+    """An argument that Hydra's grammar for overrides does not take."""
+    found = error.override
+    if re.fullmatch(r"[\w./-]+", found):
+        near = [f"{group}={found}" for group in tree.groups() if found in tree.choices(group)]
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        return f"{found}: accepted is key=value{hint}"
+    lines = [line for line in error.message.splitlines() if not line.startswith("See http")]
+    reason = re.sub(r"^Error parsing override '.*'", "", " ".join(lines)).strip()
+    return f"{found}: cannot be read as key=value: {reason}; quote text with signs in it: key='...'"
+
+
+def _no_choice(arguments: Sequence[str], tree: ConfigTree) -> str:
+    """`group=null` for a group that a run cannot do without."""
+    for override in overrides_in(arguments):
+        group, _, found = override.lstrip("+").partition("=")
+        if found in ("null", "") and group in tree.groups():
+            return _unknown_choice(group, found, tree.choices(group))
+    return "null: not a choice that a config group has"
+
+
+def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -> str:
+    message = str(error)
+    if match := re.search(r"Could not override '([^']*)'", message):
+        return _unknown_key(match[1], arguments, tree)
+    if match := re.search(r"Could not delete from config. '([^']*)' does not exist", message):
+        return _unknown_key(match[1], arguments, tree)
+    if match := re.search(r"An item is already at '([^']*)'", message):
+        return f"+{match[1]}: this option is there already; accepted is {match[1]}=value"
+    if match := re.search(r"Ambiguous value for argument '([^=]*)=([^']*)'", message):
+        key, found = match.groups()
+        return (
+            f"{key}={found}: several values are a sweep, which takes -m; "
+            f"accepted without is one value, or a list as {key}=[{found}]"
+        )
+    deleted = [o[1:] for o in overrides_in(arguments) if o.startswith("~")]
+    for group in (name.partition("=")[0] for name in deleted):
+        if group in tree.groups():
+            return f"~{group}: a run needs one; accepted is {group}=" + ", ".join(
+                tree.choices(group)
+            )
+    key = getattr(error, "full_key", None) or getattr(error.__cause__, "full_key", None)
+    return f"{key}: {_first_line(error)}" if key else _first_line(error)
+
+
+def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
+    """An option that is not in the config: its nearest neighbours, by spelling or by name."""
+    typed = {_key_of(override): override for override in overrides_in(arguments)}
+    found = typed.get(key, key)
+    node = _config_without(key, arguments, tree)
+    options = list(_options(node))
+    place = ""
+    for part in re.split(r"[./]", key):
+        if not isinstance(node, dict):
+            return f"{found}: accepted is {place}=value, it has no options within"
+        if part not in node:
+            break
+        place, node = f"{place}.{part}" if place else part, node[part]
+    else:
+        return f"{found}: this cannot be set from here; accepted: {', '.join(options)}"
+    groups = [] if place else [group for group in tree.groups() if "/" not in group]
+    names = sorted({*node, *groups} - {"_target_", "hydra"})
+    elsewhere = [option for option in options if option.endswith(f".{part}")]
+    if elsewhere:
+        hint = f" (did you mean '{', '.join(elsewhere)}'?)".replace(", ", "' or '")
+    else:
+        hint = did_you_mean(part, names)
+    where = f"{place} has no option {part}" if place else f"there is no option or group {part}"
+    return f"{found}: {where}; accepted: {', '.join(names)}{hint}"
+
+
+def _config_without(key: str, arguments: Sequence[str], tree: ConfigTree) -> dict[str, Any]:
+    """The config without the overrides of `key`, or the plain default if that too is in error."""
+    kept = [argument for argument in arguments if _key_of(argument) != key]
+    try:
+        config = tree.compose(kept)
+    except Exception:
+        # one mistake at a time: the other one is reported once this one is mended
+        config = tree.compose([])
+    composed: Any = OmegaConf.to_container(config, resolve=False)
+    return composed
+
+
+def _options(node: dict[str, Any], above: str = "") -> Iterator[str]:
+    """Dotted keys of all options outside of Hydra's own."""
+    for name, value in node.items():
+        if isinstance(value, dict) and name != "hydra":
+            yield from _options(value, f"{above}{name}.")
+        elif name not in ("_target_", "hydra"):
+            yield above + name
+
+
+def _key_of(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -142,6 +142,16 @@ class MetaLearner(nn.Module, ABC):
             steps: S, `inner_steps` unless given.
         """
 
+    @staticmethod
+    def support_at(support: Support, step: int, params: Params) -> Examples:
+        """The support set for inner step `step`: always the same one, or a fresh one."""
+        return support if isinstance(support, Examples) else support(step, params)
+
+    @staticmethod
+    def adapted(params: list[Params], support: Support) -> Adapted:
+        """What `adapt` returns, from the parameters after 0 to S steps."""
+        return Adapted(params, support if isinstance(support, Examples) else None)
+
     def initial(self, tasks: int) -> Params:
         """The parameters before the first inner step: adapted ones with T in front."""
         own = dict(self.network.named_parameters())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support
 from mamlbench.objectives import Objective
-from mamlbench.tasks import Examples, TaskBatch
+from mamlbench.tasks import TaskBatch
 
 
 class MAML(MetaLearner):
@@ -46,11 +46,11 @@ class MAML(MetaLearner):
         second_order = torch.is_grad_enabled() and not self.first_order
         params = [self.initial(len(support))]
         for step in range(self.inner_steps if steps is None else steps):
-            batch = support if isinstance(support, Examples) else support(step, params[-1])
+            batch = self.support_at(support, step, params[-1])
             gradient, _ = self.inner_gradient(params[-1], batch, second_order)
             adapted = {name: params[-1][name] - rate * g for name, g in gradient.items()}
             params.append(params[-1] | adapted)
-        return Adapted(params, support if isinstance(support, Examples) else None)
+        return self.adapted(params, support)
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The query loss after the last inner step (eq. 2)."""

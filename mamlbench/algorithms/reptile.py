@@ -88,7 +88,7 @@ class Reptile(MetaLearner):
         steps = self.inner_steps if steps is None else steps
         size = self.inner_batch if self.training else self.test_batch
         params, _, _ = self._optimise(support, steps, size, None, self._moments())
-        return Adapted(params, support if isinstance(support, Examples) else None)
+        return self.adapted(params, support)
 
     def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
         """θ − mean φ into `.grad` (times the weights of the inner steps); gives the inner loss."""

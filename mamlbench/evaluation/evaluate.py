@@ -41,6 +41,10 @@ class Scores:
         """Each metric after the last inner step."""
         return {name: Estimate.of(values[-1]) for name, values in self.by_task.items()}
 
+    def diverged(self) -> int:
+        """Tasks whose adaptation ended in a loss that is not finite."""
+        return int((~np.isfinite(self.by_task["loss"][-1])).sum())
+
     def rows(self) -> pd.DataFrame:
         """One row for each task and inner step: `task`, `step`, then the metrics."""
         steps, tasks = next(iter(self.by_task.values())).shape

@@ -140,7 +140,7 @@ class Norm(nn.Module):
         if self.norm == "none":
             return x
         if self.norm == "group":
-            groups = x.unflatten(-1, (-1, math.gcd(self.channel_groups, x.shape[-1])))
+            groups = x.unflatten(-1, (math.gcd(self.channel_groups, x.shape[-1]), -1))
             within = (*range(2, x.dim() - 1), x.dim())
             return self._affine(self._standardise(groups, groups, within).flatten(-2))
         if self.norm == "running" and not self.training:

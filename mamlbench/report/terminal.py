@@ -35,6 +35,8 @@ def report(experiment: Experiment, summary: dict[str, Any]) -> None:
         [[name, *cells]],
     )
     print(f"\n{summary['evaluation']}")
+    if summary["diverged_tasks"]:
+        print(f"{summary['diverged_tasks']} tasks diverged: their loss is not finite at the end")
     for figure in sorted(experiment.folder.figures.glob("*.png")):
         print(f"figure: {figure}")
 

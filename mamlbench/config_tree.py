@@ -1,0 +1,143 @@
+"""What the config tree offers, read from its files: fast, without torch and without a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+_LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<rest>.*)$")
+_COMMENT = re.compile(r"(?:^|\s)#\s?(?P<text>.*)$")
+
+
+class ConfigTree:
+    """The folders and files under `conf`, and under a user's own `--config-dir`.
+
+    Attributes:
+        roots: the folders, mamlbench's own first.
+    """
+
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
+        from mamlbench import conf
+
+        self.roots = [Path(conf.__path__[0])]
+        self._own = _value_of(("--config-dir", "-cd"), arguments)
+        if self._own is not None:
+            self.roots.append(Path(self._own))
+
+    def groups(self) -> list[str]:
+        """Names of the config groups, in alphabetical order, folders within `preset` included."""
+        found = set()
+        for root in self.roots:
+            folders = [path for path in root.glob("*") if path.is_dir()]
+            folders += [path for path in root.glob("preset/*") if path.is_dir()]
+            found |= {path.relative_to(root).as_posix() for path in folders if _has_yaml(path)}
+        return sorted(found)
+
+    def choices(self, group: str) -> list[str]:
+        """Names that `group=` accepts, those in subfolders as `folder/name`."""
+        inner = [other for other in self.groups() if other.startswith(f"{group}/")]
+        found = set()
+        for root in self.roots:
+            for path in (root / group).rglob("*.yaml"):
+                name = path.relative_to(root / group).with_suffix("").as_posix()
+                if not any(f"{group}/{name}".startswith(f"{other}/") for other in inner):
+                    found.add(name)
+        return sorted(found)
+
+    def description(self, group: str, choice: str) -> str:
+        """The first sentence of the comment that a choice's file begins with, or nothing."""
+        comment: list[str] = []
+        for line in self._text(f"{group}/{choice}").splitlines():
+            if not line.startswith("#"):
+                break
+            if not line.startswith("# @package"):
+                comment.append(line.lstrip("# "))
+        return re.split(r"(?<=\.)\s", " ".join(comment), maxsplit=1)[0]
+
+    def comments(self, file: str) -> dict[str, str]:
+        """The comment at the end of each option's line in `file`, by the option's dotted key."""
+        return option_comments(self._text(file))
+
+    def compose(self, arguments: Sequence[str]) -> Any:
+        """The config that these command-line arguments make, with the node `hydra`.
+
+        Of a sweep, the first job's.
+
+        Raises:
+            hydra.errors.HydraException: an override that does not fit the tree.
+        """
+        from hydra import compose, initialize_config_module
+        from hydra.core.global_hydra import GlobalHydra
+
+        overrides = overrides_in(arguments)
+        if "-m" in arguments or "--multirun" in arguments:
+            overrides = [_first_of(override) for override in overrides]
+        if self._own is not None:
+            overrides.append(f"hydra.searchpath=['file://{Path(self._own).absolute()}']")
+        GlobalHydra.instance().clear()
+        with initialize_config_module("mamlbench.conf", version_base="1.3"):
+            return compose("config", overrides, return_hydra_config=True)
+
+    def _text(self, file: str) -> str:
+        for root in self.roots:
+            path = root / f"{file}.yaml"
+            if path.is_file():
+                return path.read_text()
+        return ""
+
+
+def option_comments(text: str) -> dict[str, str]:
+    """The comment at the end of each option's line of YAML, empty where there is none.
+
+    Lines that belong to Hydra (the defaults list, `_target_`) are left out.
+    """
+    found: dict[str, str] = {}
+    parents: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        indent, key, rest = len(match["indent"]), match["key"], match["rest"]
+        parents = [(i, k) for i, k in parents if i < indent]
+        path = [k for _, k in parents] + [key]
+        parents.append((indent, key))
+        comment = _COMMENT.search(rest)
+        value = rest[: comment.start()] if comment else rest
+        if path[0] in ("defaults", "hydra") or key == "_target_" or not value.strip():
+            continue
+        found[".".join(path)] = comment["text"].strip() if comment else ""
+    return found
+
+
+def overrides_in(arguments: Sequence[str]) -> list[str]:
+    """The overrides among the arguments: no flags, and no values of flags."""
+    after_flag = [False] + [argument in _FLAGS_WITH_VALUE for argument in arguments]
+    return [
+        argument
+        for argument, is_value in zip(arguments, after_flag, strict=False)
+        if not is_value and not argument.startswith("-")
+    ]
+
+
+def _first_of(override: str) -> str:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_override(override)
+    if not parsed.is_sweep_override():
+        return override
+    return f"{parsed.get_key_element()}={next(iter(parsed.sweep_string_iterator()))}"
+
+
+def _value_of(flags: Sequence[str], arguments: Sequence[str]) -> str | None:
+    for place, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in flags:
+            return value if equals else next(iter(arguments[place + 1 :]), None)
+    return None
+
+
+def _has_yaml(folder: Path) -> bool:
+    return next(folder.rglob("*.yaml"), None) is not None
