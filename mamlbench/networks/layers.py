@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mamlbench.errors import one_of
+from mamlbench.networks.batch_norm import batch_norm
 from mamlbench.networks.im2col import im2col
 
 NORMS = ("batch", "support", "running", "group", "none")
@@ -145,22 +146,15 @@ class Norm(nn.Module):
             return self._affine(self._standardise(groups, groups, within).flatten(-2))
         if self.norm == "running" and not self.training:
             return self._affine((x - self.running_mean) * (self.running_var + self.eps).rsqrt())
-        if len(x) == 1 and x.dim() == 5 and rows == Rows() and not self.recording:
-            return self._of_one_batch(x)
         batches = x.unflatten(1, (rows.groups, -1))
-        reference = batches if rows.reference is None else batches[:, :, : rows.reference]
         over = tuple(range(2, batches.dim() - 1))
         if self.recording:
-            self._record(reference, over)
+            self._record(batches, over)
+        if rows.reference is None:
+            weight, bias = (_over_rows(p, batches) for p in (self.weight, self.bias))
+            return batch_norm(batches, weight, bias, over, self.eps).flatten(1, 2)
+        reference = batches[:, :, : rows.reference]
         return self._affine(self._standardise(batches, reference, over).flatten(1, 2))
-
-    def _of_one_batch(self, x: Tensor) -> Tensor:
-        """One batch of images is what torch's own batch norm is made for, and faster."""
-        scale = None if self.weight is None else self.weight.flatten()
-        shift = None if self.bias is None else self.bias.flatten()
-        images = x[0].permute(0, 3, 1, 2)
-        y = F.batch_norm(images, None, None, scale, shift, training=True, eps=self.eps)
-        return y.permute(0, 2, 3, 1).unsqueeze(0)
 
     def _standardise(self, x: Tensor, reference: Tensor, over: tuple[int, ...]) -> Tensor:
         variance, mean = torch.var_mean(reference, over, correction=0, keepdim=True)
@@ -168,9 +162,9 @@ class Norm(nn.Module):
         return torch.addcmul(-mean * scale, x, scale)
 
     def _affine(self, x: Tensor) -> Tensor:
-        if self.weight is not None:
-            x = x * _over_rows(self.weight, x)
-        return x if self.bias is None else x + _over_rows(self.bias, x)
+        weight, bias = _over_rows(self.weight, x), _over_rows(self.bias, x)
+        x = x if weight is None else x * weight
+        return x if bias is None else x + bias
 
     @torch.no_grad()
     def _record(self, reference: Tensor, over: tuple[int, ...]) -> None:
@@ -179,8 +173,8 @@ class Norm(nn.Module):
         self.running_var.lerp_(variance.mean(dim=(0, 1)), self.momentum)
 
 
-def _over_rows(parameter: Tensor, x: Tensor) -> Tensor:
-    """A parameter [C] or [T, C] in the shape that broadcasts over x, [T, M, ..., C]."""
-    if parameter.dim() == 1:
+def _over_rows(parameter: Tensor | None, x: Tensor) -> Tensor | None:
+    """A parameter [C] or [T, C] in the shape that broadcasts over x, [T, ..., C]."""
+    if parameter is None or parameter.dim() == 1:
         return parameter
     return parameter.reshape(parameter.shape[0], *[1] * (x.dim() - 2), parameter.shape[1])
