@@ -6,6 +6,8 @@
 # A plain `pip install learn2learn` fails: the C files in its archive are too old for Python 3.11,
 # and of its declared requirements qpth does not install. So the C is made anew from the Cython
 # sources, and only what its import needs comes with it. Installing twice does nothing.
+#
+# Exit codes: 0 it is installed; 2 it could not be; 3 this Python is not among those it works on.
 set -euo pipefail
 
 readonly VERSION=0.2.0
@@ -41,9 +43,11 @@ sys.exit(learn2learn().__version__ != '$VERSION')"
 }
 
 check_environment() {
-    "$python" -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))" ||
-        fail "learn2learn $VERSION needs Python 3.10, 3.11 or 3.12;" \
-            "$python is $("$python" -c "import platform; print(platform.python_version())")"
+    if ! "$python" -c "import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))"; then
+        echo "$SELF: learn2learn $VERSION needs Python 3.10, 3.11 or 3.12;" \
+            "$python is $("$python" -c "import platform; print(platform.python_version())")" >&2
+        exit 3
+    fi
     pip --version >/dev/null 2>&1 || fail "$python has no pip; '$python -m ensurepip' gives it one"
     has torch || fail "$python has no torch; install mamlbench there first"
     command -v "${CC:-cc}" >/dev/null || fail "learn2learn is built from source; no C compiler found"
