@@ -46,7 +46,7 @@ def _command(arguments: list[str]) -> None:
         print(f"mamlbench {__version__}")
     else:
         _require_known_flags(arguments)
-        sys.argv[1:] = _with_checkpoint_overrides(_without_plus(arguments))
+        sys.argv[1:] = _with_overrides_of_checkpoint(_without_plus(arguments))
         _hydra_main()
 
 
@@ -113,7 +113,7 @@ def _require_known_flags(arguments: list[str]) -> None:
         raise UserError(f"{message}; mamlbench --help lists the flags")
 
     parser = get_args_parser()
-    parser.error = refuse
+    parser.error = refuse  # type: ignore[method-assign]
     parser.parse_args(arguments)
 
 
@@ -130,29 +130,12 @@ def _without_plus(arguments: list[str]) -> list[str]:
     ]
 
 
-def _with_checkpoint_overrides(arguments: list[str]) -> list[str]:
-    """For `checkpoint=...`: the overrides of the run that made it come first.
-
-    So the learner is composed as it was, and what is typed now has the last word: a group that is
-    typed comes without what that run changed in it.
-    """
-    typed = {argument.split("=", 1)[0]: argument for argument in arguments if "=" in argument}
-    if "checkpoint" not in typed or typed["checkpoint"] in ("checkpoint=", "checkpoint=null"):
+def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
+    if not any(argument.lstrip("+").startswith("checkpoint=") for argument in arguments):
         return arguments
-    from pathlib import Path
+    from mamlbench.made_by import with_overrides_of_checkpoint  # imports torch: seconds
 
-    from mamlbench import checkpoint
-
-    path = checkpoint.resolve(Path(typed["checkpoint"].split("=", 1)[1].strip("'\"")))
-    made_by = checkpoint.load(path, "cpu").get("overrides", [])
-    kept = [o for o in made_by if not _replaced(o.lstrip("+~").split("=", 1)[0], set(typed))]
-    return kept + arguments
-
-
-def _replaced(key: str, typed: set[str]) -> bool:
-    """Whether a run's override does not hold for a test of it."""
-    group = key.partition(".")[0]
-    return key in typed or group in typed or group in ("restart", "hardware")
+    return with_overrides_of_checkpoint(arguments)
 
 
 def _fail(line: str) -> NoReturn:

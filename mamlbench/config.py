@@ -48,6 +48,8 @@ def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
         why = str(error).splitlines()[0]
         accepted = "accepted is the path of a class that can be imported"
         raise UserError(f"{group}._target_={target}: {why}; {accepted}") from error
+    if not isinstance(cls, type):
+        raise UserError(f"{group}._target_={target}: accepted is the path of a class")
     return construct(cls, values, group, **context)
 
 

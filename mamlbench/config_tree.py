@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,7 @@ class ConfigTree:
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
-        from mamlbench import conf
-
-        self.roots = [Path(conf.__path__[0])]
+        self.roots = [Path(str(files("mamlbench.conf")))]
         self._own = _value_of(("--config-dir", "-cd"), arguments)
         if self._own is not None:
             self.roots.append(Path(self._own))

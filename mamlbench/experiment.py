@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.config import build, construct, plain, result_hash
 from mamlbench.datasets.base import Dataset
-from mamlbench.errors import BadValue, UserError
+from mamlbench.errors import BadValue, UserError, did_you_mean
 from mamlbench.evaluation import Protocol, Scores, evaluate
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
@@ -24,6 +23,17 @@ from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import RunFolder, require_relative_name, versions
 from mamlbench.training import Trainer, Training, load_learner
+
+_NODES = (
+    "training",
+    "algorithm",
+    "dataset",
+    "network",
+    "evaluation",
+    "hardware",
+    "logger",
+    "analysis",
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,7 @@ class Experiment:
         self, config: Mapping[str, Any], algorithm: str, dataset: str, overrides: list[str]
     ) -> None:
         self.config = plain(config)
+        _require_known(self.config)
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
         self.hardware = construct(Hardware, self.config["hardware"], "hardware")
@@ -114,11 +125,17 @@ class Experiment:
             UserError: data that is missing, a disk that refuses, a loss that is not finite.
             Stopped: a signal asked for it; the same command goes on from there.
         """
-        self.folder.open(self.options.restart)
-        if self.folder.summary.is_file():
-            return json.loads(self.folder.summary.read_text())
-        self.dataset.load(self.hardware.torch_device)
-        self._check_protocol()
+        self.folder.open()
+        if self.folder.summary.is_file() and not self.options.restart:
+            return self.folder.read_summary()
+        try:
+            self.dataset.load(self.hardware.torch_device)
+            self._check_protocol()
+        except UserError:
+            self.folder.remove_if_empty(Path(self.options.outputs))
+            raise
+        if self.options.restart:
+            self.folder.clear()
         trainer = Trainer(
             self.learner,
             self.dataset,
@@ -213,6 +230,15 @@ class Experiment:
             "data_sha256": self.dataset.sha256,
             "command": " ".join(["mamlbench", *self.overrides]),
         }
+
+
+def _require_known(config: Mapping[str, Any]) -> None:
+    """Hydra takes `+anything=1`, which would then change nothing but the hash of the run."""
+    known = [*Options.__annotations__, *_NODES]
+    for name in config:
+        if name not in known:
+            accepted = ", ".join(known) + did_you_mean(name, known)
+            raise UserError(f"{name}: there is no such option; accepted: {accepted}")
 
 
 def _file_hash(path: Path) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -49,8 +52,8 @@ class RunFolder:
         """The folder of a run; equal runs meet in one, different ones never do."""
         return cls(Path(outputs) / name / algorithm / dataset / setting / hash_ / f"seed{seed}")
 
-    def open(self, restart: bool) -> None:
-        """Make the folder, or empty it of an earlier run's files if `restart`.
+    def open(self) -> None:
+        """Make the folder and see that it takes files.
 
         Raises:
             UserError: it cannot be written.
@@ -61,11 +64,36 @@ class RunFolder:
             probe.touch()
             probe.unlink()
         remove_leftovers(self.path)
-        if restart:
-            for name in _OF_A_RUN:
-                (self.path / name).unlink(missing_ok=True)
-            for figure in self.figures.glob("*.png"):
-                figure.unlink()
+
+    def clear(self) -> None:
+        """Remove an earlier run's files."""
+        for name in _OF_A_RUN:
+            (self.path / name).unlink(missing_ok=True)
+        for figure in self.figures.glob("*.png"):
+            figure.unlink()
+
+    def remove_if_empty(self, outputs: Path) -> None:
+        """Remove the folder, and those above it up to `outputs`, as far as they are empty."""
+        with suppress(OSError):
+            for folder in (self.path, *self.path.parents):
+                folder.rmdir()
+                if folder == outputs:
+                    break
+
+    def read_summary(self) -> dict[str, Any]:
+        """The content of `summary.json`.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            summary: dict[str, Any] = json.loads(self.summary.read_text())
+        except ValueError as error:
+            raise UserError(
+                f"{self.summary}: damaged, it is not JSON; remove it to have it written again from "
+                "the checkpoint, or give restart=true to begin anew"
+            ) from error
+        return summary
 
     @property
     def summary(self) -> Path:

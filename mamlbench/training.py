@@ -121,10 +121,21 @@ class Trainer:
     # --- state ----------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint, if there is one."""
+        """Continue from the folder's checkpoint, if there is one.
+
+        Raises:
+            UserError: it is damaged, or of another run.
+        """
         if not self.path.is_file():
             return False
-        state = checkpoint.load(self.path, self.hardware.torch_device)
+        try:
+            state = checkpoint.load(self.path, self.hardware.torch_device)
+        except UserError as error:
+            raise UserError(f"{error}; restart=true begins anew") from error
+        if "optimizer" not in state:
+            raise UserError(
+                f"{self.path}: is not the whole state of a run; restart=true begins anew"
+            )
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.skipped, self.stale, self.best = state["skipped"], state["stale"], state["best"]
         self._sums, self._summed = state["sums"], state["summed"]

@@ -1,0 +1,92 @@
+"""For a test of a checkpoint: how the run that made it was composed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from mamlbench import checkpoint
+from mamlbench.config_tree import ConfigTree
+from mamlbench.errors import UserError
+
+# Where and how that run computed is not what it learned.
+_NOT_KEPT = ("checkpoint", "restart", "hardware", "logger", "hydra")
+
+
+def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
+    """The arguments; with `checkpoint=` among them, after the overrides of the run that made it.
+
+    So the learner is composed as it was, and what is typed now has the last word: a group that is
+    typed comes without what that run changed in it. Where another dataset is typed, whose presets
+    are others, the algorithm's and the network's values are written out.
+
+    Raises:
+        UserError: nothing there, no checkpoint, or overrides in it that name a class: a file from
+            elsewhere must not say what is imported, only the user may.
+    """
+    typed = {a.lstrip("+").partition("=")[0]: a.partition("=")[2] for a in arguments if "=" in a}
+    place = typed.get("checkpoint", "").strip("'\"")
+    if place in ("", "null"):
+        return list(arguments)
+    path = checkpoint.resolve(Path(place))
+    made_by = checkpoint.load(path, "cpu").get("overrides", [])
+    kept = []
+    for override in map(str, made_by):
+        key, value = _parsed(override, path)
+        if key in typed or key.partition(".")[0] in (*typed, *_NOT_KEPT):
+            continue
+        if _names_a_class(key, value):
+            raise UserError(
+                f"checkpoint={path}: was made with {override}; only what is typed can name a "
+                "class, so give this override again if you trust it"
+            )
+        kept.append(override)
+    if "dataset" in typed:
+        kept += _written_out(
+            kept, arguments, [g for g in ("algorithm", "network") if g not in typed]
+        )
+    return kept + list(arguments)
+
+
+def _written_out(
+    overrides: Sequence[str], arguments: Sequence[str], groups: Sequence[str]
+) -> list[str]:
+    """Overrides that give each group the choice and the values that it has under `overrides`."""
+    flags = [argument for argument in arguments if "config-dir" in argument]
+    config = ConfigTree(flags).compose(overrides)
+    nodes: Any = OmegaConf.to_container(config, resolve=False)
+    found = []
+    for group in groups:
+        found.append(f"{group}={config.hydra.runtime.choices[group]}")
+        values = {key: value for key, value in nodes[group].items() if key != "_target_"}
+        found += [f"{group}.{key}={_quoted(value)}" for key, value in values.items()]
+    return found
+
+
+def _quoted(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ",".join(map(_quoted, value)) + "]"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "\\'") + "'"
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
+def _parsed(override: str, path: Path) -> tuple[str, Any]:
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        return parsed.key_or_group, parsed.value()
+    except HydraException as error:
+        raise UserError(f"checkpoint={path}: was made with {override}, no override") from error
+
+
+def _names_a_class(key: str, value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_names_a_class(str(name), inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return any(_names_a_class("", inner) for inner in value)
+    return key.split(".")[-1] == "_target_"
