@@ -76,4 +76,4 @@ def set_parameters(learner: nn.Module, vector: Tensor) -> None:
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
+    return float((found - expected).detach().norm() / expected.detach().norm())

@@ -1,0 +1,280 @@
+"""The task-batched layers against torch's own, task by task, with their derivatives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.autograd import gradcheck, gradgradcheck
+from torch.func import functional_call
+
+from mamlbench.errors import BadValue
+from mamlbench.networks import Rows
+from mamlbench.networks.layers import Conv2d, Linear, MaxPool2d, Norm
+
+F64, TASKS = torch.float64, 3
+CLOSE = {"rtol": 1e-11, "atol": 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    torch.manual_seed(3)
+
+
+def random(*shape):
+    return torch.randn(*shape, dtype=F64, requires_grad=True)
+
+
+def per_task(layer: nn.Module, tasks: int = TASKS) -> dict[str, torch.Tensor]:
+    return {name: random(tasks, *p.shape) for name, p in layer.named_parameters()}
+
+
+def assert_same_with_derivatives(ours, theirs, inputs):
+    """Values, first and second derivatives of two functions of the same tensors."""
+    outputs, first = [], []
+    for function in (ours, theirs):
+        y = function(*inputs)
+        weights = torch.linspace(-1, 1, y.numel(), dtype=F64).view(y.shape)
+        gradient = torch.autograd.grad((weights * y.sin()).sum(), inputs, create_graph=True)
+        total = sum((g * g * torch.linspace(1, 2, g.numel()).view(g.shape)).sum() for g in gradient)
+        second = torch.autograd.grad(total, inputs, allow_unused=True)
+        outputs.append(y)
+        first.append((gradient, second))
+    torch.testing.assert_close(*outputs, **CLOSE)
+    for mine, other in zip(*first, strict=True):
+        for a, b in zip(mine, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+def same_padding(x, kernel: int, stride: int):
+    """TensorFlow's SAME, of images [M, C, H, W]: what does not halve evenly goes after."""
+    pads = []
+    for side in (x.shape[-1], x.shape[-2]):
+        total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+        pads += [total // 2, total - total // 2]
+    return F.pad(x, pads)
+
+
+def channels_first(x):
+    return x.movedim(-1, -3)
+
+
+# --- linear and convolution -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_linear(shared):
+    layer = Linear(4, 2)
+    params = per_task(layer)
+    if shared:
+        params = {name: p[0].detach().requires_grad_() for name, p in params.items()}
+    names = list(params)
+
+    def ours(x, *values):
+        return functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    def theirs(x, weight, bias):
+        each = [(weight, bias) if shared else (weight[t], bias[t]) for t in range(TASKS)]
+        return torch.stack([F.linear(x[t], *each[t]) for t in range(TASKS)])
+
+    assert_same_with_derivatives(ours, theirs, [random(TASKS, 5, 4), *params.values()])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("size", [(6, 6), (5, 5), (5, 4), (1, 2), (7, 3)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution(stride, size, shared):
+    layer = Conv2d(2, 3, stride)
+    params = per_task(layer)
+    if shared:
+        params = {name: p[0].detach().requires_grad_() for name, p in params.items()}
+    names = list(params)
+
+    def ours(x, *values):
+        return functional_call(layer, dict(zip(names, values, strict=True)), (x,))
+
+    def theirs(x, weight, bias):
+        outputs = []
+        for task in range(TASKS):
+            padded = same_padding(channels_first(x[task]), 3, stride)
+            own = (weight, bias) if shared else (weight[task], bias[task])
+            outputs.append(F.conv2d(padded, *own, stride=stride).movedim(1, -1))
+        return torch.stack(outputs)
+
+    x = random(TASKS, 2, *size, 2)
+    assert ours(x, *params.values()).shape[2:4] == tuple(-(-s // stride) for s in size)
+    assert_same_with_derivatives(ours, theirs, [x, *params.values()])
+
+
+def test_strided_convolution_by_hand():
+    """One 4x4 image of ones under a kernel of ones: only the last row and column are padded."""
+    layer = Conv2d(1, 1, 2).double()
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+        y = layer(torch.ones(1, 1, 4, 4, 1, dtype=F64))
+    assert y.flatten().tolist() == [9.0, 6.0, 6.0, 4.0]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_by_differences(stride):
+    layer = Conv2d(1, 2, stride)
+
+    def convolve(x, weight, bias):
+        return functional_call(layer, {"weight": weight, "bias": bias}, (x,))
+
+    inputs = random(2, 1, 3, 4, 1), random(2, 2, 1, 3, 3), random(2, 2)
+    assert gradcheck(convolve, inputs)
+    assert gradgradcheck(convolve, inputs)
+
+
+# --- pooling --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 5), (5, 2)])
+@pytest.mark.parametrize("same", [False, True])
+def test_max_pool(same, size):
+    def theirs(x):
+        images = channels_first(x.flatten(0, 1))
+        odd = [0, size[1] % 2, 0, size[0] % 2] if same else [0, 0, 0, 0]
+        padded = F.pad(images, odd, value=float("-inf"))
+        return F.max_pool2d(padded, 2).movedim(1, -1).unflatten(0, x.shape[:2])
+
+    assert_same_with_derivatives(MaxPool2d(same), theirs, [random(TASKS, 2, *size, 3)])
+
+
+# --- normalisation --------------------------------------------------------------------------------
+
+
+def norm_call(layer: Norm, rows: Rows = Rows()):  # noqa: B008
+    names = [name for name, _ in layer.named_parameters()]
+
+    def call(x, *values):
+        return functional_call(layer, dict(zip(names, values, strict=True)), (x, rows))
+
+    return call
+
+
+def torch_batch_norm(x, weight, bias, eps):
+    """Each of the first dimension's entries is one batch."""
+    outputs = []
+    for task in range(len(x)):
+        own = [p if p is None or p.dim() == 1 else p[task] for p in (weight, bias)]
+        flat = x[task].movedim(-1, 1)
+        y = F.batch_norm(flat, None, None, *own, training=True, eps=eps)
+        outputs.append(y.movedim(1, -1))
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("tasks", [1, TASKS])
+@pytest.mark.parametrize("affine", ["none", "shift", "scale_shift"])
+@pytest.mark.parametrize("shape", [(5,), (4, 3, 3)])
+def test_batch_norm(shape, affine, tasks):
+    """`shape`: of one task's rows without channels; one task of images has a path of its own."""
+    layer = Norm(2, "batch", affine)
+    params = per_task(layer, tasks)
+    inputs = [random(tasks, *shape, 2), *params.values()]
+
+    def theirs(x, *values):
+        given = dict(zip(params, values, strict=True))
+        weight = given.get("weight", torch.ones(2, dtype=F64))
+        return torch_batch_norm(x, weight, given.get("bias"), 1e-3)
+
+    assert_same_with_derivatives(norm_call(layer), theirs, inputs)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_one_batch_of_images_equals_the_general_path(shared):
+    layer = Norm(3, "batch", "scale_shift")
+    params = per_task(layer, 1)
+    if shared:
+        params = {name: p[0].detach().requires_grad_() for name, p in params.items()}
+    inputs = [random(1, 4, 3, 3, 3), *params.values()]
+
+    def general(x, *values):  # two tasks, the same twice, never take the short path
+        doubled = [v if shared else torch.cat([v, v]) for v in values]
+        return norm_call(layer)(torch.cat([x, x]), *doubled)[:1]
+
+    assert_same_with_derivatives(norm_call(layer), general, inputs)
+
+
+def test_batch_norm_of_groups_of_rows():
+    layer = Norm(2, "batch", "scale_shift")
+    params, x = per_task(layer), random(TASKS, 6, 3, 3, 2)
+    found = norm_call(layer, Rows(groups=3))(x, *params.values())
+    for group in range(3):
+        rows = slice(2 * group, 2 * group + 2)
+        expected = torch_batch_norm(x[:, rows], params["weight"], params["bias"], 1e-3)
+        torch.testing.assert_close(found[:, rows], expected, **CLOSE)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 3, 3)])
+def test_rows_normalised_by_the_first_ones(shape):
+    layer = Norm(2, "support", "none")
+    x = random(TASKS, *shape, 2)
+    found = layer(x, Rows(reference=3))
+    for task in range(TASKS):
+        given = x[task, :3].flatten(0, -2)
+        mean, variance = given.mean(0), given.var(0, correction=0)
+        expected = (x[task] - mean) / (variance + 1e-3).sqrt()
+        torch.testing.assert_close(found[task], expected, **CLOSE)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(16, 8), (12, 4), (5, 1)])
+@pytest.mark.parametrize("shape", [(4,), (2, 3, 3)])
+def test_group_norm(shape, channels, groups):
+    layer = Norm(channels, "group", "scale_shift")
+    params = per_task(layer)
+
+    def theirs(x, weight, bias):
+        outputs = [
+            F.group_norm(x[t].movedim(-1, 1), groups, weight[t], bias[t], 1e-3).movedim(1, -1)
+            for t in range(TASKS)
+        ]
+        return torch.stack(outputs)
+
+    inputs = [random(TASKS, *shape, channels), *params.values()]
+    assert_same_with_derivatives(norm_call(layer), theirs, inputs)
+
+
+@pytest.mark.parametrize(("norm", "rows"), [("batch", Rows(2)), ("support", Rows(1, 2))])
+def test_norm_by_differences(norm, rows):
+    layer = Norm(2, norm, "scale_shift")
+    call = norm_call(layer, rows)
+    inputs = random(2, 4, 2), random(2, 2), random(2, 2)
+    assert gradcheck(call, inputs)
+    assert gradgradcheck(call, inputs)
+
+
+def test_one_batch_of_images_by_differences():
+    layer = Norm(1, "batch", "scale_shift")
+    inputs = random(1, 2, 2, 2, 1), random(1, 1), random(1, 1)
+    assert gradcheck(norm_call(layer), inputs)
+    assert gradgradcheck(norm_call(layer), inputs)
+
+
+def test_running_averages():
+    layer = Norm(2, "running", "none").double()
+    x = random(TASKS, 4, 2)
+    layer(x, Rows())
+    assert layer.running_mean.tolist() == [0.0, 0.0]  # it records when told to, and only then
+    layer.recording = True
+    batch = torch_batch_norm(x, None, None, 1e-3)
+    torch.testing.assert_close(layer(x, Rows()), batch, **CLOSE)
+    mean, variance = x.mean((0, 1)), x.var(1, correction=0).mean(0)
+    torch.testing.assert_close(layer.running_mean, 0.1 * mean, **CLOSE)
+    torch.testing.assert_close(layer.running_var, 0.9 + 0.1 * variance, **CLOSE)
+    layer.recording = False
+    expected = (x - layer.running_mean) / (layer.running_var + 1e-3).sqrt()
+    torch.testing.assert_close(layer.eval()(x, Rows()), expected, **CLOSE)
+
+
+def test_no_norm_and_names():
+    x = random(2, 3, 4)
+    layer = Norm(4, "none", "scale_shift")
+    assert layer(x, Rows()) is x
+    assert list(layer.parameters()) == []
+    with pytest.raises(BadValue, match=r"norm=bach: accepted is batch, .*did you mean 'batch'"):
+        Norm(4, "bach", "none")
+    with pytest.raises(BadValue, match="affine=scale"):
+        Norm(4, "batch", "scale")
