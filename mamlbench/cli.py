@@ -8,6 +8,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from mamlbench import __version__
 from mamlbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,8 +23,12 @@ def main() -> None:
     In a sweep every run is tried; the exit code is that of the first one that failed.
     """
     arguments = sys.argv[1:]
+    if "--version" in arguments:  # Hydra would tell its own
+        print(f"mamlbench {__version__}")
+        return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed
     try:
+        arguments = _in_order(arguments)
         _command(arguments)
     except UserError as error:
         _fail(str(error))
@@ -37,16 +42,12 @@ def main() -> None:
 
 
 def _command(arguments: list[str]) -> None:
-    from mamlbench import __version__
     from mamlbench import help as help_
 
     if help_.wanted(arguments):
         print(help_.text(arguments))
-    elif "--version" in arguments:
-        print(f"mamlbench {__version__}")
     else:
-        _require_known_flags(arguments)
-        sys.argv[1:] = _with_overrides_of_checkpoint(_without_plus(arguments))
+        sys.argv[1:] = _with_overrides_of_checkpoint(arguments)
         _hydra_main()
 
 
@@ -105,29 +106,19 @@ def _one_run(
     return float(summary["test"][experiment.dataset.objective.metric]["mean"])
 
 
-def _require_known_flags(arguments: list[str]) -> None:
-    """Raise `UserError` where Hydra's parser would print its whole usage."""
-    from hydra._internal.utils import get_args_parser
-
-    def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message}; mamlbench --help lists the flags")
-
-    parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign]
-    parser.parse_args(arguments)
-
-
-def _without_plus(arguments: list[str]) -> list[str]:
-    """`+experiment=x` as `experiment=x`, and so for every group.
+def _in_order(arguments: list[str]) -> list[str]:
+    """Flags first, as Hydra wants them, and `+experiment=x` as `experiment=x`, so for every group.
 
     All groups are in the defaults list, where Hydra takes no plus; people write it all the same.
     """
-    from mamlbench.config_tree import ConfigTree
+    from mamlbench.config_tree import ConfigTree, parsed
 
-    groups = ConfigTree(arguments).groups()
-    return [
-        a[1:] if a.startswith("+") and a[1:].partition("=")[0] in groups else a for a in arguments
-    ]
+    groups, flags, overrides = ConfigTree(arguments).groups(), list(arguments), []
+    for override in parsed(arguments).overrides:
+        flags.remove(override)
+        name = override.partition("=")[0].removeprefix("+")
+        overrides.append(override.removeprefix("+") if name in groups else override)
+    return flags + overrides
 
 
 def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:

@@ -38,7 +38,7 @@ def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
     Raises:
         UserError: an unknown class or option, a wrong type, or a value that the class refuses.
     """
-    values = dict(_options(plain(node), group))
+    values = dict(options_of(plain(node), group))
     target = values.pop("_target_", None)
     if target is None:
         raise UserError(f"{group}: has no _target_; accepted is the path of a class")
@@ -59,7 +59,7 @@ def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context
     Raises:
         UserError: see `build`.
     """
-    values = _options(values, group)
+    values = options_of(values, group)
     schema, required = constructor_options(cls)
     own = [name for name in schema if name not in context]
     for name in values:
@@ -77,7 +77,12 @@ def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context
         raise (error if error.group else error.under(group)) from error
 
 
-def _options(values: Any, group: str) -> Mapping[str, Any]:
+def options_of(values: Any, group: str) -> Mapping[str, Any]:
+    """`values` themselves, which must be a mapping of options.
+
+    Raises:
+        UserError: somebody wrote `group=value`.
+    """
     if isinstance(values, Mapping):
         return values
     raise UserError(f"{group}={json.dumps(values)}: accepted are its options, as {group}.key=value")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-_FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+from mamlbench.errors import UserError
+
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<rest>.*)$")
 _COMMENT = re.compile(r"(?:^|\s)#\s?(?P<text>.*)$")
 
@@ -22,7 +24,8 @@ class ConfigTree:
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
         self.roots = [Path(str(files("mamlbench.conf")))]
-        self._own = _value_of(("--config-dir", "-cd"), arguments)
+        line = parsed(arguments)
+        self._own, self._is_sweep = line.config_dir, line.multirun
         if self._own is not None:
             self.roots.append(Path(self._own))
 
@@ -71,8 +74,8 @@ class ConfigTree:
         from hydra import compose, initialize_config_module
         from hydra.core.global_hydra import GlobalHydra
 
-        overrides = overrides_in(arguments)
-        if "-m" in arguments or "--multirun" in arguments:
+        overrides: list[str] = parsed(arguments).overrides
+        if self._is_sweep:
             overrides = [_first_of(override) for override in overrides]
         if self._own is not None:
             overrides.append(f"hydra.searchpath=['file://{Path(self._own).absolute()}']")
@@ -111,14 +114,20 @@ def option_comments(text: str) -> dict[str, str]:
     return found
 
 
-def overrides_in(arguments: Sequence[str]) -> list[str]:
-    """The overrides among the arguments: no flags, and no values of flags."""
-    after_flag = [False] + [argument in _FLAGS_WITH_VALUE for argument in arguments]
-    return [
-        argument
-        for argument, is_value in zip(arguments, after_flag, strict=False)
-        if not is_value and not argument.startswith("-")
-    ]
+def parsed(arguments: Sequence[str]) -> Namespace:
+    """The command line as Hydra takes it apart; flags may also stand among the overrides.
+
+    Raises:
+        UserError: a flag that there is not.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; mamlbench --help lists the flags")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign] # its own prints the whole usage
+    return parser.parse_intermixed_args(list(arguments))
 
 
 def _first_of(override: str) -> str:
@@ -128,14 +137,6 @@ def _first_of(override: str) -> str:
     if not parsed.is_sweep_override():
         return override
     return f"{parsed.get_key_element()}={next(iter(parsed.sweep_string_iterator()))}"
-
-
-def _value_of(flags: Sequence[str], arguments: Sequence[str]) -> str | None:
-    for place, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag in flags:
-            return value if equals else next(iter(arguments[place + 1 :]), None)
-    return None
 
 
 def _has_yaml(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from torch import nn
 
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
-from mamlbench.config import build, construct, plain, result_hash
+from mamlbench.config import build, construct, options_of, plain, result_hash
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, UserError, did_you_mean
 from mamlbench.evaluation import Protocol, Scores, evaluate
@@ -69,8 +69,8 @@ class Experiment:
     def __init__(
         self, config: Mapping[str, Any], algorithm: str, dataset: str, overrides: list[str]
     ) -> None:
+        _require_known(config)
         self.config = plain(config)
-        _require_known(self.config)
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
         self.hardware = construct(Hardware, self.config["hardware"], "hardware")
@@ -239,6 +239,8 @@ def _require_known(config: Mapping[str, Any]) -> None:
         if name not in known:
             accepted = ", ".join(known) + did_you_mean(name, known)
             raise UserError(f"{name}: there is no such option; accepted: {accepted}")
+        if name in _NODES and config[name] is not None:
+            options_of(config[name], name)
 
 
 def _file_hash(path: Path) -> str:

@@ -11,7 +11,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mamlbench.config_tree import ConfigTree, overrides_in
+from mamlbench.config_tree import ConfigTree, parsed
 from mamlbench.errors import did_you_mean
 from mamlbench.files import DISK_ERRORS
 
@@ -32,15 +32,23 @@ def one_line(error: Exception, arguments: Sequence[str]) -> str | None:
     if isinstance(error, OverrideParseException):
         return _unreadable(error, tree)
     if isinstance(error, OSError):
-        known = error.errno in DISK_ERRORS and error.filename is not None
-        return f"{error.filename}: {DISK_ERRORS[error.errno or 0]}" if known else None
+        return _disk(error)
     if isinstance(error, ValueError) and "Config group override must be" in str(error):
         return _no_choice(arguments, tree)
+    if isinstance(error, ValueError) and re.search(r"(^|\s)--(run|resolve)\b", str(error)):
+        return _first_line(error)  # flags that exclude one another
     if isinstance(error, yaml.YAMLError):
         return "YAML: " + " ".join(str(error).split())
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _composition(error, arguments, tree)
     return None
+
+
+def _disk(error: OSError) -> str | None:
+    """The folder of a sweep that Hydra cannot make, or a disk that refuses."""
+    if error.filename is None or not (error.errno in DISK_ERRORS or ".sweep" in error.filename):
+        return None
+    return f"cannot write {error.filename}: {DISK_ERRORS.get(error.errno or 0, error.strerror)}"
 
 
 def _missing(error: MissingConfigException, tree: ConfigTree) -> str:
@@ -75,7 +83,7 @@ def _unreadable(error: OverrideParseException, tree: ConfigTree) -> str:
 
 def _no_choice(arguments: Sequence[str], tree: ConfigTree) -> str:
     """`group=null` for a group that a run cannot do without."""
-    for override in overrides_in(arguments):
+    for override in parsed(arguments).overrides:
         group, _, found = override.lstrip("+").partition("=")
         if found in ("null", "") and group in tree.groups():
             return _unknown_choice(group, found, tree.choices(group))
@@ -96,7 +104,7 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
             f"{key}={found}: several values are a sweep, which takes -m; "
             f"accepted without is one value, or a list as {key}=[{found}]"
         )
-    deleted = [o[1:] for o in overrides_in(arguments) if o.startswith("~")]
+    deleted = [o[1:] for o in parsed(arguments).overrides if o.startswith("~")]
     for group in (name.partition("=")[0] for name in deleted):
         if group in tree.groups():
             return f"~{group}: a run needs one; accepted is {group}=" + ", ".join(
@@ -108,7 +116,7 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
 
 def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
     """An option that is not in the config: its nearest neighbours, by spelling or by name."""
-    typed = {_key_of(override): override for override in overrides_in(arguments)}
+    typed = {_key_of(override): override for override in parsed(arguments).overrides}
     found = typed.get(key, key)
     node = _config_without(key, arguments, tree)
     options = list(_options(node))

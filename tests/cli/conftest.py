@@ -1,0 +1,97 @@
+"""The command `mamlbench` inside the test's process: what it prints and its exit code."""
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from mamlbench.cli import main
+
+
+@dataclass
+class Result:
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The only line of stderr that is neither about progress nor about which run this is."""
+        assert "Traceback" not in self.err
+        said = [
+            line.removeprefix("mamlbench: ")
+            for line in self.err.splitlines()
+            if line.startswith("mamlbench: ")
+        ]
+        other = [
+            line
+            for line in self.err.splitlines()
+            if not line.startswith(("mamlbench: ", "mamlbench trains ", "mamlbench tests "))
+            and " left  " not in line
+        ]
+        assert len(said) == 1, self.err
+        assert not other, self.err
+        return said[0]
+
+
+@pytest.fixture
+def clean_logging() -> Iterator[None]:
+    """Hydra sets up logging to streams that are gone when the test is."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+
+
+@pytest.fixture
+def mamlbench(monkeypatch, capsys, tmp_path, clean_logging):
+    """`mamlbench(*arguments)` in an empty folder, the working directory."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def command(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["mamlbench", *arguments])
+        GlobalHydra.instance().clear()
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code
+        printed = capsys.readouterr()
+        return Result(code, printed.out, printed.err)
+
+    return command
+
+
+def files_below(folder: Path) -> list[str]:
+    """Relative names of all files and empty folders."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() or not any(path.iterdir())
+    )
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures take most of the time of a tiny run, and have tests of their own."""
+    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+
+
+@pytest.fixture
+def full_match():
+    """Assert that a line is what an expression says, from its first sign to its last."""
+
+    def check(expression: str, line: str) -> None:
+        assert re.fullmatch(expression, line), f"{line!r}\nis not\n{expression!r}"
+
+    return check
