@@ -150,11 +150,12 @@ class Norm(nn.Module):
         over = tuple(range(2, batches.dim() - 1))
         if self.recording:
             self._record(batches, over)
-        if rows.reference is None:
-            weight, bias = (_over_rows(p, batches) for p in (self.weight, self.bias))
-            return batch_norm(batches, weight, bias, over, self.eps).flatten(1, 2)
-        reference = batches[:, :, : rows.reference]
-        return self._affine(self._standardise(batches, reference, over).flatten(1, 2))
+        if rows.reference is not None:
+            reference = batches[:, :, : rows.reference]
+            return self._affine(self._standardise(batches, reference, over).flatten(1, 2))
+        flat = batches.reshape(len(x) * rows.groups, -1, x.shape[-1])
+        weight, bias = (_of_batches(p, rows.groups) for p in (self.weight, self.bias))
+        return batch_norm(flat, weight, bias, self.eps).view(x.shape)
 
     def _standardise(self, x: Tensor, reference: Tensor, over: tuple[int, ...]) -> Tensor:
         variance, mean = torch.var_mean(reference, over, correction=0, keepdim=True)
@@ -178,3 +179,10 @@ def _over_rows(parameter: Tensor | None, x: Tensor) -> Tensor | None:
     if parameter is None or parameter.dim() == 1:
         return parameter
     return parameter.reshape(parameter.shape[0], *[1] * (x.dim() - 2), parameter.shape[1])
+
+
+def _of_batches(parameter: Tensor | None, groups: int) -> Tensor | None:
+    """A parameter [C] or [T, C] as it broadcasts over T * groups batches, [T * groups, R, C]."""
+    if parameter is None or parameter.dim() == 1:
+        return parameter
+    return parameter.repeat_interleave(groups, 0).unsqueeze(1)
