@@ -35,5 +35,5 @@ $(INSTALLED): pyproject.toml
 
 $(INSTALLED).dev: $(INSTALLED) scripts/install_learn2learn.sh
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	scripts/install_learn2learn.sh $(BIN)/python
+	scripts/install_learn2learn.sh $(BIN)/python || test $$? -eq 3 # 3: no such Python for it
 	touch $@

@@ -31,15 +31,10 @@ def _mean(x: Tensor) -> Tensor:
     return torch.bmm(x.new_full((1, 1, rows), 1.0 / rows).expand(batches, 1, rows), x)
 
 
-def _normalise(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The result, x less its mean, and the inverse standard deviation."""
+def _standard(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x less its mean, and the inverse standard deviation [B, 1, C]."""
     centred = x - _mean(x)
-    inverse = (_mean(centred.square()) + eps).rsqrt()
-    scale = inverse if weight is None else inverse * weight
-    y = centred * scale if bias is None else torch.addcmul(bias, centred, scale)
-    return y, centred, inverse
+    return centred, (_mean(centred.square()) + eps).rsqrt()
 
 
 class _BatchNorm(Function):
@@ -47,27 +42,22 @@ class _BatchNorm(Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
-        y, centred, inverse = _normalise(x, weight, bias, eps)
+        centred, inverse = _standard(x, eps)
         ctx.save_for_backward(x, weight, bias, centred, inverse)
         ctx.eps = eps
-        return y
+        scale = inverse if weight is None else inverse * weight
+        return centred * scale if bias is None else torch.addcmul(bias, centred, scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, centred, inverse = ctx.saved_tensors
         (g,) = gradients
-        if torch.is_grad_enabled():  # to be differentiated again: by elementary operations
-            # through views of them: the inputs' own histories may lead to the same weight or bias,
-            # in an earlier inner step, and would be gone through again at every step
-            x, weight, bias = (t if t is None else t.view_as(t) for t in (x, weight, bias))
-            inputs = [t for t in (x, weight, bias) if t is not None]
-            y, _, _ = _normalise(x, weight, bias, ctx.eps)
-            found = iter(torch.autograd.grad(y, inputs, g, create_graph=True, allow_unused=True))
-            return (*(None if t is None else next(found) for t in (x, weight, bias)), None)
+        if torch.is_grad_enabled():  # to be differentiated again, so as functions of x
+            centred, inverse = _standard(x, ctx.eps)
         mean_g, mean_gx = _mean(g), _mean(g * centred) * inverse
         scale = inverse if weight is None else inverse * weight
         grad_x = torch.addcmul(-scale * mean_g, g, scale)
-        grad_x.addcmul_(centred, -scale * inverse * mean_gx)
+        grad_x = torch.addcmul(grad_x, centred, -scale * inverse * mean_gx)
         rows = x.shape[1]
         grad_weight = None if weight is None else (rows * mean_gx).sum_to_size(weight.shape)
         grad_bias = None if bias is None else (rows * mean_g).sum_to_size(bias.shape)
