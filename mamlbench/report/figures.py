@@ -248,7 +248,7 @@ def _log_scale_if_wide(axes: Axes) -> None:
 def _step_look(fits: Mapping[int, np.ndarray]) -> dict[int, dict[str, Any]]:
     """From pale and dotted before adaptation to dark and solid after the last step."""
     adapted = [steps for steps in sorted(fits) if steps > 0]
-    ramp = [style.GREEN, style.BLUE] if len(adapted) > 1 else [style.BLUE]
+    ramp = [style.GREEN if len(adapted) > 1 else style.BLUE, style.BLUE]
     blend = LinearSegmentedColormap.from_list("steps", ramp)
     look: dict[int, dict[str, Any]] = {0: {"color": style.MUTED, "ls": ":", "lw": 1.4}}
     for place, steps in enumerate(adapted):

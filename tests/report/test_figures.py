@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -206,3 +207,11 @@ def test_figures_do_without_pyplot_and_the_loggers_without_heavy_imports():
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_sinusoid_fits_with_one_step_or_none(tmp_path: Path) -> None:
+    x, curve = np.linspace(-5, 5, 9), np.zeros((1, 9))
+    for fits in ({0: curve}, {0: curve, 1: curve}):
+        out = tmp_path / f"{len(fits)}.png"
+        figures.sinusoid_fits(x, curve, np.zeros((1, 2)), np.zeros((1, 2)), fits, out)
+        assert out.read_bytes().startswith(b"\x89PNG")
