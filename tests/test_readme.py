@@ -1,0 +1,55 @@
+"""What the README shows runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from mamlbench.compose import experiment
+from tests import runs
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def block(language: str, beginning: str) -> str:
+    """The fenced block of `language` that begins so."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    (found,) = [text for text in blocks if text.startswith(beginning)]
+    return found
+
+
+def test_the_library_in_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    text = block("python", "from mamlbench.algorithms import MAML")
+    exec(compile(text.replace("range(200)", "range(20)"), "README.md", "exec"), {})
+    before, after = map(float, re.findall(r"tensor\(([\d.]+)", capsys.readouterr().out))
+    assert 0.5 < after < 10
+    assert 0.5 < before < 10
+
+
+def test_the_worked_example_of_an_algorithm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "mamlbench.algorithms.sign_maml"
+    module = types.ModuleType(name)
+    code = compile(block("python", '"""MAML whose inner loop takes only the sign'), name, "exec")
+    exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, name, module)
+    (tmp_path / "conf" / "algorithm").mkdir(parents=True)
+    yaml = block("yaml", "# MAML with sign descent in the inner loop.")
+    (tmp_path / "conf" / "algorithm" / "sign_maml.yaml").write_text(yaml)
+
+    run = experiment(
+        [
+            *runs.overrides(tmp_path, "sign_maml", "sinusoid", "training.iterations=3"),
+            f"hydra.searchpath=[file://{tmp_path / 'conf'}]",
+        ]
+    )
+    run.run()
+    tasks = run.dataset.sample("test", 0, 0, 2, 5, 1)
+    before, after = run.learner.adapt(tasks.support, 1).params
+    step = (before["head.bias"] - after["head.bias"]).abs()
+    assert step.flatten().tolist() == pytest.approx([0.001] * 2, rel=1e-3)
