@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from problems import (
@@ -16,6 +18,7 @@ from problems import (
     sinusoids,
 )
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mamlbench.algorithms import MAML, Joint
 from mamlbench.networks import Rows
@@ -168,6 +171,33 @@ def test_fomaml_is_maml_where_the_hessian_vanishes(steps):
         )
         error = relative_error(first, second)
         assert error < 1e-14 if same else error > 1e-2
+
+
+# --- cost -----------------------------------------------------------------------------------------
+
+
+class Operations(TorchDispatchMode):
+    """Counts what torch computes."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("adapt_norm", [False, True])
+@pytest.mark.parametrize("norm", ["batch", "support", "group"])
+def test_an_inner_step_costs_the_same_however_many_came_before(norm, adapt_norm):
+    """The gradient of a step does not go through the steps before it again."""
+    tasks, counts = images(2), []
+    learner = MAML(conv4(norm=norm), Classification(), adapt_norm=adapt_norm)
+    for steps in range(1, 5):
+        with Operations() as operations:
+            learner.adapt(tasks.support, steps)
+        counts.append(operations.count)
+    each = [after - before for before, after in pairwise(counts)]
+    assert each[1] == each[2] > 0
 
 
 # --- its limits -----------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+"""Configs found by their files, and tiny problems that every learner must be able to work on."""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_module
+
+from mamlbench.algorithms import MetaLearner
+from mamlbench.config import build, plain
+from mamlbench.datasets import Sinusoid
+from mamlbench.errors import UserError
+from mamlbench.networks import MLP, Conv4
+from mamlbench.objectives import Classification, Regression
+from mamlbench.tasks import Examples, TaskBatch
+
+ITERATIONS = 20
+
+
+def composed(*overrides: str) -> dict:
+    """The groups of a composed config, as plain values of the caller's own."""
+    return copy.deepcopy(_composed(*overrides))
+
+
+@functools.cache
+def _composed(*overrides: str) -> dict:
+    with initialize_config_module("mamlbench.conf", version_base="1.3"):
+        config = compose("config", list(overrides))
+        return {
+            group: plain(config[group])
+            for group in ("algorithm", "dataset", "network", "hardware", "evaluation")
+        }
+
+
+class Problem:
+    """Three tasks of one objective in float64, and a small network for them."""
+
+    def __init__(self, objective: str) -> None:
+        self.name = objective
+
+    def tasks(self, count: int = 3, seed: int = 0) -> TaskBatch:
+        if self.name == "regression":
+            batch = Sinusoid(shots=6, queries=6).sample("train", seed, 0, count)
+            sides = (batch.support.x, batch.support.y), (batch.query.x, batch.query.y)
+            support, query = (Examples(x.double(), y.double()) for x, y in sides)
+            return TaskBatch(Examples(support.x, support.y, batch.support.seeds), query)
+        generator = torch.Generator().manual_seed(seed)
+        glyphs = torch.rand(count, 3, 1, 6, 6, generator=generator).round().double()
+        y = torch.arange(6).remainder(3)
+        support, query = (
+            glyphs[:, y] + 0.2 * torch.randn(count, 6, 1, 6, 6, generator=generator).double()
+            for _ in range(2)
+        )
+        labels = y.expand(count, -1).clone()
+        return TaskBatch(Examples(support, labels, np.arange(count)), Examples(query, labels))
+
+    def learner(self, algorithm: str, **options: object) -> MetaLearner:
+        """As the algorithm's config has it, with a small network and larger steps."""
+        pair = f"algorithm={algorithm}", "dataset=image_folder"  # for which there is no preset
+        node = composed(*pair, f"training.iterations={ITERATIONS}")["algorithm"]
+        if node["outer_optimizer"] == "adam":
+            node["outer_lr"] = 0.02
+        node["inner_lr"] = max(node["inner_lr"], 0.01)
+        torch.manual_seed(0)
+        if self.name == "regression":
+            objective, network = Regression(), MLP((1,), 1, hidden=(16,))
+        else:
+            objective, network = Classification(), Conv4((1, 6, 6), 3, filters=4, blocks=2)
+        context = {"network": network, "objective": objective}
+        try:
+            return build(node | options, "algorithm", **context).double()
+        except UserError as error:
+            if "learn2learn is not installed" in str(error):
+                pytest.skip(str(error))
+            raise

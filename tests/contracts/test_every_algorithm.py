@@ -1,0 +1,123 @@
+"""What holds of every algorithm that has a config, on regression and on classification."""
+
+from __future__ import annotations
+
+import copy
+import io
+
+import pytest
+import torch
+from registered import ITERATIONS
+
+from mamlbench.algorithms import NonFiniteError
+from mamlbench.config_tree import ConfigTree
+from mamlbench.tasks import Examples, TaskBatch
+
+pytestmark = pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
+# Adam divides gradients that are rounding alone (biases before batch norm) by its epsilon
+CLOSE = {"rtol": 1e-8, "atol": 1e-8}
+
+
+def state(learner) -> dict:
+    parts = learner.state_dict(), learner.optimizer.state_dict(), learner.scheduler.state_dict()
+    return copy.deepcopy(dict(zip(("learner", "optimizer", "scheduler"), parts, strict=True)))
+
+
+def in_bytes(values: dict) -> bytes:
+    file = io.BytesIO()
+    torch.save(values, file)
+    return file.getvalue()
+
+
+def query_loss(learner, tasks) -> float:
+    with torch.no_grad():
+        outputs = learner.predict(learner.adapt(tasks.support), tasks.query.x)
+        return float(learner.objective.metrics(outputs, tasks.query.y)["loss"].mean())
+
+
+def test_learns(problem, algorithm):
+    learner, tasks = problem.learner(algorithm), problem.tasks()
+    before = query_loss(learner, tasks)
+    for _ in range(ITERATIONS):
+        metrics = learner.meta_step(tasks)
+    assert metrics["loss"].shape == (3,)
+    assert query_loss(learner, tasks) < 0.9 * before
+
+
+def test_adapting_moves_towards_the_task_and_changes_nothing_else(problem, algorithm):
+    learner, tasks = problem.learner(algorithm, inner_lr=0.02), problem.tasks()
+    learner.meta_step(tasks)
+    before = in_bytes(state(learner))
+    for training in (True, False):
+        learner.train(training)
+        adapted = learner.adapt(tasks.support, 5)
+        assert len(adapted.params) == 6
+        outputs = [learner.predict(adapted, tasks.support.x, step) for step in (0, -1)]
+        losses = [learner.objective.metrics(o, tasks.support.y)["loss"] for o in outputs]
+        assert (losses[1] < losses[0]).all()
+    learner.train()
+    assert in_bytes(state(learner)) == before
+
+
+def test_outputs_have_their_shapes(problem, algorithm):
+    learner, tasks = problem.learner(algorithm), problem.tasks()
+    outputs = learner.predict(learner.adapt(tasks.support, 0), tasks.query.x)
+    assert outputs.shape[0] == 3
+    assert outputs.shape[2:] == (6, 1 if problem.name == "regression" else 3)
+    metrics = learner.objective.metrics(outputs, tasks.query.y)
+    assert {"loss", learner.objective.metric} <= metrics.keys()
+    assert all(values.shape == (3,) for values in metrics.values())
+
+
+def test_together_equals_one_at_a_time(problem, algorithm):
+    learner, tasks = problem.learner(algorithm), problem.tasks()
+    gradients = []
+    for chunk in (1, 2, None):
+        learner.task_chunk = chunk
+        learner.meta_gradient(tasks)
+        gradients.append([p.grad.clone() for p in learner.parameters() if p.grad is not None])
+    for other in gradients[1:]:
+        torch.testing.assert_close(gradients[0], other, **CLOSE)
+    whole = learner.predict(learner.adapt(tasks.support, 3), tasks.query.x)
+    for i in range(3):
+        one = tasks[i : i + 1]
+        alone = learner.predict(learner.adapt(one.support, 3), one.query.x)
+        torch.testing.assert_close(whole[i : i + 1], alone, **CLOSE)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing(problem, algorithm):
+    learner, tasks = problem.learner(algorithm), problem.tasks()
+    learner.meta_step(tasks)
+    before = in_bytes(state(learner))
+    x = tasks.support.x.clone()
+    x[2, 0] = float("inf")
+    broken = TaskBatch(Examples(x, tasks.support.y, tasks.support.seeds), tasks.query)
+    with pytest.raises(NonFiniteError) as error:
+        learner.meta_step(broken)
+    assert error.value.losses.shape == (3,)
+    assert in_bytes(state(learner)) == before
+
+
+def test_a_saved_learner_goes_on_as_if_nothing_had_been(problem, algorithm):
+    """Two steps, a reload into a new learner, two more: byte for byte four steps."""
+    batches = [problem.tasks(seed=seed) for seed in range(4)]
+    first, second = problem.learner(algorithm), problem.learner(algorithm)
+    for tasks in batches:
+        first.meta_step(tasks)
+    for tasks in batches[:2]:
+        second.meta_step(tasks)
+    saved = torch.load(io.BytesIO(in_bytes(state(second))), weights_only=True)
+    second = problem.learner(algorithm)
+    with torch.no_grad():
+        for p in second.parameters():
+            p.zero_()
+    second.load_state_dict(saved["learner"])
+    second.optimizer.load_state_dict(saved["optimizer"])
+    second.scheduler.load_state_dict(saved["scheduler"])
+    for tasks in batches[2:]:
+        second.meta_step(tasks)
+    found, expected = second.state_dict(), first.state_dict()
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        equal = torch.equal(value, found[name]) if torch.is_tensor(value) else value == found[name]
+        assert equal, name

@@ -1,0 +1,47 @@
+"""Each YAML says exactly what its class takes, in values that the class accepts."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.utils import get_object
+from registered import composed
+
+from mamlbench.config import build, constructor_options
+from mamlbench.config_tree import ConfigTree
+from mamlbench.datasets import Sinusoid
+from mamlbench.evaluation import Protocol
+from mamlbench.hardware import Hardware
+
+# arguments that come from the run, not from the YAML
+CONTEXT = {
+    "algorithm": {"network", "objective", "task_chunk"},
+    "network": {"input_shape", "outputs"},
+}
+# options of the class above that have no effect
+UNUSED = {"joint": {"first_order", "learn_inner_lr"}}
+CLASSES = {"hardware": Hardware, "evaluation": Protocol}
+GROUPS = ("algorithm", "dataset", "network", "hardware", "evaluation")
+CHOICES = [(group, choice) for group in GROUPS for choice in ConfigTree().choices(group)]
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_keys_are_the_constructors_options(group, choice):
+    node = composed(f"{group}={choice}")[group]
+    cls = CLASSES.get(group) or get_object(node.pop("_target_"))
+    schema, required = constructor_options(cls)
+    context = CONTEXT.get(group, set())
+    assert node.keys() == schema.keys() - context - UNUSED.get(choice, set())
+    assert required <= node.keys() | context
+
+
+@pytest.mark.parametrize("choice", ConfigTree().choices("network"))
+def test_networks_build_for_images(choice):
+    node = composed("dataset=omniglot", f"network={choice}")["network"]
+    network = build(node, "network", input_shape=(1, 28, 28), outputs=5)
+    assert network.head.weight.shape[0] == 5
+
+
+def test_sinusoid_is_built_as_its_yaml_says():
+    dataset = build(composed("dataset=sinusoid")["dataset"], "dataset")
+    assert isinstance(dataset, Sinusoid)
+    assert (dataset.shots, dataset.queries, dataset.phase) == (10, 10, (0.0, 1.0))
