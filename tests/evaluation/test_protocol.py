@@ -1,0 +1,58 @@
+"""What a protocol asks for, in numbers and in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from mamlbench.datasets import Glyphs, Sinusoid
+from mamlbench.errors import BadValue
+from mamlbench.evaluation import Protocol
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"queries": 15}, (1, 15)),
+        ({"queries": 15, "shots": 3}, (3, 15)),
+        ({"queries": "shots"}, (1, 1)),
+        ({"queries": "shots", "shots": 5}, (5, 5)),
+        ({"queries": "remaining"}, (1, 19)),  # 20 drawings of each character
+        ({"queries": "remaining", "shots": 5}, (5, 15)),
+    ],
+)
+def test_shots_and_queries(options, expected):
+    dataset = Glyphs(shots=1, train_shots=7)
+    assert Protocol(**options).shots_and_queries(dataset, "test") == expected
+
+
+def test_sinusoids_have_no_remaining_points():
+    with pytest.raises(BadValue, match="queries=remaining: accepted is a number"):
+        Protocol(queries="remaining").shots_and_queries(Sinusoid(), "test")
+
+
+def test_in_words():
+    protocol = Protocol(name="mine", tasks=50, queries="shots", transductive=False, select="last")
+    assert protocol.in_words(Glyphs(shots=5), inner_steps=3) == (
+        "mine: 50 tasks, 5 shots, 5 queries per class, 3 inner steps, each query with the support "
+        "set, last checkpoint, 95% interval over tasks"
+    )
+    words = Protocol(queries="remaining", shots=2).in_words(Glyphs(), inner_steps=1)
+    assert "2 shots, all remaining queries per class, 1 inner steps, transductive, best" in words
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("tasks", 0),
+        ("validation_tasks", 0),
+        ("shots", 0),
+        ("inner_steps", -1),
+        ("queries", 0),
+        ("queries", "all"),
+        ("select", "first"),
+    ],
+)
+def test_bad_values_are_named(option, value):
+    with pytest.raises(BadValue) as error:
+        Protocol(**{option: value})
+    assert error.value.option == option
