@@ -47,7 +47,7 @@ def _command(arguments: list[str]) -> None:
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
-        sys.argv[1:] = _with_overrides_of_checkpoint(arguments)
+        sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
         _hydra_main()
 
 
@@ -63,7 +63,7 @@ def _run(config: DictConfig) -> float | None:
     from hydra.types import RunMode
 
     hydra_config: Any = HydraConfig.get()
-    choices, overrides = hydra_config.runtime.choices, list(hydra_config.overrides.task)
+    choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
         return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
@@ -76,6 +76,14 @@ def _run(config: DictConfig) -> float | None:
         if in_sweep:  # the sweep itself shows the first error only
             traceback.print_exc()
         raise
+
+
+def _as_typed(overrides: Any) -> list[str]:
+    """A list of OmegaConf's, its interpolations left as they are."""
+    from omegaconf import OmegaConf
+
+    typed: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(override) for override in typed]
 
 
 def _one_run(

@@ -15,7 +15,7 @@ from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.config import build, construct, options_of, plain, result_hash
 from mamlbench.datasets.base import Dataset
-from mamlbench.errors import BadValue, UserError, did_you_mean
+from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
 from mamlbench.evaluation import Protocol, Scores, evaluate
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
@@ -49,6 +49,7 @@ class Options:
 
     def __post_init__(self) -> None:
         require_relative_name(self.name)
+        one_of("on_nan", self.on_nan, ("stop", "skip"))
         if self.seed < 0:
             raise UserError(f"seed={self.seed}: accepted is 0 or more")
 

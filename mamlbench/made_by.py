@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from mamlbench import checkpoint
 from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError
 
-# Where and how that run computed is not what it learned.
-_NOT_KEPT = ("checkpoint", "restart", "hardware", "logger", "hydra")
+# Where and how that run computed, and where it was kept, is not what it learned.
+_NOT_KEPT = ("checkpoint", "restart", "hardware", "logger", "hydra", "outputs", "name")
 
 
 def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
@@ -35,21 +36,23 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     path = checkpoint.resolve(Path(place))
     made_by = checkpoint.load(path, "cpu").get("overrides", [])
-    kept = []
+    then, kept = [], []
     for override in map(str, made_by):
         key, value = _parsed(override, path)
-        if key in typed or key.partition(".")[0] in (*typed, *_NOT_KEPT):
+        group = re.split(r"[./]", key)[0]
+        if group in _NOT_KEPT:
             continue
-        if _names_a_class(key, value):
+        if (_names_a_class(key, value) or ".." in override) and key not in typed:
             raise UserError(
                 f"checkpoint={path}: was made with {override}; only what is typed can name a "
-                "class, so give this override again if you trust it"
+                "class or climb out of the config tree: give this again if you trust it"
             )
-        kept.append(override)
+        then.append(override)
+        if key not in typed and group not in typed:
+            kept.append(override)
     if "dataset" in typed:
-        kept += _written_out(
-            kept, arguments, [g for g in ("algorithm", "network") if g not in typed]
-        )
+        groups = [group for group in ("algorithm", "network") if group not in typed]
+        kept += _written_out(then, arguments, groups)
     return kept + list(arguments)
 
 

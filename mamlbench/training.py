@@ -14,7 +14,7 @@ from torch import Tensor
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner, NonFiniteError
 from mamlbench.datasets.base import Dataset
-from mamlbench.errors import UserError, one_of, require
+from mamlbench.errors import UserError, require
 from mamlbench.evaluation import Protocol, evaluate
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import Logger
@@ -100,7 +100,6 @@ class Trainer:
         folder: Path,
         identity: dict[str, Any],
     ) -> None:
-        one_of("on_nan", on_nan, ("stop", "skip"))
         self.learner, self.dataset, self.training = learner, dataset, training
         self.protocol, self.hardware = protocol, hardware
         self.seed, self.on_nan, self.identity = seed, on_nan, identity

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from mamlbench.cli import main
+from mamlbench.compose import experiment
+from tests.runs import TINY
+
+RUN = [*TINY["sinusoid"], "logger=csv", "hardware.threads=1", "training.iterations=2"]
 
 
 @dataclass
@@ -95,3 +100,21 @@ def full_match():
         assert re.fullmatch(expression, line), f"{line!r}\nis not\n{expression!r}"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The outputs of one finished run, to be copied and damaged."""
+    outputs = tmp_path_factory.mktemp("trained") / "outputs"
+    patch = pytest.MonkeyPatch()
+    with patch.context():
+        patch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+        experiment([*RUN, f"outputs={outputs}"]).run()
+    return outputs
+
+
+@pytest.fixture
+def run(trained, mamlbench):
+    """The folder of a finished run in `outputs`, a copy for this test."""
+    shutil.copytree(trained, "outputs")
+    return next(Path("outputs").rglob("summary.json")).parent

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import files_below
-from tests.runs import TINY
+from tests.cli.conftest import RUN, files_below
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
-RUN = [*TINY["sinusoid"], "logger=csv", "hardware.threads=1", "training.iterations=2"]
 SWEEP = ["-m", "algorithm=maml,reptile", "dataset.shots=1,5", *RUN]
 
 

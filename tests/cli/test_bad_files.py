@@ -1,0 +1,191 @@
+"""Damaged files and failing disks: one line, exit code 2, and the last good checkpoint survives."""
+
+import io
+import json
+import pickle
+import re
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from mamlbench import checkpoint
+from mamlbench.training import Trainer
+from tests.cli.conftest import RUN, files_below
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+
+class Bomb:
+    """Unpickled, it would write a file."""
+
+    def __reduce__(self):
+        return Path("exploded").write_text, ("boom",)
+
+
+def test_a_torn_summary(mamlbench, run):
+    summary = run / "summary.json"
+    whole = summary.read_text()
+    summary.write_text(whole[:50])
+    result = mamlbench(*RUN)
+    assert result.code == 2
+    assert result.complaint.startswith(f"{summary}: damaged, it is not JSON; remove it ")
+    summary.unlink()
+    assert mamlbench(*RUN).code == 0
+    assert json.loads(summary.read_text())["test"] == json.loads(whole)["test"]
+
+
+DAMAGES = {
+    "truncated": (lambda good: good[:-200], "the file is cut short or damaged"),
+    "altered": (lambda good: good[:900] + bytes([good[900] ^ 1]) + good[901:], "the file is cut "),
+    "no checkpoint": (lambda good: b"hello", "not a mamlbench checkpoint"),
+    "empty": (lambda good: b"", "not a mamlbench checkpoint"),
+    "hostile": (lambda good: pickle.dumps(Bomb()), "not a mamlbench checkpoint"),
+    "hostile, of torch": (lambda good: saved(Bomb()), "not a mamlbench checkpoint: it holds code "),
+    "of somebody else": (lambda good: saved({"model": {}}), "not a mamlbench checkpoint"),
+}
+
+
+def saved(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("damage", "expected"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint(mamlbench, run, damage, expected):
+    path = run / "checkpoint.pt"
+    path.write_bytes(damage(path.read_bytes()))
+    (run / "summary.json").unlink()
+    before = files_below(Path())
+    result = mamlbench(*RUN)
+    assert result.code == 2
+    assert result.complaint.startswith(f"checkpoint={path}: {expected}")
+    assert result.complaint.endswith("; restart=true begins anew")
+
+    result = mamlbench(f"checkpoint={path}", "evaluation.tasks=2")
+    assert result.code == 2
+    assert result.complaint.startswith(f"checkpoint={path}: {expected}")
+    assert files_below(Path()) == before
+
+
+def test_a_missing_checkpoint(mamlbench):
+    result = mamlbench("checkpoint=nowhere")
+    assert result.code == 2
+    assert result.complaint == (
+        "checkpoint=nowhere: nothing there; accepted is a run's folder or a checkpoint file"
+    )
+    Path("empty").mkdir()
+    assert "a folder without best.pt" in mamlbench("checkpoint=empty").complaint
+    assert files_below(Path()) == ["empty"]
+
+
+def test_a_checkpoint_of_another_architecture(mamlbench, run, full_match):
+    result = mamlbench(f"checkpoint={run}", "network.hidden=[9]")
+    assert result.code == 2
+    full_match(
+        rf"checkpoint={re.escape(str(run))}/best\.pt: is of another architecture: it has .*"
+        r" of shape \[8, 1\], this config's learner \[9, 1\]",
+        result.complaint,
+    )
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "algorithm._target_=subprocess.Popen",
+        "++analysis={_target_:subprocess.Popen,args:[touch,exploded]}",
+        "++analysis={a:[{_target_:subprocess.Popen}]}",
+        "dataset=../../../somewhere/evil",
+    ],
+)
+def test_a_checkpoint_names_no_class(mamlbench, run, override):
+    state = checkpoint.load(run / "best.pt", "cpu")
+    checkpoint.save(Path("hostile.pt"), {**state, "overrides": [override]})
+    result = mamlbench("checkpoint=hostile.pt")
+    assert result.code == 2
+    assert result.complaint.startswith(f"checkpoint=hostile.pt: was made with {override}; only ")
+    assert not Path("exploded").exists()
+
+
+@pytest.mark.parametrize("override", ["--config-dir=/evil", "-m", "--multirun"])
+def test_a_checkpoint_gives_no_flags(mamlbench, run, override):
+    state = checkpoint.load(run / "best.pt", "cpu")
+    checkpoint.save(Path("hostile.pt"), {**state, "overrides": [override]})
+    result = mamlbench("checkpoint=hostile.pt")
+    assert result.code == 2
+    assert result.complaint == f"checkpoint=hostile.pt: was made with {override}, no override"
+
+
+# --- the disk -------------------------------------------------------------------------------------
+
+
+def test_outputs_below_a_file(mamlbench):
+    Path("taken").write_text("a file")
+    result = mamlbench("outputs=taken", *RUN)
+    assert result.code == 2
+    assert result.complaint.startswith("cannot write taken/default/")
+    assert result.complaint.endswith(
+        ": not writable, a part of its path is a file and not a folder"
+    )
+    assert files_below(Path()) == ["taken"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 kB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small file system takes root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_disk(mamlbench, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    result = mamlbench(f"outputs={small_disk}", *RUN)
+    assert result.code == 2
+    assert result.complaint.startswith(f"cannot write {small_disk}/default/")
+    assert result.complaint.endswith(": not writable, the file system is read-only")
+
+
+def test_a_disk_that_fills_up(mamlbench, small_disk, monkeypatch):
+    line = [f"outputs={small_disk}", *RUN, "training.iterations=6", "training.checkpoint_every=2"]
+    save = Trainer.save
+
+    def save_on_a_fuller_disk(trainer):
+        if trainer.iteration == 4:
+            ballast.write_bytes(b"x" * 10_000_000)
+        save(trainer)
+
+    class Ballast:
+        """Takes all the room there is."""
+
+        path = small_disk / "ballast"
+
+        def write_bytes(self, data):
+            with suppress(OSError), self.path.open("wb", buffering=0) as file:
+                for _ in range(len(data) // 1000):
+                    file.write(data[:1000])
+
+    ballast = Ballast()
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", save_on_a_fuller_disk)
+        result = mamlbench(*line)
+    assert result.code == 2
+    [path] = small_disk.rglob("checkpoint.pt")
+    assert result.complaint == f"cannot write {path}: the disk is full"
+    assert checkpoint.load(path, "cpu")["iteration"] == 2
+
+    ballast.path.unlink()
+    assert mamlbench(*line).code == 0
+    [summary] = small_disk.rglob("summary.json")
+    assert mamlbench(*line[1:], "outputs=elsewhere").code == 0
+    [undisturbed] = Path("elsewhere").rglob("summary.json")
+    assert json.loads(summary.read_text())["test"] == json.loads(undisturbed.read_text())["test"]

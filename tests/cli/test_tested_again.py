@@ -1,0 +1,116 @@
+"""`checkpoint=`: a trained model tested again, otherwise, without training."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from mamlbench import checkpoint
+from mamlbench.compose import config
+from mamlbench.made_by import with_overrides_of_checkpoint
+from tests.runs import TINY
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+
+def finished(but: Path) -> tuple[Path, dict]:
+    """The only finished run besides `but`: its folder and summary."""
+    [path] = [p for p in Path("outputs").rglob("summary.json") if p.parent != but]
+    return path.parent, json.loads(path.read_text())
+
+
+def test_another_protocol(mamlbench, run):
+    before = {path: path.stat().st_mtime_ns for path in run.iterdir()}
+    result = mamlbench("evaluation=standard", "evaluation.tasks=5", f"checkpoint={run}")
+    assert result.code == 0
+    assert "mamlbench tests maml sinusoid" in result.err
+    folder, summary = finished(run)
+    assert folder.parent.parent == run.parent.parent  # the same setting, another hash
+    assert summary["evaluation"].startswith("standard: 5 tasks, 10 shots, 15 queries")
+    assert summary["train"]["iterations"] == 0
+    assert summary["checkpoint"] == str(run / "best.pt")
+    assert not (folder / "checkpoint.pt").exists()
+    written = yaml.safe_load((folder / "config.yaml").read_text())
+    assert written["network"]["hidden"] == [8]  # of the run that trained it
+    assert before == {path: path.stat().st_mtime_ns for path in run.iterdir()}
+
+
+def test_the_same_protocol_gives_the_same_scores(mamlbench, run):
+    assert mamlbench(f"checkpoint={run / 'checkpoint.pt'}").code == 0
+    folder, _ = finished(run)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(folder / "test_tasks.csv"), pd.read_csv(run / "test_tasks.csv")
+    )
+
+
+def test_other_shots_then_shown_again(mamlbench, run):
+    line = [f"checkpoint={run}", "dataset.shots=3"]
+    assert mamlbench(*line).code == 0
+    folder, summary = finished(run)
+    assert folder.parts[4] == "3shot"
+    assert ", 3 shots, " in summary["evaluation"]
+    stamp = (folder / "summary.json").stat().st_mtime_ns
+    assert mamlbench(*line).code == 0
+    assert (folder / "summary.json").stat().st_mtime_ns == stamp
+
+
+def as_written(node):
+    """A node with its interpolations as they are."""
+    return OmegaConf.to_container(node, resolve=False)
+
+
+def test_another_dataset_keeps_the_learner(run):
+    """Its own preset would bring another inner rate, width and activation."""
+    path = Path("mine.pt")
+    state = checkpoint.load(run / "best.pt", "cpu")
+    made_by = ["algorithm=reptile", "dataset=omniglot", "dataset.ways=20", "network.norm=running"]
+    checkpoint.save(path, {**state, "overrides": made_by})
+    line = with_overrides_of_checkpoint([f"checkpoint={path}", "dataset=glyphs"])
+    then, now = config(made_by), config(line)
+    for node in ("algorithm", "network"):
+        assert as_written(now[node]) == as_written(then[node])
+    assert now.dataset._target_ == "mamlbench.datasets.Glyphs"
+    assert now.dataset.ways == 5
+    assert now.hydra.runtime.choices.preset == "reptile_glyphs"
+
+
+def test_what_is_typed_has_the_last_word(run):
+    state = checkpoint.load(run / "best.pt", "cpu")
+    made_by = [
+        "algorithm=reptile",
+        "algorithm.inner_steps=4",
+        "evaluation.tasks=7",
+        "hardware=gpu",
+        "restart=true",
+        "outputs=/elsewhere",
+        "training.iterations=9",
+    ]
+    checkpoint.save(Path("mine.pt"), {**state, "overrides": made_by})
+    typed = ["evaluation=maml", "checkpoint=mine.pt", "algorithm.inner_steps=2"]
+    assert with_overrides_of_checkpoint(typed) == [
+        "algorithm=reptile",
+        "training.iterations=9",
+        *typed,
+    ]
+
+
+def test_no_checkpoint_no_change():
+    for line in (["seed=1"], ["checkpoint=null"], ["checkpoint="]):
+        assert with_overrides_of_checkpoint(line) == line
+
+
+def test_a_class_typed_again_is_trusted(run):
+    state = checkpoint.load(run / "best.pt", "cpu")
+    made_by = ["algorithm._target_=my_lab.Learner", *TINY["sinusoid"]]
+    checkpoint.save(Path("mine.pt"), {**state, "overrides": made_by})
+    typed = ["checkpoint=mine.pt", "algorithm._target_=my_lab.Learner"]
+    assert with_overrides_of_checkpoint(typed) == [*TINY["sinusoid"], *typed]
+
+
+def test_a_sweep_over_protocols(mamlbench, run):
+    line = [f"checkpoint={run}", "evaluation.inner_steps=1,2", "evaluation.tasks=3"]
+    assert mamlbench("-m", *line).code == 0
+    assert len(list(Path("outputs").rglob("summary.json"))) == 3  # the run itself is one
