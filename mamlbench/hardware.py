@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,9 @@ import torch
 
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.tasks import Examples, TaskBatch
+
+# of glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
@@ -79,6 +83,8 @@ class Hardware:
         """Set what is set once a process."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        if self.torch_device.type == "cpu":
+            _keep_freed_memory()
 
     def cast(self, tasks: TaskBatch) -> TaskBatch:
         """The tasks in this precision; class numbers stay what they are."""
@@ -89,3 +95,18 @@ class Hardware:
     def _cast(self, examples: Examples) -> Examples:
         y = examples.y.to(self.dtype) if examples.y.is_floating_point() else examples.y
         return replace(examples, x=examples.x.to(self.dtype), y=y)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep freed blocks for the next step instead of returning them to the system.
+
+    Activations are tens of megabytes that come and go at every layer; fetched anew each time, their
+    page faults take more than half of a step on mini-ImageNet. Elsewhere than glibc it does nothing.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(_M_TOP_PAD, 2**26)
