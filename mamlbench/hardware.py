@@ -101,7 +101,7 @@ def _keep_freed_memory() -> None:
     """Have glibc keep freed blocks for the next step instead of returning them to the system.
 
     Activations are tens of megabytes that come and go at every layer; fetched anew each time, their
-    page faults take more than half of a step on mini-ImageNet. Elsewhere than glibc it does nothing.
+    page faults take more than half of a step on mini-ImageNet. Does nothing without glibc.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -12,7 +12,7 @@ from typing_extensions import override
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support
 from mamlbench.algorithms.inner_adam import Moments, average
 from mamlbench.algorithms.minibatches import minibatches
-from mamlbench.errors import one_of, require
+from mamlbench.errors import BadValue, one_of, require
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch
@@ -93,6 +93,8 @@ class Reptile(MetaLearner):
     def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
         """θ − mean φ into `.grad` (times the weights of the inner steps); gives the inner loss."""
         self.optimizer.zero_grad()
+        if self.tail == "separate" and not tasks.query.x.shape[1]:
+            raise BadValue("queries", 0, "1 or more, where algorithm.tail=separate", "dataset")
         moments, ends, losses = self._moments(), [], []
         for part in self._chunks(tasks):
             tail = part.query if self.tail == "separate" else None
