@@ -32,6 +32,8 @@ def main() -> None:
         _command(arguments)
     except UserError as error:
         _fail(str(error))
+    except BrokenPipeError:  # whoever reads, say `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         from mamlbench.hydra_errors import one_line
 
