@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from traceback import walk_tb
 from typing import Any
 
 import yaml
@@ -45,10 +46,17 @@ def one_line(error: Exception, arguments: Sequence[str]) -> str | None:
 
 
 def _disk(error: OSError) -> str | None:
-    """The folder of a sweep that Hydra cannot make, or a disk that refuses."""
-    if error.filename is None or not (error.errno in DISK_ERRORS or ".sweep" in error.filename):
+    """A disk that refuses, or a folder of a sweep that Hydra cannot make."""
+    if error.filename is None or not (error.errno in DISK_ERRORS or _by_hydra(error)):
         return None
     return f"cannot write {error.filename}: {DISK_ERRORS.get(error.errno or 0, error.strerror)}"
+
+
+def _by_hydra(error: Exception) -> bool:
+    """Whether Hydra's code, not ours, made the call that failed."""
+    modules = [frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__)]
+    known = [name for name in modules if name.startswith(("mamlbench", "hydra"))]
+    return bool(known) and known[-1].startswith("hydra")
 
 
 def _missing(error: MissingConfigException, tree: ConfigTree) -> str:

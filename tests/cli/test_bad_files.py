@@ -58,16 +58,24 @@ def saved(value: object) -> bytes:
 def test_a_damaged_checkpoint(mamlbench, run, damage, expected):
     path = run / "checkpoint.pt"
     path.write_bytes(damage(path.read_bytes()))
+    before = files_below(Path())
+    result = mamlbench(f"checkpoint={path}", "evaluation.tasks=2")
+    assert result.code == 2
+    assert result.complaint.startswith(f"checkpoint={path}: {expected}")
+    assert files_below(Path()) == before
+
+
+@pytest.mark.parametrize("name", ["truncated", "hostile, of torch"])
+def test_a_run_that_would_go_on_from_it(mamlbench, run, name):
+    damage, expected = DAMAGES[name]
+    path = run / "checkpoint.pt"
+    path.write_bytes(damage(path.read_bytes()))
     (run / "summary.json").unlink()
     before = files_below(Path())
     result = mamlbench(*RUN)
     assert result.code == 2
     assert result.complaint.startswith(f"checkpoint={path}: {expected}")
     assert result.complaint.endswith("; restart=true begins anew")
-
-    result = mamlbench(f"checkpoint={path}", "evaluation.tasks=2")
-    assert result.code == 2
-    assert result.complaint.startswith(f"checkpoint={path}: {expected}")
     assert files_below(Path()) == before
 
 

@@ -39,13 +39,11 @@ VALUES = {
         ["training.iterations=1.5"],
         r"training\.iterations=1\.5: accepted is a whole .*",
     ),
-    "a number for a switch": (["restart=2"], r"restart=2: accepted is true or false"),
     "a list with text": (
         ["network.hidden=[40,x]"],
         r"network\.hidden(\[1\])?=.*: accepted is a list of a whole number",
     ),
     "no value": (["seed="], r'seed="": accepted is a whole number'),
-    "null": (["seed=null"], r"seed=null: accepted is a whole number"),
     "a value for a node": (["training=3"], r"training=3: accepted are its options, .*"),
     "a missing value": (["dataset.shots=???"], r"dataset\.shots: .*[Mm]issing.*"),
     "an unknown interpolation": (["seed=${nope}"], r"seed: .*'nope' not found.*"),
