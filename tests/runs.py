@@ -37,6 +37,19 @@ TINY = {
 }
 
 
+RUN = [*TINY["sinusoid"], "logger=csv", "hardware.threads=1", "training.iterations=2"]
+"""A run on sinusoids that is over at once."""
+
+
+def files_below(folder: Path) -> list[str]:
+    """Relative names of all files and empty folders."""
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() or not any(path.iterdir())
+    )
+
+
 def overrides(outputs: Path, algorithm: str, dataset: str, *more: str) -> list[str]:
     """The command line of a tiny run below `outputs`."""
     return [

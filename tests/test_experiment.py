@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import runs
 import torch
 import yaml
 
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Estimate
-from tests import runs
 
 SCHEDULE = [
     "training.iterations=20",

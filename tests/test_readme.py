@@ -8,9 +8,9 @@ import types
 from pathlib import Path
 
 import pytest
+import runs
 
 from mamlbench.compose import experiment
-from tests import runs
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+import runs
 
 from mamlbench.compose import experiment
 from mamlbench.training import Stopped
-from tests import runs
 
 SCHEDULE = [
     "training.log_every=5",

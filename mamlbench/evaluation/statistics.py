@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Estimate:
         count = len(values)
         half = 0.0
         if count > 1:
-            half = float(stats.t.ppf(0.975, count - 1) * stats.sem(values))
+            half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / math.sqrt(count))
         return cls(float(values.mean()), half, count)
 
     def as_dict(self) -> dict[str, float | int]:

@@ -13,7 +13,6 @@ from mamlbench.datasets.sinusoid import Sinusoid
 from mamlbench.evaluation import TEST_SEED, Protocol
 from mamlbench.hardware import Hardware
 from mamlbench.objectives import Classification
-from mamlbench.report import figures
 from mamlbench.run_folder import RunFolder
 
 _SHOWN_TASKS = 4
@@ -38,6 +37,8 @@ def draw_figures(
         hardware: precision.
         by_step: the scores after each inner step.
     """
+    from mamlbench.report import figures  # and matplotlib, which a run needs at its end only
+
     out = folder.figures
     if (folder.path / "metrics.csv").is_file():
         figures.learning_curve(folder.path / "metrics.csv", out / "learning_curve.png")
@@ -62,6 +63,8 @@ def _draw_sinusoids(
     protocol: Protocol,
     hardware: Hardware,
 ) -> None:
+    from mamlbench.report import figures
+
     shots, _ = protocol.shots_and_queries(dataset, "test")
     tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, shots, 1)
     x = np.linspace(*dataset.domain, _CURVE_POINTS)

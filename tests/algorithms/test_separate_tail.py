@@ -1,10 +1,10 @@
 """A separate tail needs a query set to be separate with."""
 
 import pytest
+import runs
 
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
-from tests import runs
 
 
 def test_a_separate_tail_without_queries_is_said(tmp_path):

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from runs import RUN
 
 from mamlbench.cli import main
 from mamlbench.compose import experiment
-from tests.runs import TINY
-
-RUN = [*TINY["sinusoid"], "logger=csv", "hardware.threads=1", "training.iterations=2"]
 
 
 @dataclass
@@ -75,15 +73,6 @@ def mamlbench(monkeypatch, capsys, tmp_path, clean_logging):
         return Result(code, printed.out, printed.err)
 
     return command
-
-
-def files_below(folder: Path) -> list[str]:
-    """Relative names of all files and empty folders."""
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.is_file() or not any(path.iterdir())
-    )
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs import RUN, files_below
 
 from mamlbench import checkpoint
 from mamlbench.training import Trainer
-from tests.cli.conftest import RUN, files_below
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

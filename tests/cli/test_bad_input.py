@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from tests.cli.conftest import RUN, files_below
+from runs import RUN, files_below
 
 GLYPHS = ["dataset=glyphs", "logger=csv"]
 FOLDER = [

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from tests.cli.conftest import RUN, files_below
+from runs import RUN, files_below
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

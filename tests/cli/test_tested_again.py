@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import yaml
 from omegaconf import OmegaConf
+from runs import TINY
 
 from mamlbench import checkpoint
 from mamlbench.compose import config
 from mamlbench.made_by import with_overrides_of_checkpoint
-from tests.runs import TINY
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
