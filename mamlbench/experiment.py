@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,10 @@ class Experiment:
         self.hardware = construct(Hardware, self.config["hardware"], "hardware")
         self.training = construct(Training, self.config["training"], "training")
         self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
-        self.hardware.apply()
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
+        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
+        per_task = rows * math.prod(self.dataset.input_shape)
+        self.hardware.apply(self.training.meta_batch_size * per_task)
         self.learner = self._build_learner()
         # the console last, so that the others' start-up counts in no estimate of the time left
         self.loggers = Loggers([*self._build_loggers(), ConsoleProgress()])

@@ -16,6 +16,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
+_TORCH_THREADS = torch.get_num_threads()
+_VALUES_WORTH_THREADS = 20_000
+"""Smaller meta-batches, as of sinusoids, cost threads more in waiting than they save in computing,
+and many times more where other processes hold the cores."""
+
 _CPU_VALUES = 250_000
 """Input values of a chunk of tasks. Measured on Omniglot: a chunk of 320 images of 28x28 (32 tasks
 of 10 or 4 of 80) was fastest or near it; smaller ones pay per call, larger ones leave the cache."""
@@ -29,7 +34,7 @@ class Hardware:
         device: `cpu`, `cuda` or `cuda:N`.
         precision: `float32` or `float64`.
         task_chunk: tasks to work on at a time (None: as many as suit the device).
-        threads: CPU threads (None: torch's own choice, one a core).
+        threads: CPU threads (None: one a core, or a single one where the work is small).
 
     Raises:
         BadValue: a device that is not there, or a value out of range.
@@ -79,10 +84,10 @@ class Hardware:
             return self.task_chunk
         return max(1, _CPU_VALUES // max(1, rows * math.prod(input_shape)))
 
-    def apply(self) -> None:
-        """Set what is set once a process."""
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+    def apply(self, values: int) -> None:
+        """Set what is set once a process, for meta-batches of so many input values."""
+        small = values < _VALUES_WORTH_THREADS
+        torch.set_num_threads(self.threads or (1 if small else _TORCH_THREADS))
         if self.torch_device.type == "cpu":
             _keep_freed_memory()
 
