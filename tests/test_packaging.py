@@ -76,7 +76,7 @@ def test_the_wheel_holds_all_and_only_what_it_should(wheel):
 def test_help(installed):
     printed = installed("--help")
     assert "  * maml " in printed
-    assert "  training.iterations=5000 " in printed
+    assert "  training.iterations=4000 " in printed
 
 
 def test_composed_config(installed):
