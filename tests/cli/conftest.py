@@ -95,8 +95,7 @@ def full_match():
 def trained(tmp_path_factory):
     """The outputs of one finished run, to be copied and damaged."""
     outputs = tmp_path_factory.mktemp("trained") / "outputs"
-    patch = pytest.MonkeyPatch()
-    with patch.context():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
         experiment([*RUN, f"outputs={outputs}"]).run()
     return outputs
