@@ -11,6 +11,18 @@ from typing import Any, NoReturn
 
 from mamlbench.errors import UserError
 
+# What a composed config has besides single options, in the order in which help shows them.
+NODES = (
+    "training",
+    "algorithm",
+    "dataset",
+    "network",
+    "evaluation",
+    "hardware",
+    "logger",
+    "analysis",
+)
+
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<rest>.*)$")
 _COMMENT = re.compile(r"(?:^|\s)#\s?(?P<text>.*)$")
 

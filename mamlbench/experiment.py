@@ -15,6 +15,7 @@ from torch import nn
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.config import build, construct, options_of, plain, result_hash
+from mamlbench.config_tree import NODES
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
 from mamlbench.evaluation import Protocol, Scores, evaluate
@@ -24,17 +25,6 @@ from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import RunFolder, require_relative_name, versions
 from mamlbench.training import Trainer, Training, load_learner
-
-_NODES = (
-    "training",
-    "algorithm",
-    "dataset",
-    "network",
-    "evaluation",
-    "hardware",
-    "logger",
-    "analysis",
-)
 
 
 @dataclass(frozen=True)
@@ -238,12 +228,12 @@ class Experiment:
 
 def _require_known(config: Mapping[str, Any]) -> None:
     """Hydra takes `+anything=1`, which would then change nothing but the hash of the run."""
-    known = [*Options.__annotations__, *_NODES]
+    known = [*Options.__annotations__, *NODES]
     for name in config:
         if name not in known:
             accepted = ", ".join(known) + did_you_mean(name, known)
             raise UserError(f"{name}: there is no such option; accepted: {accepted}")
-        if name in _NODES and config[name] is not None:
+        if name in NODES and config[name] is not None:
             options_of(config[name], name)
 
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config_tree import NODES, ConfigTree
 
 _TYPED = (
     ("mamlbench", "MAML on sinusoids: at once, nothing to download"),
@@ -27,16 +27,6 @@ _FLAGS = (
 )
 # Picked up by themselves, so nobody types them; the reader of --help has enough to read.
 _UNLISTED = ("preset", "preset/network")
-_NODES = (
-    "training",
-    "algorithm",
-    "dataset",
-    "network",
-    "evaluation",
-    "hardware",
-    "logger",
-    "analysis",
-)
 
 
 def wanted(arguments: Sequence[str]) -> bool:
@@ -86,7 +76,7 @@ def _options(
     comments = tree.comments(f"experiment/{experiment}") | tree.comments("config")
     top = {key: value for key, value in nodes.items() if not isinstance(value, dict)}
     yield _option_section("top level", top, comments)
-    for node in _NODES:
+    for node in NODES:
         if not isinstance(nodes.get(node), dict):
             continue
         for name in chosen.get(node, []):

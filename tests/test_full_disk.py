@@ -1,7 +1,5 @@
 """A file system that is really full: the last good files survive, the error names the file."""
 
-import subprocess
-
 import pytest
 
 from mamlbench import checkpoint
@@ -10,30 +8,17 @@ from mamlbench.files import write_atomically
 from mamlbench.loggers import CSVLogger, RunInfo
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a small file system takes root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_checkpoint(small_disk):
     path = small_disk / "checkpoint.pt"
-    checkpoint.save(path, {"iteration": 1, "data": b"x" * 20_000})
+    checkpoint.save(path, {"iteration": 1, "data": b"x" * 80_000})
     with pytest.raises(UserError, match=f"cannot write {path}: the disk is full"):
-        checkpoint.save(path, {"iteration": 2, "data": b"x" * 100_000})
+        checkpoint.save(path, {"iteration": 2, "data": b"x" * 400_000})
     assert checkpoint.load(path, "cpu")["iteration"] == 1
     assert [entry.name for entry in small_disk.iterdir()] == ["checkpoint.pt"]
 
 
 def test_rows_of_the_log(small_disk):
-    write_atomically(small_disk / "ballast", b"x" * 40_000)
+    write_atomically(small_disk / "ballast", b"x" * 160_000)
     logger = CSVLogger()
     logger.start(RunInfo(small_disk, "run", "abc-0", {}, 0, 100_000))
     path = small_disk / "metrics.csv"

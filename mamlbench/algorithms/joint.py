@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mamlbench.algorithms.maml import MAML
 from mamlbench.networks.base import forward
 from mamlbench.networks.layers import Rows
+from mamlbench.objectives import Objective
 from mamlbench.tasks import TaskBatch
 
 
@@ -16,7 +19,15 @@ class Joint(MAML):
 
     The baseline that MAML's paper calls pretraining (arXiv 1703.03400, section 5.1), and what
     Reptile is with one inner step (arXiv 1803.02999, section 3). It adapts as MAML does.
+
+    Args:
+        network: see `MetaLearner`.
+        objective: see `MetaLearner`.
+        options: the arguments of `MetaLearner`.
     """
+
+    def __init__(self, network: nn.Module, objective: Objective, **options: Any) -> None:
+        super().__init__(network, objective, **options)
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the shared parameters on support and query examples together."""

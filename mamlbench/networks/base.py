@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
@@ -77,8 +76,3 @@ def norm_parameter_names(network: nn.Module) -> set[str]:
         if isinstance(module, _NORMALISATIONS)
         for name, _ in module.named_parameters(recurse=False)
     }
-
-
-def features(shape: tuple[int, ...]) -> int:
-    """Number of values in one input of this shape."""
-    return math.prod(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mamlbench.errors import one_of, require
-from mamlbench.networks.base import TaskNetwork, features
+from mamlbench.networks.base import TaskNetwork
 from mamlbench.networks.layers import Linear, Norm, Rows
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -53,7 +54,7 @@ class MLP(TaskNetwork):
         one_of("init", init, INITS)
         require(all(width >= 1 for width in hidden), "hidden", list(hidden), "widths of 1 or more")
         self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[activation]
-        widths = [features(input_shape), *hidden]
+        widths = [math.prod(input_shape), *hidden]
         self.hidden = nn.ModuleList(Linear(i, o) for i, o in pairwise(widths))
         self.norm_layers = nn.ModuleList(Norm(width, norm, affine) for width in hidden)
         self.head = Linear(widths[-1], outputs)
