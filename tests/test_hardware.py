@@ -23,7 +23,7 @@ def test_small_work_takes_one_thread():
 
 
 def test_a_chunk_is_at_least_one_task_and_as_said():
-    assert Hardware().chunk(rows=10, input_shape=(1, 28, 28)) == 31
+    assert Hardware().chunk(rows=10, input_shape=(1, 28, 28)) == 66
     assert Hardware().chunk(rows=80, input_shape=(3, 84, 84)) == 1
     assert Hardware(task_chunk=7).chunk(rows=80, input_shape=(3, 84, 84)) == 7
 

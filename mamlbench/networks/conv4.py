@@ -78,6 +78,13 @@ class Conv4(TaskNetwork):
         if head_init == "normal":
             nn.init.normal_(self.head.weight)
 
+    def block(self, index: int) -> tuple[Conv2d, Norm]:
+        """The convolution and the normalisation of a block."""
+        conv, norm = self.convs[index], self.norm_layers[index]
+        assert isinstance(conv, Conv2d)
+        assert isinstance(norm, Norm)
+        return conv, norm
+
     @override
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
         x = x.movedim(2, -1)  # channels last

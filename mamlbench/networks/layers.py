@@ -2,8 +2,7 @@
 
 Every layer takes activations [T, M, ...] (images channels last, [T, M, H, W, C]) and holds ordinary
 parameters. Used as they are, all tasks share them; `torch.func.functional_call` may put per-task
-parameters in their place, with T in front. Convolution is im2col and one batched matrix product,
-which differentiates any number of times and is faster than the grouped convolution that vmap makes.
+parameters in their place, with T in front.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing_extensions import override
 
 from mamlbench.errors import one_of
 from mamlbench.networks.batch_norm import batch_norm
-from mamlbench.networks.im2col import im2col
+from mamlbench.networks.convolution import Grid, convolve
 
 NORMS = ("batch", "support", "running", "group", "none")
 AFFINES = ("none", "shift", "scale_shift")
@@ -65,27 +64,20 @@ class Conv2d(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
         self.stride = stride
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, self.kernel, self.kernel))
+        weight = torch.empty(outputs, inputs, self.kernel, self.kernel)
+        nn.init.xavier_uniform_(weight)
+        # channels last in memory, as the images are
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.xavier_uniform_(self.weight)
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        tasks, rows, height, width, channels = x.shape
-        columns, (out_height, out_width) = im2col(
-            x.reshape(tasks * rows, height, width, channels), self.kernel, self.stride
-        )
-        # [(T,) O, C, k, k] to [(T,) O, k*k*C], in the order of the columns
-        weight = self.weight.movedim(-3, -1).flatten(-3)
-        if weight.dim() == 2:
-            y = F.linear(columns, weight, self.bias)
-        else:
-            y = torch.baddbmm(
-                self.bias.unsqueeze(1),
-                columns.view(tasks, -1, columns.shape[-1]),
-                weight.transpose(1, 2),
-            )
-        return y.view(tasks, rows, out_height, out_width, -1)
+        grid = Grid((x.shape[2], x.shape[3]), self.kernel, self.stride)
+        weight = self.weight.movedim(-3, -1)
+        if weight.dim() == 4:
+            y = convolve(x.flatten(0, 1)[None], weight[None], self.bias[None], grid)
+            return y[0].unflatten(0, x.shape[:2])
+        return convolve(x, weight, self.bias, grid)
 
 
 class MaxPool2d(nn.Module):

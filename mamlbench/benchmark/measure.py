@@ -1,0 +1,126 @@
+"""Times, memory and agreement of several implementations of one work."""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mamlbench.benchmark.rivals import Implementation, implementations
+from mamlbench.benchmark.works import Work
+from mamlbench.hardware import Hardware
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fresh process needs for a work.
+
+    Attributes:
+        first_step: seconds from the built learner to the end of its first outer step.
+        peak: memory in MiB that the first three outer steps add to the process at their peak; on a
+            GPU, what they allocate there.
+    """
+
+    first_step: float
+    peak: float
+
+
+def disagreement(work: Work, hardware: Hardware) -> dict[str, float]:
+    """How far each rival's meta-gradient is from ours: |a - b| / |b| over all parameters."""
+    ours, *rivals = implementations(work)
+    with_ = ours(work, hardware).meta_gradient()
+    return {
+        rival.label: _distance(with_, rival(work, hardware).meta_gradient()) for rival in rivals
+    }
+
+
+def _distance(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
+    if ours.keys() != theirs.keys():
+        raise AssertionError(f"other parameters: {sorted(ours)} and {sorted(theirs)}")
+    difference = sum(float((ours[n] - theirs[n]).square().sum()) for n in ours)
+    size = sum(float(g.square().sum()) for g in theirs.values())
+    return (difference / size) ** 0.5
+
+
+def seconds(
+    rivals: Sequence[Implementation], repeats: int, at_least: float
+) -> dict[str, list[float]]:
+    """Seconds of one outer step, measured turn by turn so that all see the same machine.
+
+    Args:
+        rivals: whom to time, already warm.
+        repeats: turns of each.
+        at_least: a turn repeats a step until so many seconds are over, and counts their mean.
+    """
+    times: dict[str, list[float]] = {rival.label: [] for rival in rivals}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(repeats):
+            for rival in rivals:
+                times[rival.label].append(_turn(rival, at_least))
+    finally:
+        gc.enable()
+    return times
+
+
+def _turn(rival: Implementation, at_least: float) -> float:
+    done, began = 0, time.perf_counter()
+    while done == 0 or time.perf_counter() - began < at_least:
+        rival.step()
+        done += 1
+    _wait()
+    return (time.perf_counter() - began) / done
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def median(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def cost(script: str, work: str, label: str, options: Sequence[str]) -> Cost:
+    """What a work costs a process that does nothing else (`script --alone WORK LABEL`).
+
+    Raises:
+        RuntimeError: that process failed; its last words.
+    """
+    command = [sys.executable, script, "--alone", work, label, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{label} on {work}: {done.stderr.strip().splitlines()[-1:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return Cost(found["first_step"], found["peak"])
+
+
+def alone(work: Work, label: str, hardware: Hardware) -> Cost:
+    """The cost of a work to this process, which must be fresh."""
+    kind = next(i for i in implementations(work) if i.label == label)
+    implementation = kind(work, hardware)
+    on_gpu = hardware.torch_device.type == "cuda"
+    before = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _resident_peak()
+    began = time.perf_counter()
+    implementation.step()
+    _wait()
+    first = time.perf_counter() - began
+    for _ in range(2):
+        implementation.step()
+    after = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else _resident_peak()
+    return Cost(first, after - before)
+
+
+def _resident_peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
