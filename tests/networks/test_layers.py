@@ -10,7 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
 from mamlbench.errors import BadValue
-from mamlbench.networks import Rows
+from mamlbench.networks import Rows, batch_norm, convolution
 from mamlbench.networks.layers import Conv2d, Linear, MaxPool2d, Norm
 
 F64, TASKS = torch.float64, 3
@@ -128,6 +128,33 @@ def test_convolution_by_differences(stride):
     assert gradgradcheck(convolve, inputs)
 
 
+@pytest.mark.parametrize("images", [1, 2, 5, 100])
+@pytest.mark.parametrize("rows", [1, 4, 5])
+@pytest.mark.parametrize("channels", [1, 5])
+def test_tiles_of_any_size_give_the_same(monkeypatch, images, rows, channels):
+    layer = Conv2d(channels, 3, 2)
+    params = per_task(layer)
+
+    def with_room_for(images):  # for the derivatives too, which are taken after the call
+        def call(x, *values):
+            monkeypatch.setattr(convolution, "_PATCH_BYTES", images * 3 * 2 * 9 * channels * 8)
+            return functional_call(layer, dict(zip(params, values, strict=True)), (x,))
+
+        return call
+
+    inputs = [random(TASKS, rows, 5, 4, channels), *params.values()]
+    assert_same_with_derivatives(with_room_for(images), with_room_for(10**6), inputs)
+
+
+def test_tiles_cover_every_row_once():
+    for tasks, rows, images in ((3, 5, 2), (3, 5, 5), (3, 5, 9), (7, 2, 5), (4, 1, 100), (2, 0, 3)):
+        seen = torch.zeros(tasks, rows, dtype=torch.int)
+        for task, row in convolution._tiles(tasks, rows, images):
+            seen[task, row] += 1
+            assert seen[task, row].numel() <= max(images, 1)
+        assert (seen == 1).all()
+
+
 # --- pooling --------------------------------------------------------------------------------------
 
 
@@ -178,6 +205,32 @@ def test_batch_norm(shape, affine, tasks):
     def theirs(x, *values):
         given = dict(zip(params, values, strict=True))
         weight = given.get("weight", torch.ones(2, dtype=F64))
+        return torch_batch_norm(x, weight, given.get("bias"), 1e-3)
+
+    assert_same_with_derivatives(norm_call(layer), theirs, inputs)
+
+
+@pytest.mark.parametrize("affine", ["none", "shift", "scale_shift"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_large_batches_equal_small_ones(monkeypatch, shared, affine):
+    """Large ones go through torch's kernel where no second derivative is asked for."""
+    layer = Norm(3, "batch", affine)
+    params = per_task(layer)
+    if shared:
+        params = {name: p[0].detach().requires_grad_() for name, p in params.items()}
+    inputs = [random(TASKS, 5, 2, 2, 3), *params.values()]
+    found = []
+    for values in (10**9, 1):
+        monkeypatch.setattr(batch_norm, "_LARGE", values)
+        y = norm_call(layer)(*inputs)
+        weights = torch.linspace(-1, 1, y.numel(), dtype=F64).view(y.shape)
+        found.append([y, *torch.autograd.grad((weights * y.sin()).sum(), inputs)])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, **CLOSE)
+
+    def theirs(x, *values):
+        given = dict(zip(params, values, strict=True))
+        weight = given.get("weight", torch.ones(3, dtype=F64))
         return torch_batch_norm(x, weight, given.get("bias"), 1e-3)
 
     assert_same_with_derivatives(norm_call(layer), theirs, inputs)
