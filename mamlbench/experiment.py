@@ -20,7 +20,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
 from mamlbench.evaluation import Protocol, Scores, evaluate
 from mamlbench.files import write_atomically, write_json
-from mamlbench.hardware import Hardware
+from mamlbench.hardware import Hardware, is_small
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import RunFolder, require_relative_name, versions
@@ -103,6 +103,8 @@ class Experiment:
         learner.to(self.hardware.torch_device, self.hardware.dtype)
         rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
         learner.task_chunk = self.hardware.chunk(rows, self.dataset.input_shape)
+        if is_small(self.training.meta_batch_size * rows * math.prod(self.dataset.input_shape)):
+            learner.replay()
         return learner
 
     def _build_loggers(self) -> list[Any]:

@@ -87,8 +87,7 @@ class Hardware:
 
     def apply(self, values: int) -> None:
         """Set what is set once a process, for meta-batches of so many input values."""
-        small = values < _VALUES_WORTH_THREADS
-        torch.set_num_threads(self.threads or (1 if small else _TORCH_THREADS))
+        torch.set_num_threads(self.threads or (1 if is_small(values) else _TORCH_THREADS))
         if self.torch_device.type == "cpu":
             _keep_freed_memory()
 
@@ -101,6 +100,11 @@ class Hardware:
     def _cast(self, examples: Examples) -> Examples:
         y = examples.y.to(self.dtype) if examples.y.is_floating_point() else examples.y
         return replace(examples, x=examples.x.to(self.dtype), y=y)
+
+
+def is_small(values: int) -> bool:
+    """Whether a meta-batch of so many input values costs more in overhead than in arithmetic."""
+    return values < _VALUES_WORTH_THREADS
 
 
 def _keep_freed_memory() -> None:

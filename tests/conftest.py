@@ -1,8 +1,24 @@
 """What tests of several folders need."""
 
+import os
 import subprocess
+from types import ModuleType
 
 import pytest
+
+from mamlbench.errors import UserError
+from mamlbench.learn2learn_import import learn2learn
+
+
+@pytest.fixture(scope="session")
+def l2l() -> ModuleType:
+    """learn2learn: skipped where it is missing, but never under CI."""
+    try:
+        return learn2learn()
+    except UserError as error:
+        if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+            pytest.fail(f"CI is set, and {error}")
+        pytest.skip(str(error))
 
 
 @pytest.fixture

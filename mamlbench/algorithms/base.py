@@ -6,11 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from mamlbench.algorithms.replay import ReplayedGradient
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
@@ -31,7 +33,10 @@ class FreshSupport(Protocol):
 Support = Examples | FreshSupport
 
 SCHEDULES = ("constant", "linear", "cosine")
-OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": partial(torch.optim.Adam, fused=True),
+    "sgd": partial(torch.optim.SGD, fused=True),
+}
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,16 @@ class MetaLearner(nn.Module, ABC):
         clip: clip each element of the meta-gradient to [-clip, clip].
         task_chunk: tasks to work on at a time (None: all of a batch).
 
+    Attributes:
+        replayable: whether `meta_loss` depends on nothing but the tasks and the meta-parameters: no
+            counters, no random numbers. Steps on small tasks are then replayed (see `Replay`). Each
+            class says so for itself; a subclass does not inherit it.
+
     Raises:
         BadValue: an argument outside of its range.
     """
+
+    replayable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -118,6 +130,7 @@ class MetaLearner(nn.Module, ABC):
         self.clip, self.task_chunk = clip, task_chunk
         fixed = set() if adapt_norm else norm_parameter_names(network)
         self.adapted_names = [name for name, _ in network.named_parameters() if name not in fixed]
+        self._replay: ReplayedGradient | None = None
         self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
         self.start_optimizer()
 
@@ -127,6 +140,11 @@ class MetaLearner(nn.Module, ABC):
         self.optimizer = OPTIMIZERS[name](self.parameters(), lr=lr)
         factor = _schedule(schedule, final / lr if lr else 0.0, iterations)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+
+    def replay(self) -> None:
+        """Replay the meta-gradient from now on, where this class is `replayable`."""
+        if vars(type(self)).get("replayable", False):
+            self._replay = ReplayedGradient(self.meta_loss, list(self.parameters()))
 
     # --- adapting -------------------------------------------------------------------------------
 
@@ -225,6 +243,8 @@ class MetaLearner(nn.Module, ABC):
 
     def chunk_gradient(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
         """Add these tasks' part of a batch of `total` tasks to `.grad`; gives metrics [T]."""
+        if self._replay is not None and total == len(tasks):
+            return self._replay(tasks)
         loss, metrics = self.meta_loss(tasks)
         (loss.sum() / total).backward()
         return {name: values.detach() for name, values in metrics.items()}
@@ -237,6 +257,7 @@ class MetaLearner(nn.Module, ABC):
         """
         metrics = self.meta_gradient(tasks)
         self._check_finite(metrics["loss"])
+        self._lay_out_gradients()
         if self.clip is not None:
             nn.utils.clip_grad_value_(self.parameters(), self.clip)
         self.optimizer.step()
@@ -249,9 +270,19 @@ class MetaLearner(nn.Module, ABC):
 
     def _check_finite(self, losses: Tensor) -> None:
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
-        total = torch.stack([losses.sum(), *(g.sum() for g in gradients)]).sum()
-        if not torch.isfinite(total):
+        sizes = torch._foreach_norm([losses, *gradients], 1)
+        if not math.isfinite(torch.stack(sizes).sum()):
             raise NonFiniteError(losses)
+
+    def _lay_out_gradients(self) -> None:
+        """Order gradients in memory as their parameters are; fused optimisers take it for granted.
+
+        Autograd sees to it, an algorithm that makes its own gradients need not.
+        """
+        for parameter in self.parameters():
+            gradient = parameter.grad
+            if gradient is not None and gradient.stride() != parameter.stride():
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
     @torch.no_grad()
     def _record_statistics(self, tasks: TaskBatch) -> None:

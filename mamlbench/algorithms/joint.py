@@ -26,6 +26,8 @@ class Joint(MAML):
         options: the arguments of `MetaLearner`.
     """
 
+    replayable = True
+
     def __init__(self, network: nn.Module, objective: Objective, **options: Any) -> None:
         super().__init__(network, objective, **options)
 

@@ -24,6 +24,8 @@ class MAML(MetaLearner):
         options: the arguments of `MetaLearner`.
     """
 
+    replayable = True
+
     def __init__(
         self,
         network: nn.Module,

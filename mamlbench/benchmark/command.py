@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
         return _compare(script, works, hardware, options)
     except UserError as error:
-        raise SystemExit(f"benchmark: {error}") from error
+        print(f"benchmark: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,17 +68,10 @@ def _work(name: str) -> Work:
 
 def _alone(name: str, label: str, hardware: Hardware) -> int:
     work = _work(name)
-    _prepare(work, hardware)
+    hardware.apply(work.values)
     cost = measure.alone(work, label, hardware)
     print(json.dumps({"first_step": cost.first_step, "peak": cost.peak}))
     return 0
-
-
-def _prepare(work: Work, hardware: Hardware) -> None:
-    values = work.tasks * work.rows
-    for side in work.input_shape:
-        values *= side
-    hardware.apply(values)
 
 
 def _compare(
@@ -88,7 +83,7 @@ def _compare(
         print(machine, flush=True)
     code = 0
     for name, work in works.items():
-        _prepare(work, hardware)
+        hardware.apply(work.values)
         apart = measure.disagreement(work, _in_float64(hardware))
         for rival, distance in apart.items():
             if not distance < AGREE:

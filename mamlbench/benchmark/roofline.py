@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,9 +15,18 @@ from mamlbench.hardware import Hardware
 
 def arithmetic(step: Callable[[], None]) -> float:
     """Floating-point operations of the matrix products and convolutions in one step."""
-    with FlopCounterMode(display=False) as counter:
+    in_place = {torch.ops.aten.baddbmm_: _accumulated_product}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         step()
     return float(counter.get_total_flops())
+
+
+def _accumulated_product(
+    _: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...], *__: Any, **___: Any
+) -> int:
+    """Operations of `baddbmm_`, which torch's counter leaves out."""
+    batches, rows, inner = a
+    return 2 * batches * rows * inner * b[2]
 
 
 @dataclass(frozen=True)

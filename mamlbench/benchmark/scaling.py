@@ -32,7 +32,7 @@ def run(out: Path, hardware: Hardware, repeats: int) -> None:
             if name == "side":
                 changes = {"image": (1, value)}
             work = BASE.with_(**changes)
-            hardware.apply(1_000_000)
+            hardware.apply(work.values)
             built = [kind(work, hardware) for kind in (Ours, Learn2LearnLoop)]
             for implementation in built:
                 implementation.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from mamlbench.algorithms import MAML, Reptile
 from mamlbench.algorithms.base import MetaLearner
-from mamlbench.hardware import Hardware
+from mamlbench.hardware import Hardware, is_small
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Classification, Objective, Regression
 from mamlbench.tasks import Examples, TaskBatch
@@ -63,6 +64,11 @@ class Work:
     def rows(self) -> int:
         """Examples of one task, support and query."""
         return self.ways * (self.shots + self.queries)
+
+    @property
+    def values(self) -> int:
+        """Input values of the whole batch."""
+        return self.tasks * self.rows * math.prod(self.input_shape)
 
     def network(self) -> MLP | Conv4:
         """The network, with the same parameters each time."""
@@ -119,6 +125,8 @@ class Work:
             learner = MAML(network, objective, first_order=self.first_order, **options)
         learner.to(hardware.torch_device, hardware.dtype)
         learner.task_chunk = hardware.chunk(self.rows, self.input_shape)
+        if is_small(self.values):
+            learner.replay()
         return learner
 
     def with_(self, **changes: Any) -> Work:

@@ -11,6 +11,7 @@ from mamlbench.networks.layers import Conv2d, Linear, MaxPool2d, Norm, Rows
 from mamlbench.networks.mlp import ACTIVATIONS
 
 DOWNSAMPLINGS = ("stride", "pool", "pool_same")
+HEAD_INITS = ("xavier", "normal", "zeros")
 ORDERS = ("norm_activation_pool", "norm_pool_activation")
 
 
@@ -29,7 +30,9 @@ class Conv4(TaskNetwork):
         activation: `relu`, `tanh` or `leaky_relu`.
         norm: see `mamlbench.networks.layers.Norm`.
         affine: `none`, `shift` or `scale_shift`.
-        head_init: `xavier`, or `normal` for a standard normal head as in MAML's Omniglot code.
+        head_init: `xavier`; `normal` for a standard normal head as in MAML's Omniglot code; or
+            `zeros`, from which the first inner step makes each class's weights of its mean features
+            (arXiv 2106.15367), and training is under way sooner.
 
     Raises:
         BadValue: a wrong option, or an input that is not an image or too small for the blocks.
@@ -54,7 +57,7 @@ class Conv4(TaskNetwork):
             ("down", down, DOWNSAMPLINGS),
             ("order", order, ORDERS),
             ("activation", activation, ACTIVATIONS),
-            ("head_init", head_init, ("xavier", "normal")),
+            ("head_init", head_init, HEAD_INITS),
         ):
             one_of(option, value, choices)
         require(filters >= 1, "filters", filters, "1 or more")
@@ -77,6 +80,8 @@ class Conv4(TaskNetwork):
         self.head = Linear(filters if spatial_mean else filters * places, outputs)
         if head_init == "normal":
             nn.init.normal_(self.head.weight)
+        elif head_init == "zeros":
+            nn.init.zeros_(self.head.weight)
 
     def block(self, index: int) -> tuple[Conv2d, Norm]:
         """The convolution and the normalisation of a block."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -190,18 +191,15 @@ def _spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
         x, y, weight = x.flatten(0, 1)[None], y.flatten(0, 1)[None], weight[:1]
     y = y.contiguous()
     kernels = weight.flatten(2)
-    (top, _), (left, _) = grid.padding
-    inside = slice(top, top + grid.size[0]), slice(left, left + grid.size[1])
-    buffers = _Buffers(y, weight.shape[-1], grid)
-    for tasks, rows in buffers.tiles:
+    rooms = _Rooms(y, weight.shape[-1], grid)
+    for tasks, rows in rooms.tiles:
         part = y[tasks, rows].flatten(1, -2)
-        padded, patches = buffers.of(len(part), rows.stop - rows.start)
-        torch.bmm(part, kernels[tasks], out=patches.view(len(part), part.shape[1], -1))
-        padded.zero_()
-        for (down, across), at in _places(grid):
-            padded[:, down, across] += patches[:, :, :, at[0], at[1]]
-        images = x[tasks, rows].flatten(0, 1)
-        images.copy_(padded[:, inside[0], inside[1]])
+        room = rooms.of(tasks, rows)
+        torch.bmm(part, kernels[tasks], out=room.patches.view(len(part), part.shape[1], -1))
+        room.padded.zero_()
+        for place, values in room.places:
+            place += values
+        x[tasks, rows].flatten(0, 1).copy_(room.inside)
     return given.view(shape)
 
 
@@ -210,42 +208,72 @@ def _patches(x: Tensor, grid: Grid) -> Iterator[tuple[slice, slice, Tensor]]:
 
     The patches of a tile are overwritten by those of the next.
     """
-    buffers = _Buffers(x, x.shape[-1], grid)
-    (top, _), (left, _) = grid.padding
-    inside = slice(top, top + grid.size[0]), slice(left, left + grid.size[1])
-    for tasks, rows in buffers.tiles:
-        images = x[tasks, rows]
-        padded, patches = buffers.of(*images.shape[:2])
-        padded[:, inside[0], inside[1]] = images.flatten(0, 1)
+    rooms = _Rooms(x, x.shape[-1], grid)
+    for tasks, rows in rooms.tiles:
+        images, room = x[tasks, rows], rooms.of(tasks, rows)
+        room.inside.copy_(images.flatten(0, 1))
+        room.patches.copy_(room.windows)
+        yield tasks, rows, room.patches.view(len(images), -1, math.prod(room.patches.shape[3:]))
+
+
+class _Room:
+    """Room for padded images and for their patches.
+
+    Attributes:
+        padded: [B, H + padding, W + padding, C].
+        inside: the images in it, without their padding.
+        windows: it again, as it lies under the patches, [B, h, w, k, k, C].
+        patches: room for the patches, of the same shape.
+    """
+
+    def __init__(self, padded: Tensor, patches: Tensor, grid: Grid) -> None:
+        self.padded, self.patches = padded, patches
+        (top, _), (left, _) = grid.padding
+        self.inside = padded.narrow(1, top, grid.size[0]).narrow(2, left, grid.size[1])
         image, row, column, _ = padded.stride()
         step = grid.stride
-        patches.copy_(
-            padded.as_strided(patches.shape, (image, row * step, column * step, row, column, 1))
+        self.windows = padded.as_strided(
+            patches.shape, (image, row * step, column * step, row, column, 1)
         )
-        yield tasks, rows, patches.view(len(images), -1, math.prod(patches.shape[3:]))
+
+    @cached_property
+    def places(self) -> list[tuple[Tensor, Tensor]]:
+        """For each place in a patch, the values under it in all windows, and in all patches."""
+        lines = zip(self.windows.unbind(3), self.patches.unbind(3), strict=True)
+        return [pair for a, b in lines for pair in zip(a.unbind(3), b.unbind(3), strict=True)]
 
 
-class _Buffers:
-    """Room for the padded images of one tile and for their patches, and the list of tiles."""
+class _Rooms:
+    """The tiles of a batch of images, and one room in which they take turns."""
 
     def __init__(self, like: Tensor, channels: int, grid: Grid) -> None:
         tasks, rows = like.shape[:2]
         patch = grid.kernel**2 * channels
-        image_bytes = math.prod(grid.patches) * patch * like.element_size()
         images = tasks * rows
         if like.device.type == "cpu":
+            image_bytes = math.prod(grid.patches) * patch * like.element_size()
             images = max(1, min(images, _PATCH_BYTES // image_bytes))
         self.tiles = list(_tiles(tasks, rows, images))
-        most = max(((t.stop - t.start) * (r.stop - r.start) for t, r in self.tiles), default=0)
+        most = max((_count(tile) for tile in self.tiles), default=0)
         (top, bottom), (left, right) = grid.padding
         height, width = grid.size[0] + top + bottom, grid.size[1] + left + right
         self.padded = like.new_zeros(most, height, width, channels)
-        kernel = grid.kernel, grid.kernel
-        self.patches = like.new_empty(most, *grid.patches, *kernel, channels)
+        self.patches = like.new_empty(most, *grid.patches, grid.kernel, grid.kernel, channels)
+        self.grid = grid
+        self._cut: dict[int, _Room] = {}
 
-    def of(self, tasks: int, rows: int) -> tuple[Tensor, Tensor]:
-        """Padded images and patches of so many tasks of so many rows."""
-        return self.padded[: tasks * rows], self.patches[: tasks * rows]
+    def of(self, tasks: slice, rows: slice) -> _Room:
+        """The room cut to a tile."""
+        count = _count((tasks, rows))
+        if count not in self._cut:
+            self._cut[count] = _Room(self.padded[:count], self.patches[:count], self.grid)
+        return self._cut[count]
+
+
+def _count(tile: tuple[slice, slice]) -> int:
+    tasks, rows = tile
+    count: int = (tasks.stop - tasks.start) * (rows.stop - rows.start)
+    return count
 
 
 def _tiles(tasks: int, rows: int, images: int) -> Iterator[tuple[slice, slice]]:
@@ -267,16 +295,6 @@ def _even(total: int, most: int) -> int:
     """The size of parts of a total, as few as can be and nearly equal."""
     parts = -(-total // most)
     return -(-total // parts)
-
-
-def _places(grid: Grid) -> Iterator[tuple[tuple[slice, slice], tuple[int, int]]]:
-    """For each place in a patch, where in the padded image it lies in all patches."""
-    height, width = grid.patches
-    for i in range(grid.kernel):
-        down = slice(i, i + grid.stride * (height - 1) + 1, grid.stride)
-        for j in range(grid.kernel):
-            across = slice(j, j + grid.stride * (width - 1) + 1, grid.stride)
-            yield (down, across), (i, j)
 
 
 def _same_on_both_sides(grid: Grid) -> bool:

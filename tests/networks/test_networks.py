@@ -64,6 +64,12 @@ def test_head_of_a_standard_normal():
     assert 0.95 < float(weight.std()) < 1.05
 
 
+def test_head_of_zeros():
+    network = Conv4((1, 28, 28), 5, head_init="zeros")
+    assert not network.head.weight.any()
+    assert not network(torch.rand(2, 3, 1, 28, 28), Rows()).any()
+
+
 @pytest.mark.parametrize(
     ("make", "option"),
     [

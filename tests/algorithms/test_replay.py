@@ -1,0 +1,108 @@
+"""A replayed meta-gradient is the meta-gradient, bit by bit, or is not used."""
+
+import pytest
+import torch
+from torch import nn
+
+from mamlbench.algorithms import MAML, Joint
+from mamlbench.algorithms.replay import Replay
+from mamlbench.datasets import Sinusoid
+from mamlbench.networks import MLP
+from mamlbench.objectives import Regression
+
+
+@pytest.fixture
+def learner_of():
+    def build(kind=MAML, **options):
+        torch.manual_seed(0)
+        options = {"inner_steps": 2, "outer_lr": 0.01, **options}
+        return kind(MLP((1,), 1, hidden=(8, 8)), Regression(), **options)
+
+    return build
+
+
+@pytest.fixture
+def batches():
+    dataset = Sinusoid(shots=5)
+    return [dataset.sample("train", 0, 4 * i, 4) for i in range(6)]
+
+
+def trained(learner, batches):
+    metrics = [learner.meta_step(batch) for batch in batches]
+    return [*learner.state_dict().values(), *(v for m in metrics for v in m.values())]
+
+
+@pytest.mark.parametrize("options", [{}, {"first_order": True}, {"learn_inner_lr": True}])
+def test_training_is_the_same_to_the_last_bit(learner_of, batches, options):
+    usual, replayed = learner_of(**options), learner_of(**options)
+    replayed.replay()
+    for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
+        assert torch.equal(a, b)
+    assert replayed._replay._replay.trusted == 1
+
+
+def test_joint_training_too(learner_of, batches):
+    usual, replayed = learner_of(Joint), learner_of(Joint)
+    replayed.replay()
+    for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
+        assert torch.equal(a, b)
+    assert replayed._replay._replay.trusted == 1
+
+
+def test_a_subclass_must_ask_for_it(learner_of):
+    class Own(MAML):
+        pass
+
+    learner = learner_of(Own)
+    learner.replay()
+    assert learner._replay is None
+
+
+def test_other_shapes_are_traced_anew(learner_of, batches):
+    learner = learner_of()
+    learner.replay()
+    other = [Sinusoid(shots=3).sample("train", 0, 4 * i, 4) for i in range(3)]
+    trained(learner, [*batches[:3], *other])
+    assert learner._replay._replay.trusted == 2
+
+
+def test_what_differs_from_its_trace_is_not_replayed():
+    calls = []
+
+    def counts(x):
+        calls.append(x)
+        return [x * len(calls)]
+
+    replay = Replay(counts)
+    for i in range(1, 8):
+        x = torch.tensor([float(i)])
+        before = len(calls)
+        (y,) = replay(x)
+        assert y == x * (before + 1)
+    assert replay.trusted == 0
+
+
+def test_what_cannot_be_traced_runs_as_it_is():
+    def depends_on_values(x):
+        return [x + 1 if x.sum() > 0 else x - 1]
+
+    replay = Replay(depends_on_values)
+    found = [float(replay(torch.tensor([v]))[0]) for v in (1.0, -1.0, 2.0, -2.0)]
+    assert found == [2.0, -2.0, 3.0, -3.0]
+
+
+def test_changed_parameters_are_seen():
+    layer = nn.Linear(3, 1)
+
+    def gradient(x):
+        loss = layer(x).square().sum()
+        return list(torch.autograd.grad(loss, list(layer.parameters())))
+
+    replay = Replay(gradient)
+    for _ in range(5):
+        x = torch.randn(2, 3)
+        for a, b in zip(replay(x), gradient(x), strict=True):
+            assert torch.equal(a, b)
+        with torch.no_grad():
+            layer.weight += 1.0
+    assert replay.trusted == 1

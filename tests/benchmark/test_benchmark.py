@@ -1,0 +1,138 @@
+"""The benchmark compares like with like, and prints and writes what it found."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mamlbench.benchmark import measure, scaling
+from mamlbench.benchmark.command import AGREE, main
+from mamlbench.benchmark.rivals import Ours, implementations
+from mamlbench.benchmark.roofline import Machine, arithmetic
+from mamlbench.benchmark.works import WORKS, Work
+from mamlbench.hardware import Hardware
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
+
+
+@pytest.fixture(autouse=True)
+def _keep_threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def small(work: Work) -> Work:
+    image = work.image and (work.image[0], work.image[1] // 2)
+    return work.with_(tasks=3, filters=4, steps=min(work.steps, 3), image=image)
+
+
+@pytest.mark.usefixtures("l2l")
+@pytest.mark.parametrize("name", WORKS)
+def test_all_rivals_compute_the_same(name):
+    apart = measure.disagreement(small(WORKS[name]), Hardware(precision="float64"))
+    assert len(apart) == len(implementations(WORKS[name])) - 1
+    assert max(apart.values()) < AGREE
+
+
+@pytest.mark.parametrize("name", ["sinusoid", "omniglot", "reptile"])
+def test_a_step_calls_as_often_for_many_tasks_as_for_few(name):
+    """The work of a batch is in the sizes of its operations, not in their number."""
+    few, many = (calls(small(WORKS[name]).with_(tasks=tasks)) for tasks in (2, 16))
+    assert many <= 1.1 * few
+
+
+def test_sinusoids_are_few_calls():
+    """Overhead is all that a step on sinusoids costs; each call more is felt."""
+    assert calls(WORKS["sinusoid"]) <= 230
+
+
+def calls(work: Work) -> int:
+    """How many operations torch runs in one outer step."""
+
+    class Count(TorchDispatchMode):
+        total = 0
+
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            self.total += 1
+            return function(*arguments, **(options or {}))
+
+    ours = Ours(work, Hardware())
+    ours.learner.task_chunk = None
+    for _ in range(2):  # small work is replayed from its third step on
+        ours.step()
+    with Count() as count:
+        ours.step()
+    return count.total
+
+
+def test_arithmetic_by_hand():
+    a, b = torch.rand(3, 5), torch.rand(5, 7)
+    assert arithmetic(lambda: torch.mm(a, b)) == 2 * 3 * 5 * 7
+    ways, filters = 5, 64
+    work = WORKS["omniglot"].with_(
+        image=(1, 16), filters=filters, tasks=1, ways=ways, steps=1, first_order=True
+    )
+    places = [8 * 8, 4 * 4, 2 * 2, 1]
+    forward = ways * 2 * (9 * filters * places[0] + sum(9 * filters**2 * p for p in places[1:]))
+    head = ways * 2 * filters * ways
+    first_layer = ways * 2 * 9 * filters * places[0]
+    ours = Ours(work, Hardware())
+    for _ in range(2):  # small work is replayed from its third step on
+        ours.step()
+    counted = arithmetic(ours.step)
+    # support and query: a pass forward and two back, the first layer's images needing none
+    expected = 2 * (3 * (forward + head) - first_layer)
+    assert expected <= counted <= 1.1 * expected  # sums over rows are products too
+
+
+def test_rates_of_the_machine_are_rates():
+    machine = Machine(matmul=2e9, memory=1e9)
+    assert machine.reached(1e9, 1.0) == {"gflop": 1.0, "gflops": 1.0, "of_matmul_rate": 0.5}
+    assert "2 GFLOP/s" in str(machine)
+
+
+@pytest.mark.usefixtures("l2l")
+def test_the_command(tmp_path):
+    command = [
+        sys.executable,
+        SCRIPT,
+        "sinusoid",
+        "--repeats=1",
+        "--seconds=0",
+        f"--out={tmp_path}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "times learn2learn" in done.stdout
+    rows = pd.read_csv(tmp_path / "benchmark.csv").set_index("who")
+    assert list(rows.index) == ["mamlbench", "learn2learn", "vmap"]
+    assert rows.loc["learn2learn", "disagreement"] < 1e-8
+    assert (rows["peak_mib"] >= 0).all()
+    assert (rows["first_step"] > 0).all()
+    assert rows.loc["mamlbench", "gflop"] > 0
+
+
+def test_an_unknown_work(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(SCRIPT), "omniglt"])
+    assert stopped.value.code == 2
+    assert (
+        capsys.readouterr().err == "benchmark: omniglt: no such work (did you mean 'omniglot'?)\n"
+    )
+
+
+def test_the_figure(tmp_path):
+    rows = [
+        {"sweep": sweep, "value": value, "who": who, "ms": value * factor}
+        for sweep, (_, values) in scaling.SWEEPS.items()
+        for value in values
+        for who, factor in (("mamlbench", 1.0), ("learn2learn", 5.0))
+    ]
+    scaling.draw(pd.DataFrame(rows), tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
