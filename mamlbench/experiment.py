@@ -103,6 +103,7 @@ class Experiment:
         learner.to(self.hardware.torch_device, self.hardware.dtype)
         rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
         learner.task_chunk = self.hardware.chunk(rows, self.dataset.input_shape)
+        learner.checkpoint_inner_steps = self.hardware.checkpoint_inner_steps
         if is_small(self.training.meta_batch_size * rows * math.prod(self.dataset.input_shape)):
             learner.replay()
         return learner

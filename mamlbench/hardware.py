@@ -35,6 +35,8 @@ class Hardware:
         device: `cpu`, `cuda` or `cuda:N`.
         precision: `float32` or `float64`.
         task_chunk: tasks to work on at a time (None: as many as suit the device).
+        checkpoint_inner_steps: compute the activations of inner steps again instead of keeping
+            them; for second order with deep networks and many steps.
         threads: CPU threads (None: one a core, or a single one where the work is small).
 
     Raises:
@@ -44,6 +46,7 @@ class Hardware:
     device: str = "cpu"
     precision: str = "float32"
     task_chunk: int | None = None
+    checkpoint_inner_steps: bool = False
     threads: int | None = None
 
     def __post_init__(self) -> None:

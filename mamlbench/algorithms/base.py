@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mamlbench.algorithms.replay import ReplayedGradient
 from mamlbench.errors import one_of, require
@@ -92,6 +93,8 @@ class MetaLearner(nn.Module, ABC):
         task_chunk: tasks to work on at a time (None: all of a batch).
 
     Attributes:
+        checkpoint_inner_steps: keep the parameters after each inner step only, and compute its
+            activations again when the meta-gradient needs them: memory for time.
         replayable: whether `meta_loss` depends on nothing but the tasks and the meta-parameters: no
             counters, no random numbers. Steps on small tasks are then replayed (see `Replay`). Each
             class says so for itself; a subclass does not inherit it.
@@ -130,6 +133,7 @@ class MetaLearner(nn.Module, ABC):
         self.clip, self.task_chunk = clip, task_chunk
         fixed = set() if adapt_norm else norm_parameter_names(network)
         self.adapted_names = [name for name, _ in network.named_parameters() if name not in fixed]
+        self.checkpoint_inner_steps = False
         self._replay: ReplayedGradient | None = None
         self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
         self.start_optimizer()
@@ -194,6 +198,13 @@ class MetaLearner(nn.Module, ABC):
                 losses.sum(), list(points.values()), create_graph=create_graph
             )
         return dict(zip(points, gradient, strict=True)), losses
+
+    def inner_step(self, function: Callable[[Params], Params], params: Params) -> Params:
+        """`function(params)`, its activations kept or not as `checkpoint_inner_steps` says."""
+        if not (self.checkpoint_inner_steps and torch.is_grad_enabled()):
+            return function(params)
+        result: Params = checkpoint(function, params, use_reentrant=False)
+        return result
 
     def predict(
         self, adapted: Adapted, x: Tensor, step: int = -1, transductive: bool = True

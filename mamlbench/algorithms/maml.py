@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
-from mamlbench.tasks import TaskBatch
+from mamlbench.tasks import Examples, TaskBatch
 
 
 class MAML(MetaLearner):
@@ -44,15 +46,18 @@ class MAML(MetaLearner):
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
         """Gradient descent on the support loss: φ ← φ − α ∇L_support(φ), from φ = θ (eq. 1)."""
-        rate = self.inner_lr if self.learned_inner_lr is None else self.learned_inner_lr
-        second_order = torch.is_grad_enabled() and not self.first_order
         params = [self.initial(len(support))]
         for step in range(self.inner_steps if steps is None else steps):
             batch = self.support_at(support, step, params[-1])
-            gradient, _ = self.inner_gradient(params[-1], batch, second_order)
-            adapted = {name: params[-1][name] - rate * g for name, g in gradient.items()}
+            adapted = self.inner_step(partial(self._descend, batch), params[-1])
             params.append(params[-1] | adapted)
         return self.adapted(params, support)
+
+    def _descend(self, batch: Examples, params: Params) -> Params:
+        rate = self.inner_lr if self.learned_inner_lr is None else self.learned_inner_lr
+        second_order = torch.is_grad_enabled() and not self.first_order
+        gradient, _ = self.inner_gradient(params, batch, second_order)
+        return {name: params[name] - rate * g for name, g in gradient.items()}
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The query loss after the last inner step (eq. 2)."""

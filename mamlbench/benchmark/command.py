@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def _compare(
 
 
 def _in_float64(hardware: Hardware) -> Hardware:
-    return Hardware(hardware.device, "float64", None, hardware.threads)
+    return replace(hardware, precision="float64")
 
 
 def _passed_on(options: argparse.Namespace) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from mamlbench.loggers import print_result_table
+from mamlbench.networks import TaskNetwork
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
@@ -17,6 +18,13 @@ def announce(experiment: Experiment) -> None:
     """Say what runs, how it will be judged, and where it is kept."""
     verb = "tests" if experiment.tested_checkpoint else "trains"
     print(f"mamlbench {verb} {experiment.label} in {experiment.folder.path}", file=sys.stderr)
+    network = experiment.learner.network
+    if not isinstance(network, TaskNetwork):
+        print(
+            f"mamlbench: {type(network).__name__} takes the general path (vmap); networks of "
+            "mamlbench.networks.layers take the task-batched one, which is faster",
+            file=sys.stderr,
+        )
 
 
 def report(experiment: Experiment, summary: dict[str, Any]) -> None:
