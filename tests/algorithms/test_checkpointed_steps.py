@@ -9,6 +9,7 @@ from mamlbench.objectives import Classification
 
 
 def learner(steps: int, again: bool, **options) -> MAML:
+    torch.manual_seed(0)
     made = MAML(conv4(), Classification(), inner_lr=0.1, inner_steps=steps, **options).double()
     made.checkpoint_inner_steps = again
     return made
