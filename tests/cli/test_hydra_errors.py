@@ -30,11 +30,11 @@ MISTAKES = {
     ),
     "an unknown experiment": (
         ["experiment=mml/sinusoid"],
-        r"experiment=mml/sinusoid: accepted is maml/sinusoid.*\(did you mean 'maml/sinusoid'\?\)",
+        r"experiment=mml/sinusoid: accepted is .*maml/sinusoid.*\(did you mean 'maml/sinusoid'\?\)",
     ),
     "an unknown experiment with a plus": (
         ["+experiment=nope"],
-        r"experiment=nope: accepted is maml/sinusoid.*",
+        r"experiment=nope: accepted is .*maml/sinusoid.*",
     ),
     "no choice": (["algorithm=null"], r"algorithm=null: accepted is fomaml, joint, .*"),
     "a group taken away": (
