@@ -164,6 +164,8 @@ def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _correlated(x: Tensor, y: Tensor, grid: Grid) -> Tensor:
+    if _same_on_both_sides(grid) and x.device.type == "cpu":
+        return _correlated_by_torch(x, y, grid)
     channels, outputs = x.shape[-1], y.shape[-1]
     patch = grid.kernel**2 * channels
     y = y.contiguous()
@@ -179,6 +181,30 @@ def _correlated(x: Tensor, y: Tensor, grid: Grid) -> Tensor:
     if patch_first:
         weight = weight.transpose(1, 2).contiguous()
     return weight.view(len(x), outputs, grid.kernel, grid.kernel, channels)
+
+
+def _correlated_by_torch(x: Tensor, y: Tensor, grid: Grid) -> Tensor:
+    """Torch's own, task by task: half the time of the product with patches, with stride 1."""
+    channels, outputs, side = x.shape[-1], y.shape[-1], grid.kernel
+    images, maps = x.permute(0, 1, 4, 2, 3), y.contiguous().permute(0, 1, 4, 2, 3)
+    weight = x.new_empty(len(x), outputs, side, side, channels)
+    like = weight[0].permute(0, 3, 1, 2)
+    for task in range(len(x)):
+        _, gradient, _ = torch.ops.aten.convolution_backward(
+            maps[task],
+            images[task],
+            like,
+            None,
+            [1, 1],
+            [side // 2, side // 2],
+            [1, 1],
+            False,
+            [0, 0],
+            1,
+            [False, True, False],
+        )
+        weight[task] = gradient.permute(0, 2, 3, 1)
+    return weight
 
 
 def _spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
