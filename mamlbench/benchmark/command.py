@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from mamlbench.benchmark import measure, scaling
-from mamlbench.benchmark.rivals import implementations
+from mamlbench.benchmark.rivals import Ours, implementations
 from mamlbench.benchmark.roofline import Machine, arithmetic
 from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.errors import UserError, did_you_mean
@@ -22,6 +22,7 @@ from mamlbench.files import write_atomically
 from mamlbench.hardware import Hardware
 
 AGREE = 1e-8  # in float64
+TABLES = Path("outputs") / "benchmark"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,8 +35,9 @@ def main(arguments: Sequence[str]) -> int:
             name, label = options.alone
             return _alone(name, label, hardware)
         works = {name: _work(name) for name in options.works or WORKS}
+        options.csv = options.csv or TABLES / f"{'scaling' if options.scaling else 'benchmark'}.csv"
         if options.scaling:
-            scaling.run(Path(options.out), hardware, options.repeats)
+            scaling.run(options.csv, hardware, options.repeats)
             return 0
         return _compare(script, works, hardware, options)
     except UserError as error:
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.0, help="a turn's length (default: 1)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: as a run)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--out", default="outputs/benchmark", help="folder for CSV and figure")
+    parser.add_argument("--csv", type=Path, help=f"the table to write (default: {TABLES}/...)")
     parser.add_argument("--scaling", action="store_true", help="time by tasks, steps, ways, size")
     parser.add_argument("--only-times", action="store_true", help="neither memory nor roofline")
     parser.add_argument("--alone", nargs=2, metavar=("WORK", "WHO"), help=argparse.SUPPRESS)
@@ -78,68 +80,74 @@ def _alone(name: str, label: str, hardware: Hardware) -> int:
 def _compare(
     script: str, works: dict[str, Work], hardware: Hardware, options: argparse.Namespace
 ) -> int:
-    rows: list[dict[str, Any]] = []
     machine = None if options.only_times else Machine.measured(hardware)
     if machine is not None:
-        print(machine, flush=True)
-    code = 0
+        print(machine, "\n", flush=True)
+    cases, agree = [], True
     for name, work in works.items():
         hardware.apply(work.values)
-        apart = measure.disagreement(work, _in_float64(hardware))
-        for rival, distance in apart.items():
-            if not distance < AGREE:
-                print(f"{name}: {rival}'s meta-gradient is another one (by {distance:.1e})")
-                code = 1
-        kinds = implementations(work)
-        built = [kind(work, hardware) for kind in kinds]
-        for implementation in built:
-            implementation.step()
-        times = measure.seconds(built, options.repeats, options.seconds)
-        ours = measure.median(times[built[0].label])
-        for implementation in built:
-            label = implementation.label
-            median = measure.median(times[label])
-            row: dict[str, Any] = {
-                "work": name,
-                "who": label,
-                "milliseconds": median * 1e3,
-                "fastest": min(times[label]) * 1e3,
-                "ratio": median / ours,
-                "disagreement": apart.get(label),
-                "threads": torch.get_num_threads(),
-            }
-            if machine is not None:
-                cost = measure.cost(script, name, label, _passed_on(options))
-                row |= {"first_step": cost.first_step, "peak_mib": cost.peak}
-                if implementation is built[0]:
-                    row |= machine.reached(arithmetic(implementation.step), median)
-            rows.append(row)
-            print(_line(row), flush=True)
-        reached = measure.median(times[built[1].label]) / ours
-        print(f"{name}: {work.title}: {reached:.2f} times {built[1].label}", end="")
-        print(f" (aim {work.ratio:g})\n" if work.ratio else "\n", flush=True)
-    out = Path(options.out) / "benchmark.csv"
-    write_atomically(out, pd.DataFrame(rows).to_csv(index=False))
-    print(f"table: {out}")
-    return code
+        print(f"{name}: {work.title}", flush=True)
+        case = {"case": name} | _timed(work, hardware, options)
+        if machine is not None:
+            case |= _costs(script, name, work, hardware, options)
+            ours = Ours(work, hardware)
+            case |= machine.reached(arithmetic(ours.step), case["ours_s"])
+        agree &= case["max_grad_diff"] < AGREE
+        cases.append(case)
+        print(_lines(case, work), "\n", flush=True)
+    write_atomically(options.csv, pd.DataFrame(cases).to_csv(index=False))
+    print(f"table: {options.csv}")
+    return 0 if agree else 1
 
 
-def _in_float64(hardware: Hardware) -> Hardware:
-    return replace(hardware, precision="float64")
+def _timed(work: Work, hardware: Hardware, options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of a step of each, and how many times ours the first rival takes."""
+    apart = measure.disagreement(work, replace(hardware, precision="float64"))
+    built = [kind(work, hardware) for kind in implementations(work)]
+    for implementation in built:
+        implementation.step()
+    times = measure.seconds(built, options.repeats, options.seconds)
+    medians = {one.column: measure.median(times[one.label]) for one in built}
+    first_rival = medians[built[1].column]
+    return {
+        "ours_s": medians["ours"],
+        "learn2learn_s": medians.get("learn2learn"),
+        "ratio": first_rival / medians["ours"],
+        "max_grad_diff": max(apart.values()),
+        "aim": work.ratio,
+        "threads": torch.get_num_threads(),
+    } | {f"{column}_s": median for column, median in medians.items()}
+
+
+def _costs(
+    script: str, name: str, work: Work, hardware: Hardware, options: argparse.Namespace
+) -> dict[str, float]:
+    found = {}
+    for kind in implementations(work):
+        cost = measure.cost(script, name, kind.label, _passed_on(options))
+        found[f"{kind.column}_first_step_s"] = cost.first_step
+        found[f"{kind.column}_peak_mib"] = cost.peak
+    return found
+
+
+def _lines(case: dict[str, Any], work: Work) -> str:
+    lines = []
+    for kind in implementations(work):
+        seconds = case[f"{kind.column}_s"]
+        line = f"  {kind.label:12s} {seconds * 1e3:9.2f} ms  x{seconds / case['ours_s']:.2f}"
+        if f"{kind.column}_peak_mib" in case:
+            line += f"  first step {case[f'{kind.column}_first_step_s']:.2f} s"
+            line += f"  peak +{case[f'{kind.column}_peak_mib']:.0f} MiB"
+        lines.append(line)
+    if "gflops" in case:
+        reached = f"{case['gflops']:.0f} GFLOP/s, {case['of_matmul_rate']:.0%} of the matmul rate"
+        lines.append(f"  {case['gflop']:.1f} GFLOP a step: {reached}")
+    aim = f" (aim {work.ratio:g})" if work.ratio else ""
+    lines.append(f"  {case['ratio']:.2f} times {implementations(work)[1].label}{aim}")
+    lines.append(f"  meta-gradients apart by {case['max_grad_diff']:.0e} at most, in float64")
+    return "\n".join(lines)
 
 
 def _passed_on(options: argparse.Namespace) -> list[str]:
     threads = [] if options.threads is None else ["--threads", str(options.threads)]
     return ["--device", options.device, *threads]
-
-
-def _line(row: dict[str, Any]) -> str:
-    parts = [
-        f"{row['work']:24s} {row['who']:12s} {row['milliseconds']:9.2f} ms",
-        f"x{row['ratio']:.2f}",
-    ]
-    if "peak_mib" in row:
-        parts += [f"first step {row['first_step']:.2f} s", f"peak +{row['peak_mib']:.0f} MiB"]
-    if "gflops" in row:
-        parts.append(f"{row['gflops']:.0f} GFLOP/s, {row['of_matmul_rate']:.0%} of the matmul rate")
-    return "  ".join(parts)

@@ -127,10 +127,12 @@ class Implementation(ABC):
     """One way to do a work.
 
     Attributes:
-        label: what a table calls it.
+        label: what it is called.
+        column: the same in the names of a table's columns.
     """
 
     label: str
+    column: str
 
     @abstractmethod
     def step(self) -> None:
@@ -145,6 +147,7 @@ class Ours(Implementation):
     """This project."""
 
     label = "mamlbench"
+    column = "ours"
 
     def __init__(self, work: Work, hardware: Hardware) -> None:
         self.learner: MetaLearner = work.learner(hardware)
@@ -202,6 +205,7 @@ class Learn2LearnLoop(_Plain):
     """learn2learn's MAML, used as its examples do."""
 
     label = "learn2learn"
+    column = "learn2learn"
 
     def __init__(self, work: Work, hardware: Hardware) -> None:
         super().__init__(work, hardware)
@@ -238,6 +242,7 @@ class PlainVmap(_Plain):
     """`torch.func`: vmap over tasks of the gradient of an ordinary network."""
 
     label = "vmap"
+    column = "vmap"
 
     def __init__(self, work: Work, hardware: Hardware) -> None:
         super().__init__(work, hardware)
@@ -273,6 +278,7 @@ class ReptileLoop(_Plain):
     """Reptile as a plain loop: each task trains the network from the same start."""
 
     label = "PyTorch loop"
+    column = "loop"
 
     def _backward(self) -> None:
         self.optimizer.zero_grad()

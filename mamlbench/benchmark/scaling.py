@@ -24,7 +24,7 @@ SWEEPS: dict[str, tuple[str, list[int]]] = {
 
 
 def run(out: Path, hardware: Hardware, repeats: int) -> None:
-    """Time ours and learn2learn's over each sweep; writes `scaling.csv` and `scaling.png`."""
+    """Time ours and learn2learn's over each sweep; writes a CSV and, beside it, a figure."""
     rows: list[dict[str, Any]] = []
     for name, (_, values) in SWEEPS.items():
         for value in values:
@@ -41,9 +41,9 @@ def run(out: Path, hardware: Hardware, repeats: int) -> None:
                 rows.append({"sweep": name, "value": value, "who": label, "ms": milliseconds})
                 print(f"{name:6s} {value:4d}  {label:12s} {milliseconds:10.1f} ms", flush=True)
     table = pd.DataFrame(rows)
-    write_atomically(out / "scaling.csv", table.to_csv(index=False))
-    draw(table, out / "scaling.png")
-    print(f"table: {out / 'scaling.csv'}\nfigure: {out / 'scaling.png'}")
+    write_atomically(out, table.to_csv(index=False))
+    draw(table, out.with_suffix(".png"))
+    print(f"table: {out}\nfigure: {out.with_suffix('.png')}")
 
 
 def draw(table: pd.DataFrame, out: Path) -> None:

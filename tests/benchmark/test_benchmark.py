@@ -105,17 +105,29 @@ def test_the_command(tmp_path):
         "sinusoid",
         "--repeats=1",
         "--seconds=0",
-        f"--out={tmp_path}",
+        f"--csv={tmp_path / 'times.csv'}",
     ]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 0, done.stderr
     assert "times learn2learn" in done.stdout
-    rows = pd.read_csv(tmp_path / "benchmark.csv").set_index("who")
-    assert list(rows.index) == ["mamlbench", "learn2learn", "vmap"]
-    assert rows.loc["learn2learn", "disagreement"] < 1e-8
-    assert (rows["peak_mib"] >= 0).all()
-    assert (rows["first_step"] > 0).all()
-    assert rows.loc["mamlbench", "gflop"] > 0
+    (case,) = pd.read_csv(tmp_path / "times.csv").to_dict("records")
+    assert list(case)[:5] == ["case", "ours_s", "learn2learn_s", "ratio", "max_grad_diff"]
+    assert case["case"] == "sinusoid"
+    assert case["ratio"] == pytest.approx(case["learn2learn_s"] / case["ours_s"])
+    assert 0 < case["max_grad_diff"] < 1e-8
+    assert case["gflop"] > 0
+    for who in ("ours", "learn2learn", "vmap"):
+        assert case[f"{who}_s"] > 0
+        assert case[f"{who}_first_step_s"] > 0
+
+
+def test_peaks_are_those_of_the_process_itself(tmp_path):
+    """Not of whoever started it, which Linux counts in."""
+    command = "from mamlbench.benchmark.measure import _resident_peak; print(_resident_peak())"
+    ballast = b"x" * 2**30
+    child = subprocess.run([sys.executable, "-c", command], capture_output=True, check=True)
+    assert len(ballast) == 2**30
+    assert float(child.stdout) < 900
 
 
 def test_an_unknown_work(capsys):
