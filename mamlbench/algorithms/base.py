@@ -46,13 +46,16 @@ class Adapted:
 
     Attributes:
         params: entry s has every network parameter after s inner steps, [T, ...] where it differs
-            from task to task and [...] where it does not.
+            from task to task and [...] where it does not; with P particles [T*P, ...], those of one
+            task next to each other.
         support: what it was adapted to, which prediction without transduction needs again; None
             where it was fresh at each step.
+        particles: P, parameters of each task.
     """
 
     params: list[Params]
     support: Examples | None
+    particles: int = 1
 
 
 class NonFiniteError(ArithmeticError):
@@ -170,9 +173,9 @@ class MetaLearner(nn.Module, ABC):
         return support if isinstance(support, Examples) else support(step, params)
 
     @staticmethod
-    def adapted(params: list[Params], support: Support) -> Adapted:
+    def adapted(params: list[Params], support: Support, particles: int = 1) -> Adapted:
         """What `adapt` returns, from the parameters after 0 to S steps."""
-        return Adapted(params, support if isinstance(support, Examples) else None)
+        return Adapted(params, support if isinstance(support, Examples) else None, particles)
 
     def initial(self, tasks: int) -> Params:
         """The parameters before the first inner step: adapted ones with T in front."""
@@ -214,15 +217,17 @@ class MetaLearner(nn.Module, ABC):
         With batch norm, `transductive` normalises all M examples as one batch; otherwise each is
         forwarded with the whole support set and sees no other query (arXiv 1803.02999, 6.1).
         """
-        params = adapted.params[step]
+        params, particles = adapted.params[step], adapted.particles
+        x = for_particles(x, particles)
+        given = None if adapted.support is None else for_particles(adapted.support.x, particles)
         norm = self.network.norm if isinstance(self.network, TaskNetwork) else "batch"
-        if adapted.support is not None and norm == "support":
-            outputs = self._predict_after(params, adapted.support.x, x)
-        elif adapted.support is not None and norm == "batch" and not transductive:
-            outputs = self._predict_alone(params, adapted.support.x, x)
+        if given is not None and norm == "support":
+            outputs = self._predict_after(params, given, x)
+        elif given is not None and norm == "batch" and not transductive:
+            outputs = self._predict_alone(params, given, x)
         else:
             outputs = forward(self.network, params, x, Rows())
-        return outputs.unsqueeze(1)
+        return outputs.unflatten(0, (-1, particles))
 
     def _predict_after(self, params: Params, support: Tensor, x: Tensor) -> Tensor:
         given = support.shape[1]
@@ -307,6 +312,11 @@ class MetaLearner(nn.Module, ABC):
         self.network(torch.cat([tasks.support.x, tasks.query.x], dim=1), Rows())
         for layer in recording:
             layer.recording = False
+
+
+def for_particles(values: Tensor, particles: int) -> Tensor:
+    """Values [T, ...] once for each particle of a task, [T*P, ...]."""
+    return values if particles == 1 else values.repeat_interleave(particles, 0)
 
 
 def _schedule(name: str, final: float, iterations: int) -> Callable[[int], float]:

@@ -1,6 +1,7 @@
 """Distributions over tasks: one file a dataset."""
 
 from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.functions import Functions
 from mamlbench.datasets.glyphs import Glyphs
 from mamlbench.datasets.image_folder import ImageFolder
 from mamlbench.datasets.images import ImageDataset
@@ -11,6 +12,7 @@ from mamlbench.datasets.sinusoid import Sinusoid
 
 __all__ = [
     "Dataset",
+    "Functions",
     "Glyphs",
     "ImageDataset",
     "ImageFolder",

@@ -78,12 +78,12 @@ def score_by_step(by_step: Sequence[Mapping[str, Any]], metric: str, out: Path) 
         axes.set_title("Meta-test, mean and 95% interval over tasks")
 
 
-def sinusoid_fits(
+def fits(
     x: np.ndarray,
     truth: np.ndarray,
     support_x: np.ndarray,
     support_y: np.ndarray,
-    fits: Mapping[int, np.ndarray],
+    learned: Mapping[int, np.ndarray],
     out: Path,
 ) -> None:
     """One panel a task: the true curve, the points given, the learner before and after adapting.
@@ -93,7 +93,7 @@ def sinusoid_fits(
         truth: [T, n] true values at x.
         support_x: [T, K] inputs of the points adapted to.
         support_y: [T, K] their values.
-        fits: the learner's values at x, [T, n], by the number of inner steps taken.
+        learned: the learner's values at x, [T, n], by the number of inner steps taken.
         out: PNG file.
     """
     tasks = len(truth)
@@ -101,14 +101,14 @@ def sinusoid_fits(
     columns = -(-tasks // lines)
     with style.figure(out, max(5.2, 0.6 + 3.3 * columns), 0.7 + 2.5 * lines) as figure:
         panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        look = _step_look(fits)
+        look = _step_look(learned)
         for task, axes in enumerate(panels.flat):
             if task >= tasks:
                 axes.set_axis_off()
                 continue
             axes.plot(x, truth[task], color=style.INK, lw=1.2, ls=(0, (4, 3)), label="truth")
-            for steps in sorted(fits):
-                axes.plot(x, fits[steps][task], label=_steps_label(steps), **look[steps])
+            for steps in sorted(learned):
+                axes.plot(x, learned[steps][task], label=_steps_label(steps), **look[steps])
             axes.plot(support_x[task], support_y[task], label="points given", **_POINTS)
             if task + columns >= tasks:
                 axes.set_xlabel("x")

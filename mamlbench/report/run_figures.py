@@ -9,7 +9,7 @@ import torch
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
-from mamlbench.datasets.sinusoid import Sinusoid
+from mamlbench.datasets.functions import Functions
 from mamlbench.evaluation import TEST_SEED, Protocol
 from mamlbench.hardware import Hardware
 from mamlbench.objectives import Classification
@@ -44,8 +44,8 @@ def draw_figures(
         figures.learning_curve(folder.path / "metrics.csv", out / "learning_curve.png")
     metric = learner.objective.metric
     figures.score_by_step(by_step, metric, out / f"{metric}_by_step.png")
-    if isinstance(dataset, Sinusoid):
-        _draw_sinusoids(folder, learner, dataset, protocol, hardware)
+    if isinstance(dataset, Functions):
+        _draw_fits(folder, learner, dataset, protocol, hardware)
     elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
         tasks = dataset.sample(
             "test", TEST_SEED, 0, 4, *protocol.shots_and_queries(dataset, "test")
@@ -56,10 +56,10 @@ def draw_figures(
 
 
 @torch.no_grad()
-def _draw_sinusoids(
+def _draw_fits(
     folder: RunFolder,
     learner: MetaLearner,
-    dataset: Sinusoid,
+    dataset: Functions,
     protocol: Protocol,
     hardware: Hardware,
 ) -> None:
@@ -78,7 +78,6 @@ def _draw_sinusoids(
         step: learner.predict(adapted, tasks.query.x, step).mean(1)[..., 0].cpu().numpy()
         for step in sorted({0, min(1, last), last})
     }
-    info = tasks.info or {}
-    truth = info["amplitude"][:, None] * np.sin(x - info["phase"][:, None])
+    truth = dataset.curve(tasks.info or {}, x)
     points = (tasks.support.x[..., 0].cpu().numpy(), tasks.support.y[..., 0].cpu().numpy())
-    figures.sinusoid_fits(x, truth, *points, fits, folder.figures / "fits.png")
+    figures.fits(x, truth, *points, fits, folder.figures / "fits.png")

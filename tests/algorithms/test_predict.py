@@ -9,9 +9,10 @@ from problems import F64, conv4, flat, images, mlp, relative_error, sinusoids
 from torch import nn
 from torch.func import functional_call
 
-from mamlbench.algorithms import MAML, Reptile
-from mamlbench.networks import Rows
+from mamlbench.algorithms import MAML, Adapted, Reptile
+from mamlbench.networks import Conv4, Rows
 from mamlbench.objectives import Classification, Regression
+from mamlbench.tasks import Examples
 
 CLOSE = {"rtol": 1e-11, "atol": 1e-13}
 
@@ -209,3 +210,27 @@ def test_rows_of_two_batches_are_normalised_apart():
     both = network(halves, Rows(groups=2))
     each = [network(part, Rows()) for part in (halves[:, :4], halves[:, 4:])]
     torch.testing.assert_close(both, torch.cat(each, dim=1), **CLOSE)
+
+
+@pytest.mark.parametrize("norm", ["batch", "support"])
+@pytest.mark.parametrize("transductive", [True, False])
+def test_particles_predict_as_each_would_alone(norm, transductive):
+    """Parameters [T*P, ...] give [T, P, M, C], a task's particles next to each other."""
+    torch.manual_seed(0)
+    network = Conv4((1, 6, 6), 3, filters=4, blocks=2, norm=norm).double()
+    learner = MAML(network, Classification())
+    support, query = (
+        Examples(torch.rand(2, 6, 1, 6, 6).double(), torch.arange(6).remainder(3).expand(2, 6))
+        for _ in range(2)
+    )
+    own = dict(network.named_parameters())
+    params = {n: p.detach() + 0.1 * torch.randn(2, 3, *p.shape).double() for n, p in own.items()}
+    merged = {name: values.flatten(0, 1) for name, values in params.items()}
+    together = learner.predict(
+        Adapted([merged], support, particles=3), query.x, transductive=transductive
+    )
+    assert together.shape == (2, 3, 6, 3)
+    for particle in range(3):
+        one = {name: values[:, particle] for name, values in params.items()}
+        alone = learner.predict(Adapted([one], support), query.x, transductive=transductive)
+        torch.testing.assert_close(together[:, particle], alone[:, 0])

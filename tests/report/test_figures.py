@@ -126,12 +126,12 @@ def test_score_by_step(tmp_path, drawn):
     assert (box.ymin, box.ymax) == pytest.approx((19.0, 96.0))
 
 
-def test_sinusoid_fits(tmp_path, drawn):
+def test_fits(tmp_path, drawn):
     x = np.linspace(-5, 5, 7)
     truth = np.stack([np.sin(x + task) for task in range(4)])
     fits = {10: 0.9 * truth, 0: 0.0 * truth, 1: 0.5 * truth}
     support_x, support_y = truth[:, :3] * 2, truth[:, :3] / 2
-    figures.sinusoid_fits(x, truth, support_x, support_y, fits, tmp_path / "a.png")
+    figures.fits(x, truth, support_x, support_y, fits, tmp_path / "a.png")
     panels = drawn[0].axes
     assert len(panels) == 4
     for task, axes in enumerate(panels):
@@ -209,9 +209,9 @@ def test_figures_do_without_pyplot_and_the_loggers_without_heavy_imports():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_sinusoid_fits_with_one_step_or_none(tmp_path: Path) -> None:
+def test_fits_with_one_step_or_none(tmp_path: Path) -> None:
     x, curve = np.linspace(-5, 5, 9), np.zeros((1, 9))
     for fits in ({0: curve}, {0: curve, 1: curve}):
         out = tmp_path / f"{len(fits)}.png"
-        figures.sinusoid_fits(x, curve, np.zeros((1, 2)), np.zeros((1, 2)), fits, out)
+        figures.fits(x, curve, np.zeros((1, 2)), np.zeros((1, 2)), fits, out)
         assert out.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,116 @@
+"""Regression problems whose tasks are functions of one variable."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+from typing_extensions import override
+
+from mamlbench.datasets.base import Dataset
+from mamlbench.errors import require
+from mamlbench.objectives import Regression
+from mamlbench.tasks import Examples, TaskBatch
+
+Interval = tuple[float, float]
+
+
+class Functions(Dataset):
+    """One task is one function on an interval, seen at points drawn uniformly.
+
+    A subclass says how many random numbers a function takes (`function_words`), what they make of
+    it (`draw`), and its values (`curve`); where the targets have noise, also `noise`.
+
+    Args:
+        shots: K points to adapt to at meta-test, and at meta-training without `train_shots`.
+        queries: Q points that judge the adapted learner at meta-training.
+        train_shots: K at meta-training.
+        domain: lowest and highest input.
+
+    Raises:
+        BadValue: a count below its least value, or an empty interval.
+    """
+
+    objective = Regression()
+    input_shape = (1,)
+    outputs = 1
+
+    def __init__(
+        self,
+        shots: int,
+        queries: int,
+        train_shots: int | None = None,
+        domain: Interval = (-5.0, 5.0),
+    ) -> None:
+        super().__init__(shots, queries, train_shots)
+        require_intervals(domain=domain)
+        self.domain = domain
+        self.device = torch.device("cpu")
+
+    @property
+    @abstractmethod
+    def function_words(self) -> int:
+        """Random numbers that make one function."""
+
+    @abstractmethod
+    def draw(self, split: str, u: np.ndarray) -> dict[str, np.ndarray]:
+        """Functions from u, [T, function_words] uniform in [0, 1): named values [T]."""
+
+    @abstractmethod
+    def curve(self, info: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+        """Values without noise, [T, n], of the functions that `draw` made at x, [T, n] or [n]."""
+
+    def noise(self, info: dict[str, np.ndarray], split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviations [T] of normal noise on the support and on the query targets."""
+        del split
+        none = np.zeros(len(next(iter(info.values()))))
+        return none, none
+
+    noisy = False
+    """Whether targets have noise; without, no random numbers are spent on it."""
+
+    @property
+    @override
+    def setting(self) -> str:
+        return f"{self.shots}shot"
+
+    @override
+    def load(self, device: torch.device) -> None:
+        self.device = device
+
+    @override
+    def words(self, split: str, shots: int, queries: int) -> int:
+        return self.function_words + (shots + queries) * (2 if self.noisy else 1)
+
+    @override
+    def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
+        own, points = self.function_words, shots + queries
+        info = self.draw(split, u[:, :own])
+        x = between(u[:, own : own + points], self.domain)
+        y = self.curve(info, x)
+        if self.noisy:
+            each = ndtri(u[:, own + points :].clip(2.0**-53))
+            support, query = (deviation[:, None] for deviation in self.noise(info, split))
+            y = y + each * np.where(np.arange(points) < shots, support, query)
+        both = torch.from_numpy(np.stack([x, y]).astype(np.float32)).to(self.device)
+        inputs, targets = both.unsqueeze(-1)
+        return TaskBatch(
+            support=Examples(inputs[:, :shots], targets[:, :shots]),
+            query=Examples(inputs[:, shots:], targets[:, shots:]),
+            info=info,
+        )
+
+
+def between(u: np.ndarray, interval: Interval) -> np.ndarray:
+    """Uniform in [0, 1) to uniform in an interval."""
+    low, high = interval
+    return low + (high - low) * u
+
+
+def require_intervals(**intervals: Interval) -> None:
+    """Refuse an interval that is empty, by its option's name."""
+    for option, interval in intervals.items():
+        ordered = len(interval) == 2 and interval[0] <= interval[1]
+        require(ordered, option, list(interval), "[lowest, highest]")
