@@ -7,12 +7,15 @@ import sys
 import types
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import runs
 
 from mamlbench.compose import experiment
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+REFERENCE = ROOT / "outputs" / "reference"
 
 
 def block(language: str, beginning: str) -> str:
@@ -53,3 +56,14 @@ def test_the_worked_example_of_an_algorithm(
     before, after = run.learner.adapt(tasks.support, 1).params
     step = (before["head.bias"] - after["head.bias"]).abs()
     assert step.flatten().tolist() == pytest.approx([0.001] * 2, rel=1e-3)
+
+
+def test_the_speeds_are_those_of_the_kept_benchmark() -> None:
+    kept = pd.read_csv(REFERENCE / "benchmark" / "benchmark.csv")
+    section = README.split("## Speed")[1].split("\n## ")[0]
+    cells = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| ")]
+    shown = [[row[1].strip(), row[3].strip()] for row in cells[2:]]
+    assert shown == [
+        [f"{1e3 * case.ours_s:,.{1 if case.ours_s < 0.1 else 0}f}", f"{case.ratio:.1f}"]
+        for case in kept.itertuples()
+    ]
