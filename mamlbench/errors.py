@@ -23,7 +23,8 @@ class BadValue(UserError):
     def __init__(self, option: str, found: object, accepted: str, group: str = "") -> None:
         self.option, self.found, self.accepted, self.group = option, found, accepted, group
         key = f"{group}.{option}" if group else option
-        super().__init__(f"{key}={found}: accepted is {accepted}")
+        shown = str(found).lower() if isinstance(found, bool) else found
+        super().__init__(f"{key}={shown}: accepted is {accepted}")
 
     def under(self, group: str) -> BadValue:
         """The same mistake, its key written out from the config's top."""

@@ -20,7 +20,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
 from mamlbench.evaluation import Protocol, Scores, evaluate
 from mamlbench.files import write_atomically, write_json
-from mamlbench.hardware import Hardware, is_small
+from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import RunFolder, require_relative_name, versions
@@ -100,12 +100,9 @@ class Experiment:
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
-        learner.to(self.hardware.torch_device, self.hardware.dtype)
         rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
-        learner.task_chunk = self.hardware.chunk(rows, self.dataset.input_shape)
-        learner.checkpoint_inner_steps = self.hardware.checkpoint_inner_steps
-        if is_small(self.training.meta_batch_size * rows * math.prod(self.dataset.input_shape)):
-            learner.replay()
+        batch = self.training.meta_batch_size
+        self.hardware.prepare(learner, batch, rows, self.dataset.input_shape)
         return learner
 
     def _build_loggers(self) -> list[Any]:

@@ -8,13 +8,21 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import BadValue, one_of, require
+from mamlbench.networks.layers import take_products_in
 from mamlbench.tasks import Examples, TaskBatch
 
 # of glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+PRECISIONS = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "tf32": torch.float32,
+    "bf16": torch.float32,
+}
+"""The type of parameters and data under each."""
 
 _TORCH_THREADS = torch.get_num_threads()
 _VALUES_WORTH_THREADS = 20_000
@@ -33,7 +41,9 @@ class Hardware:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: `float32` or `float64`.
+        precision: `float32`, `float64`, or for convolutions and linear layers, everything else
+            being float32, `tf32` (of NVIDIA's GPUs) or `bf16`.
+        compile: compile the meta-gradient before the first step, which takes a minute or more.
         task_chunk: tasks to work on at a time (None: as many as suit the device).
         checkpoint_inner_steps: compute the activations of inner steps again instead of keeping
             them; for second order with deep networks and many steps.
@@ -45,6 +55,7 @@ class Hardware:
 
     device: str = "cpu"
     precision: str = "float32"
+    compile: bool = False
     task_chunk: int | None = None
     checkpoint_inner_steps: bool = False
     threads: int | None = None
@@ -56,6 +67,8 @@ class Hardware:
         kind, _, number = self.device.partition(":")
         known = kind in ("cpu", "cuda") and (not number or (number.isdigit() and kind == "cuda"))
         require(known, "device", self.device, "cpu, cuda or cuda:N")
+        accepted = "float32, float64 or bf16, on a CPU"
+        require(kind == "cuda" or self.precision != "tf32", "precision", "tf32", accepted)
         count = torch.cuda.device_count() if kind == "cuda" else 1
         if count == 0:
             raise BadValue("device", self.device, "cpu: this machine has no GPU that torch can use")
@@ -93,6 +106,36 @@ class Hardware:
         torch.set_num_threads(self.threads or (1 if is_small(values) else _TORCH_THREADS))
         if self.torch_device.type == "cpu":
             _keep_freed_memory()
+        if self.precision == "tf32":
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+
+    def prepare(
+        self, learner: MetaLearner, tasks: int, rows: int, input_shape: tuple[int, ...]
+    ) -> None:
+        """Bring a learner to the device and have it compute as these options say.
+
+        Args:
+            learner: newly built.
+            tasks: of a meta-batch.
+            rows: examples of one task.
+            input_shape: of one example.
+
+        Raises:
+            BadValue: an option that this learner does not have.
+        """
+        learner.to(self.torch_device, self.dtype)
+        learner.task_chunk = self.chunk(rows, input_shape)
+        learner.checkpoint_inner_steps = self.checkpoint_inner_steps
+        if self.precision == "bf16" and not take_products_in(learner.network, torch.bfloat16):
+            accepted = "float32 or float64: this network has no layers of mamlbench.networks.layers"
+            raise BadValue("precision", "bf16", accepted, "hardware")
+        if self.compile:
+            learner.task_chunk = self.task_chunk
+            if not learner.replay(compiled=True):
+                why = f"{type(learner).__name__}'s steps depend on more than tasks and parameters"
+                raise BadValue("compile", True, f"false: {why}", "hardware")
+        elif is_small(tasks * rows * math.prod(input_shape)):
+            learner.replay()
 
     def cast(self, tasks: TaskBatch) -> TaskBatch:
         """The tasks in this precision; class numbers stay what they are."""

@@ -1,10 +1,17 @@
 """Threads and chunks follow from the size of the work."""
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 
+from mamlbench.algorithms import MAML, Reptile
 from mamlbench.errors import BadValue
 from mamlbench.hardware import Hardware
+from mamlbench.networks import MLP, Conv4
+from mamlbench.objectives import Classification
+from mamlbench.tasks import Examples, TaskBatch
 
 
 def test_small_work_takes_one_thread():
@@ -32,3 +39,48 @@ def test_a_chunk_is_at_least_one_task_and_as_said():
 def test_an_unknown_device_is_refused(device):
     with pytest.raises(BadValue, match="device="):
         Hardware(device=device)
+
+
+def test_tf32_is_a_gpu_matter():
+    with pytest.raises(BadValue, match=r"precision=tf32: accepted is float32, float64 or bf16"):
+        Hardware(precision="tf32")
+
+
+def prepared(precision, network):
+    learner = MAML(network, Classification(), inner_lr=0.1, inner_steps=2)
+    Hardware(precision=precision).prepare(learner, 1000, 48, (1, 8, 8))
+    return learner
+
+
+NETWORKS = {"conv4": partial(Conv4, filters=4, blocks=2), "mlp": partial(MLP, hidden=(16,))}
+
+
+@pytest.mark.parametrize("kind", NETWORKS.values(), ids=NETWORKS)
+def test_bf16_shortens_the_products_and_nothing_else(kind):
+    torch.manual_seed(1)
+    y = torch.arange(24).remainder(3).expand(3, 24)
+    tasks = TaskBatch(*(Examples(torch.rand(3, 24, 1, 8, 8), y) for _ in range(2)))
+    gradients = []
+    for precision in ("float32", "bf16"):
+        torch.manual_seed(0)
+        learner = prepared(precision, kind((1, 8, 8), 3, norm="batch"))
+        metrics = learner.meta_gradient(tasks)
+        assert metrics["loss"].dtype == torch.float32
+        assert all(p.dtype == p.grad.dtype == torch.float32 for p in learner.parameters())
+        gradients.append(torch.cat([p.grad.flatten() for p in learner.parameters()]))
+    exact, short = gradients
+    assert not torch.equal(exact, short)
+    assert torch.cosine_similarity(exact, short, dim=0) > 0.98
+
+
+def test_bf16_is_refused_where_it_would_do_nothing():
+    with pytest.raises(BadValue, match=r"hardware\.precision=bf16: accepted is float32"):
+        prepared("bf16", nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+
+
+def test_what_cannot_be_compiled_is_refused():
+    learner = Reptile(MLP((1,), 3), Classification())
+    with pytest.raises(
+        BadValue, match=r"hardware\.compile=true: accepted is false: Reptile's steps"
+    ):
+        Hardware(compile=True).prepare(learner, 3, 12, (1,))

@@ -148,10 +148,12 @@ class MetaLearner(nn.Module, ABC):
         factor = _schedule(schedule, final / lr if lr else 0.0, iterations)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
-    def replay(self) -> None:
-        """Replay the meta-gradient from now on, where this class is `replayable`."""
-        if vars(type(self)).get("replayable", False):
-            self._replay = ReplayedGradient(self.meta_loss, list(self.parameters()))
+    def replay(self, compiled: bool = False) -> bool:
+        """Replay the meta-gradient from now on, where this class is `replayable`; gives whether."""
+        able: bool = vars(type(self)).get("replayable", False)
+        if able:
+            self._replay = ReplayedGradient(self.meta_loss, list(self.parameters()), compiled)
+        return able
 
     # --- adapting -------------------------------------------------------------------------------
 

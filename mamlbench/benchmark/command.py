@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     script, *rest = arguments
     options = _parser().parse_args(rest)
     try:
-        hardware = Hardware(device=options.device, threads=options.threads)
+        hardware = Hardware(device=options.device, threads=options.threads, compile=options.compile)
         if options.alone:
             name, label = options.alone
             return _alone(name, label, hardware)
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.0, help="a turn's length (default: 1)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: as a run)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--compile", action="store_true", help="ours with hardware.compile=true")
     parser.add_argument("--csv", type=Path, help=f"the table to write (default: {TABLES}/...)")
     parser.add_argument("--scaling", action="store_true", help="time by tasks, steps, ways, size")
     parser.add_argument("--only-times", action="store_true", help="neither memory nor roofline")
@@ -150,4 +151,5 @@ def _lines(case: dict[str, Any], work: Work) -> str:
 
 def _passed_on(options: argparse.Namespace) -> list[str]:
     threads = [] if options.threads is None else ["--threads", str(options.threads)]
-    return ["--device", options.device, *threads]
+    compiled = ["--compile"] if options.compile else []
+    return ["--device", options.device, *threads, *compiled]

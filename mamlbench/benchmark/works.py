@@ -11,7 +11,7 @@ import torch
 
 from mamlbench.algorithms import MAML, Reptile
 from mamlbench.algorithms.base import MetaLearner
-from mamlbench.hardware import Hardware, is_small
+from mamlbench.hardware import Hardware
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Classification, Objective, Regression
 from mamlbench.tasks import Examples, TaskBatch
@@ -123,10 +123,7 @@ class Work:
             )
         else:
             learner = MAML(network, objective, first_order=self.first_order, **options)
-        learner.to(hardware.torch_device, hardware.dtype)
-        learner.task_chunk = hardware.chunk(self.rows, self.input_shape)
-        if is_small(self.values):
-            learner.replay()
+        hardware.prepare(learner, self.tasks, self.rows, self.input_shape)
         return learner
 
     def with_(self, **changes: Any) -> Work:

@@ -36,7 +36,30 @@ class Rows:
     reference: int | None = None
 
 
-class Linear(nn.Module):
+class _Products(nn.Module):
+    """A layer whose products may be taken in a shorter type than that of its inputs.
+
+    Attributes:
+        weight, bias: its parameters.
+        product_dtype: the type of the products (None: that of the inputs).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    product_dtype: torch.dtype | None = None
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = self.product_dtype or x.dtype
+        weight, bias = self.weight.to(dtype), self.bias.to(dtype)
+        return self.product(x.to(dtype), weight, bias).to(x.dtype)
+
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """What the layer computes."""
+        raise NotImplementedError
+
+
+class Linear(_Products):
     """Affine map of the last dimension, [T, M, inputs] to [T, M, outputs]."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -46,13 +69,13 @@ class Linear(nn.Module):
         nn.init.xavier_uniform_(self.weight)
 
     @override
-    def forward(self, x: Tensor) -> Tensor:
-        if self.weight.dim() == 2:
-            return F.linear(x, self.weight, self.bias)
-        return torch.baddbmm(self.bias.unsqueeze(1), x, self.weight.transpose(1, 2))
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if weight.dim() == 2:
+            return F.linear(x, weight, bias)
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
 
 
-class Conv2d(nn.Module):
+class Conv2d(_Products):
     """3x3 convolution with TensorFlow's SAME padding, as in the papers' own code.
 
     [T, M, H, W, C] to [T, M, ceil(H / stride), ceil(W / stride), outputs]. With stride 2 an even
@@ -71,13 +94,21 @@ class Conv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     @override
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         grid = Grid((x.shape[2], x.shape[3]), self.kernel, self.stride)
-        weight = self.weight.movedim(-3, -1)
+        weight = weight.movedim(-3, -1)
         if weight.dim() == 4:
-            y = convolve(x.flatten(0, 1)[None], weight[None], self.bias[None], grid)
+            y = convolve(x.flatten(0, 1)[None], weight[None], bias[None], grid)
             return y[0].unflatten(0, x.shape[:2])
-        return convolve(x, weight, self.bias, grid)
+        return convolve(x, weight, bias, grid)
+
+
+def take_products_in(network: nn.Module, dtype: torch.dtype) -> int:
+    """Have all convolutions and linear layers of a network take products so; gives how many."""
+    layers = [module for module in network.modules() if isinstance(module, _Products)]
+    for layer in layers:
+        layer.product_dtype = dtype
+    return len(layers)
 
 
 class MaxPool2d(nn.Module):

@@ -1,12 +1,15 @@
 """A replayed meta-gradient is the meta-gradient, bit by bit, or is not used."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
 
 from mamlbench.algorithms import MAML, Joint
-from mamlbench.algorithms.replay import Replay
+from mamlbench.algorithms.replay import Compiled, Replay
 from mamlbench.datasets import Sinusoid
+from mamlbench.errors import UserError
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
 
@@ -47,6 +50,23 @@ def test_joint_training_too(learner_of, batches):
     for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
         assert torch.equal(a, b)
     assert replayed._replay._replay.trusted == 1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+def test_compiled_training_is_the_same_to_rounding(learner_of, batches):
+    usual, compiled = learner_of(), learner_of()
+    assert compiled.replay(compiled=True)
+    for a, b in zip(trained(usual, batches), trained(compiled, batches), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_compiled_is_said():
+    def looks_at_values(x):
+        return [x * float(x)]
+
+    with pytest.raises(UserError, match=r"^hardware\.compile=true: .*; accepted here is false$"):
+        Compiled(looks_at_values)(torch.tensor([2.0]))
 
 
 def test_a_subclass_must_ask_for_it(learner_of):
