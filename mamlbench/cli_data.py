@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 NAMES = {
     "omniglot": "Omniglot",
     "mini_imagenet": "MiniImagenet",
+    "tiered_imagenet": "TieredImagenet",
+    "cifar_fs": "CifarFS",
+    "fc100": "FC100",
     "image_folder": "ImageFolder",
     "glyphs": "Glyphs",
 }
@@ -84,26 +87,20 @@ def _list(root: str | None) -> None:
     for name in NAMES:
         # a user's own pictures are where the user says; `root` is of the others
         dataset = _dataset(name, None if name == "image_folder" else root)
-        print(f"  {name:<14} {'there' if dataset.available else 'not there'}")
+        print(f"  {name:<15} {'there' if dataset.available else 'not there'}")
 
 
 def _prepare(name: str, root: str | None, options: Sequence[str], anew: bool) -> None:
     """Decode and cache, or with `anew` hash everything again."""
-    import numpy as np
-
     from mamlbench.datasets.store import ImageSet
 
     dataset = _dataset(name, root, options)
     images = dataset.read(fresh=anew)
     if anew and ImageSet.of(images.images, images.classes, images.counts).sha256 != images.sha256:
         raise UserError(f"{name}: the cache differs from the images it was made of")
-    counts = np.asarray(images.counts)
     print(f"{name}: {'verified' if anew else 'ready'}, sha256 {images.sha256}")
-    for split, classes in dataset.split_classes(images).items():
-        if len(classes):
-            low, high = counts[classes].min(), counts[classes].max()
-            each = f"{low}" if low == high else f"{low} to {high}"
-            print(f"  {split:<5} {len(classes)} classes of {each} images")
+    for line in dataset.describe(images):
+        print(f"  {line}")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,9 @@ def test_list(tmp_path, monkeypatch, capsys):
         ["in", f"{tmp_path}:"],
         ["omniglot", "there"],
         ["mini_imagenet", "not there"],
+        ["tiered_imagenet", "not there"],
+        ["cifar_fs", "not there"],
+        ["fc100", "not there"],
         ["image_folder", "not there"],
         ["glyphs", "there"],
     ]
@@ -86,7 +89,7 @@ def test_verify_finds_what_a_quick_look_does_not(pictures, capsys):
         ),
         (["prepare", "glyphs", "ways=101"], "ways=101: accepted is 2 to 100"),
         (["prepare", "glyphs", "ways=many"], 'ways="many": accepted is a whole number'),
-        (["verify", "mini_imagenet"], "mini-ImageNet is not there whole"),
+        (["verify", "mini_imagenet"], "mini_imagenet is not there whole"),
     ],
 )
 def test_a_users_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):

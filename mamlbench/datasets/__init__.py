@@ -1,6 +1,8 @@
 """Distributions over tasks: one file a dataset."""
 
 from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.cifar_fs import CifarFS
+from mamlbench.datasets.fc100 import FC100
 from mamlbench.datasets.functions import Functions
 from mamlbench.datasets.glyphs import Glyphs
 from mamlbench.datasets.image_folder import ImageFolder
@@ -9,8 +11,11 @@ from mamlbench.datasets.learn2learn import Learn2LearnBenchmark, Learn2LearnTask
 from mamlbench.datasets.mini_imagenet import MiniImagenet
 from mamlbench.datasets.omniglot import Omniglot
 from mamlbench.datasets.sinusoid import Sinusoid
+from mamlbench.datasets.tiered_imagenet import TieredImagenet
 
 __all__ = [
+    "FC100",
+    "CifarFS",
     "Dataset",
     "Functions",
     "Glyphs",
@@ -21,4 +26,5 @@ __all__ = [
     "MiniImagenet",
     "Omniglot",
     "Sinusoid",
+    "TieredImagenet",
 ]

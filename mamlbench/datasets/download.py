@@ -31,6 +31,10 @@ OMNIGLOT = {
         f"{_OMNIGLOT}/images_evaluation.zip", "md5:6b91aef0f799c5bb55b94e3f2daec811"
     ),
 }
+CIFAR100 = Remote(
+    "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    "md5:eb9058c3a382ffc7106e4002c42a8d85",
+)
 
 
 def fetch_file(remote: Remote, path: Path) -> Path:

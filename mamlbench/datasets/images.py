@@ -127,6 +127,16 @@ class ImageDataset(Dataset):
         splits = np.array([name.split("/")[0] for name in images.classes])
         return {split: np.flatnonzero(splits == split) for split in SPLITS}
 
+    def describe(self, images: ImageSet) -> list[str]:
+        """What each split holds, a line each."""
+        counts, lines = np.asarray(images.counts), []
+        for split, classes in self.split_classes(images).items():
+            if len(classes):
+                low, high = counts[classes].min(), counts[classes].max()
+                each = f"{low}" if low == high else f"{low} to {high}"
+                lines.append(f"{split:<5} {len(classes)} classes of {each} images")
+        return lines
+
     @override
     def load(self, device: torch.device) -> None:
         images = self.read()

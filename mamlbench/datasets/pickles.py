@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -46,6 +47,38 @@ class ArrayPicture:
         return Image.fromarray(self.pixels)
 
 
+def unpickled(file: IO[bytes]) -> dict[str, Any]:
+    """The dict in a pickle, its keys as text even where Python 2 wrote them.
+
+    Raises:
+        UnpicklingError: it asks for code to be run.
+        Exception: whatever else a file that is no such pickle makes the reader stumble over.
+    """
+    content = plain_pickle(file)
+    return {_text(key): value for key, value in content.items()}
+
+
+def plain_pickle(file: IO[bytes]) -> Any:
+    """Whatever is in a pickle, of numbers, text, containers and arrays; raises as `unpickled`."""
+    return _ArrayUnpickler(file, encoding="latin1").load()
+
+
+@contextmanager
+def stumbling(path: Path, what: str, accepted: str) -> Iterator[None]:
+    """Whatever goes wrong while `path` is read, as the one line that a user needs.
+
+    Args:
+        path: the file, or the first of those read together.
+        what: what it should have been.
+        accepted: the content that is.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).split("\n")[0][:200] or type(error).__name__
+        raise UserError(f"{path}: not {what} ({reason}); accepted {accepted}") from error
+
+
 def pickled_pictures(path: Path) -> dict[str, list[Picture]]:
     """The pictures of each class in a pickle, in the order of class names.
 
@@ -55,20 +88,17 @@ def pickled_pictures(path: Path) -> dict[str, list[Picture]]:
     Raises:
         UserError: not a pickle, one of something else, or one that asks for code to be run.
     """
-    try:
+    accepted = (
+        "are image_data with class_dict, or data with labels, the images uint8 "
+        "[n, height, width, 3]"
+    )
+    with stumbling(path, "a pickle of images", accepted):
         with path.open("rb") as file:
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-        images, rows = _tables({_text(key): value for key, value in content.items()})
+            images, rows = _tables(unpickled(file))
         return {
             name: [ArrayPicture(f"{path}: image {row}", images[row]) for row in rows[name]]
             for name in sorted(rows)
         }
-    except Exception as error:
-        reason = str(error).split("\n")[0][:200] or type(error).__name__
-        raise UserError(
-            f"{path}: not a pickle of images ({reason}); accepted are image_data with class_dict, "
-            "or data with labels, the images uint8 [n, height, width, 3]"
-        ) from error
 
 
 def _tables(content: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, list[int]]]:
@@ -81,16 +111,24 @@ def _tables(content: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, list[int]
         }
     else:
         images = np.asarray(content["data"])
-        labels: Sequence[Any] = list(content["labels"])
-        if len(labels) != len(images):
-            raise ValueError(f"{len(labels)} labels for {len(images)} images")
-        for row, label in enumerate(labels):
-            rows.setdefault(label if isinstance(label, str) else f"{int(label):05d}", []).append(
-                row
-            )
+        rows = rows_by_label(content["labels"], len(images))
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"its images are {images.dtype} {list(images.shape)}")
     return images, rows
+
+
+def rows_by_label(labels: Sequence[Any], images: int) -> dict[str, list[int]]:
+    """The rows of each class, from one label a row: text as it is, numbers in five digits.
+
+    Raises:
+        ValueError: not as many labels as images.
+    """
+    if len(labels) != images:
+        raise ValueError(f"{len(labels)} labels for {images} images")
+    rows: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(label if isinstance(label, str) else f"{int(label):05d}", []).append(row)
+    return rows
 
 
 def _text(name: Any) -> str:

@@ -69,6 +69,18 @@ class ZipPicture:
 
 
 @dataclass(frozen=True)
+class EncodedPicture:
+    """A picture in memory, encoded as in a file of its own."""
+
+    name: str
+    data: bytes
+
+    def open(self) -> Image.Image:
+        """The picture, decoded."""
+        return _decoded(self.data)
+
+
+@dataclass(frozen=True)
 class Decoding:
     """How a picture becomes pixels.
 

@@ -3,12 +3,11 @@
 import csv
 import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mamlbench.datasets import MiniImagenet, mini_imagenet
+from mamlbench.datasets import MiniImagenet
 from mamlbench.datasets.pictures import Decoding, decode
 from mamlbench.errors import BadValue, UserError
 
@@ -23,7 +22,8 @@ PIXELS = {
 
 
 class Small(MiniImagenet):
-    counts = dict.fromkeys(CLASSES, (2, 3))
+    classes = dict.fromkeys(CLASSES, 2)
+    images = (3, 3)
 
 
 def make(root):
@@ -130,8 +130,8 @@ def test_more_ways_than_classes():
 
 @real
 def test_real_counts():
-    _, read = mini_imagenet._layout(Path(os.environ["MAMLBENCH_DATA"]) / "mini_imagenet")
-    found = MiniImagenet()._checked(read)
+    dataset = MiniImagenet()
+    found = dataset._checked(dataset._layout().read)
     assert len(found) == 100
     assert {len(pictures) for pictures in found.values()} == {600}
     assert len({name.split("/")[1] for name in found}) == 100
