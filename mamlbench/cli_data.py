@@ -18,6 +18,7 @@ NAMES = {
     "tiered_imagenet": "TieredImagenet",
     "cifar_fs": "CifarFS",
     "fc100": "FC100",
+    "celeba": "CelebA",
     "image_folder": "ImageFolder",
     "glyphs": "Glyphs",
 }

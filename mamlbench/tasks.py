@@ -54,8 +54,8 @@ class TaskBatch:
     Attributes:
         support: the examples that a learner adapts to.
         query: the examples that it is judged on.
-        info: what is known of each task's making ([T] arrays, say the amplitude of a sinusoid);
-            for figures, never for learning.
+        info: what is known of each task's making ([T, ...] arrays, say the amplitude of a
+            sinusoid); for figures and metrics, never for learning.
     """
 
     support: Examples

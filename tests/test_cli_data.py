@@ -44,6 +44,7 @@ def test_list(tmp_path, monkeypatch, capsys):
         ["tiered_imagenet", "not there"],
         ["cifar_fs", "not there"],
         ["fc100", "not there"],
+        ["celeba", "not there"],
         ["image_folder", "not there"],
         ["glyphs", "there"],
     ]

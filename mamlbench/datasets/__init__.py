@@ -1,6 +1,7 @@
 """Distributions over tasks: one file a dataset."""
 
 from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.celeba import CelebA
 from mamlbench.datasets.cifar_fs import CifarFS
 from mamlbench.datasets.fc100 import FC100
 from mamlbench.datasets.functions import Functions
@@ -15,6 +16,7 @@ from mamlbench.datasets.tiered_imagenet import TieredImagenet
 
 __all__ = [
     "FC100",
+    "CelebA",
     "CifarFS",
     "Dataset",
     "Functions",

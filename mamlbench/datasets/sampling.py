@@ -48,3 +48,18 @@ def choose(keys: np.ndarray, count: int, sizes: np.ndarray | None = None) -> np.
         order = np.argsort(np.take_along_axis(keys, nearest, -1), axis=-1)
         return np.take_along_axis(nearest, order, -1)
     return np.argsort(keys, axis=-1)
+
+
+def choose_few(keys: np.ndarray, size: int) -> np.ndarray:
+    """Distinct indices in random order: keys [n] uniform give [n] of 0..size-1, n at most `size`.
+
+    The first n steps of a shuffle, for pools so large that a key for each index, as `choose` takes,
+    would be too many.
+    """
+    moved: dict[int, int] = {}
+    chosen = []
+    for place, key in enumerate(keys):
+        other = place + int(key * (size - place))
+        chosen.append(moved.get(other, other))
+        moved[other] = moved.get(place, place)
+    return np.array(chosen, dtype=np.int64)

@@ -11,6 +11,7 @@ import torch
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
+from mamlbench.evaluation.coverage import coverage
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.statistics import Estimate
 from mamlbench.hardware import Hardware
@@ -116,11 +117,11 @@ def _score(
     tasks = hardware.cast(dataset.sample(split, TEST_SEED, *place, *sizes))
     adapted = learner.adapt(tasks.support, protocol.inner_steps)
     steps = range(len(adapted.params)) if every_step else [-1]
+    outputs = (
+        learner.predict(adapted, tasks.query.x, step, protocol.transductive) for step in steps
+    )
     metrics = [
-        learner.objective.metrics(
-            learner.predict(adapted, tasks.query.x, step, protocol.transductive), tasks.query.y
-        )
-        for step in steps
+        learner.objective.metrics(each, tasks.query.y) | coverage(each, tasks) for each in outputs
     ]
     return {
         name: torch.stack([m[name] for m in metrics]).double().cpu().numpy() for name in metrics[0]

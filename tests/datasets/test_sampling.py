@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mamlbench.datasets.sampling import choose, task_words, to_uniform
+from mamlbench.datasets.sampling import choose, choose_few, task_words, to_uniform
 
 
 @pytest.mark.parametrize("words", [1, 3, 4, 5, 9])
@@ -74,3 +74,18 @@ def test_choose_leaves_out_what_is_not_there():
     assert (chosen < sizes[..., None]).all()
     assert all(len(set(row)) == 3 for row in chosen.reshape(-1, 3).tolist())
     assert set(chosen[::2, 0].ravel()) == {0, 1, 2}
+
+
+def test_choose_few_is_the_beginning_of_a_shuffle():
+    """By hand: 0 1 2 3 4, then 3 | 1 2 0 4, then 3 0 | 2 1 4, then 3 0 4 | 1 2."""
+    assert choose_few(np.array([0.7, 0.5, 0.99]), 5).tolist() == [3, 0, 4]
+    assert choose_few(np.array([0.0, 0.0]), 2).tolist() == [0, 1]
+    assert choose_few(np.zeros(0), 0).tolist() == []
+
+
+def test_choose_few_gives_each_ordered_choice_as_often():
+    chosen = [choose_few(keys, 6) for keys in np.random.default_rng(2).random((4000, 3))]
+    assert all(len(set(row.tolist())) == 3 for row in chosen)
+    _, counts = np.unique(np.stack(chosen) @ np.array([36, 6, 1]), return_counts=True)
+    assert len(counts) == 120
+    assert stats.chisquare(counts).pvalue > 0.001
