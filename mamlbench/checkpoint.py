@@ -78,6 +78,26 @@ def resolve(path: Path) -> Path:
     raise UserError(f"checkpoint={path}: {found}; accepted is a run's folder or a checkpoint file")
 
 
+def resolve_best(path: Path, count: int) -> list[Path]:
+    """The checkpoints meant by `path` where the `count` best are tested together, best first.
+
+    A file is itself alone. Of a run folder that kept fewer, all.
+
+    Raises:
+        UserError: nothing there, or it kept none.
+    """
+    if count == 1 or not path.is_dir():
+        return [resolve(path)]
+    scores = {kept: load(kept, "cpu").get("score", 0.0) for kept in path.glob("best_*.pt")}
+    if not scores:
+        raise UserError(
+            f"checkpoint={path}: a folder without best_*.pt, of which evaluation.select=top{count} "
+            "tests the best together; accepted is the folder of a run that was trained with it"
+        )
+    iteration = {kept: int(kept.stem.removeprefix("best_")) for kept in scores}
+    return sorted(scores, key=lambda kept: (-scores[kept], iteration[kept]))[:count]
+
+
 def _is_whole(path: Path) -> bool:
     """Whether every part's checksum holds: torch itself loads altered numbers without a word."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from mamlbench.config import build, construct, options_of, plain, result_hash
 from mamlbench.config_tree import NODES
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
-from mamlbench.evaluation import Protocol, Scores, evaluate
+from mamlbench.evaluation import Ensemble, Protocol, Scores, evaluate
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
@@ -73,11 +73,13 @@ class Experiment:
         per_task = rows * math.prod(self.dataset.input_shape)
         self.hardware.apply(self.training.meta_batch_size * per_task)
         self.learner = self._build_learner()
+        self._check_inner_steps()
         # the console last, so that the others' start-up counts in no estimate of the time left
         self.loggers = Loggers([*self._build_loggers(), ConsoleProgress()])
         path = self.options.checkpoint
-        tested = None if path is None else checkpoint.resolve(Path(path))
-        self.tested_checkpoint = tested
+        kept = self.protocol.kept
+        tested = [] if path is None else checkpoint.resolve_best(Path(path), kept)
+        self.tested_checkpoints = tested
         hash_ = result_hash(self.config, checkpoint=_file_hash(tested) if tested else None)
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
         self.overrides, self.hash = overrides, hash_
@@ -104,6 +106,14 @@ class Experiment:
         batch = self.training.meta_batch_size
         self.hardware.prepare(learner, batch, rows, self.dataset.input_shape)
         return learner
+
+    def _check_inner_steps(self) -> None:
+        if self.protocol.inner_steps is None:
+            return
+        try:
+            self.learner.check_steps(self.protocol.inner_steps)
+        except BadValue as error:
+            raise error.under("evaluation") from error
 
     def _build_loggers(self) -> list[Any]:
         nodes = dict(self.config.get("logger") or {})
@@ -176,17 +186,30 @@ class Experiment:
                 raise error.under("evaluation") from error
 
     def _train_and_test(self, trainer: Trainer) -> dict[str, Any]:
-        chosen = self.tested_checkpoint
-        if chosen is None:
+        chosen = self.tested_checkpoints
+        if not chosen:
             trainer.run(self.loggers)
-            if self.protocol.select == "best" and trainer.best is not None:
-                chosen = trainer.best_path
-        if chosen is not None:
-            state = checkpoint.load(chosen, self.hardware.torch_device)
-            load_learner(self.learner, state, chosen)
+            chosen = self._chosen(trainer)
+        members = self._members(len(chosen))
+        for learner, path in zip(members, chosen, strict=True):
+            load_learner(learner, checkpoint.load(path, self.hardware.torch_device), path)
+        if len(members) > 1:
+            self.learner = Ensemble(members)
         scores = evaluate(self.learner, self.dataset, "test", self.protocol, self.hardware)
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
         return self._summary(scores, trainer, chosen)
+
+    def _chosen(self, trainer: Trainer) -> list[Path]:
+        """The checkpoints to test after training; none, for the learner as it is."""
+        if self.protocol.kept > 1:
+            return trainer.kept_paths
+        if self.protocol.select == "last" or trainer.best is None:
+            return []
+        return [trainer.best_path]
+
+    def _members(self, count: int) -> list[MetaLearner]:
+        """The learner, and others made like it."""
+        return [self.learner, *(self._build_learner() for _ in range(1, count))][:count]
 
     def _run_info(self, trainer: Trainer) -> RunInfo:
         return RunInfo(
@@ -198,11 +221,15 @@ class Experiment:
             iterations=self.training.iterations,
         )
 
-    def _summary(self, scores: Scores, trainer: Trainer, chosen: Path | None) -> dict[str, Any]:
+    def _summary(self, scores: Scores, trainer: Trainer, chosen: list[Path]) -> dict[str, Any]:
         test = {name: estimate.as_dict() for name, estimate in scores.last().items()}
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
         network = self.learner.network
+        names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
+        protocol = self.protocol
+        if protocol.kept > 1 and chosen:
+            protocol = replace(protocol, select=f"top{len(chosen)}")
         return {
             "test": {**test, "by_step": by_step},
             "diverged_tasks": scores.diverged(),
@@ -213,8 +240,8 @@ class Experiment:
                 "tasks_per_second": trained / trainer.seconds if trainer.seconds else None,
                 "skipped": trainer.skipped,
             },
-            "evaluation": self.protocol.in_words(self.dataset, len(by_step) - 1),
-            "checkpoint": str(chosen) if self.tested_checkpoint else chosen and chosen.name,
+            "evaluation": protocol.in_words(self.dataset, len(by_step) - 1),
+            "checkpoint": names if len(names) > 1 else next(iter(names), None),
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
@@ -237,5 +264,5 @@ def _require_known(config: Mapping[str, Any]) -> None:
             options_of(config[name], name)
 
 
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _file_hash(paths: list[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()

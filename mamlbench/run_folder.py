@@ -69,8 +69,8 @@ class RunFolder:
         """Remove an earlier run's files."""
         for name in _OF_A_RUN:
             (self.path / name).unlink(missing_ok=True)
-        for figure in self.figures.glob("*.png"):
-            figure.unlink()
+        for file in (*self.path.glob("best_*.pt"), *self.figures.glob("*.png")):
+            file.unlink()
 
     def remove_if_empty(self, outputs: Path) -> None:
         """Remove the folder, and those above it up to `outputs`, as far as they are empty."""

@@ -83,7 +83,8 @@ class Trainer:
         hardware: device and precision.
         seed: of the meta-training tasks.
         on_nan: `stop`, or `skip` the outer step, when the meta-loss is not finite.
-        folder: where `checkpoint.pt` and `best.pt` go.
+        folder: where `checkpoint.pt` and `best.pt` go, and `best_<iteration>.pt` of each of the
+            best validated learners, where the protocol tests several.
         identity: what else a checkpoint carries: the command that made it, the config's hash, and
             `data_sha256`, on which a resume insists.
     """
@@ -111,6 +112,8 @@ class Trainer:
         self.stale = 0
         """Meta-validations since the best one."""
         self.best: dict[str, float] | None = None
+        self.kept: list[dict[str, float]] = []
+        """The best meta-validations, best first, as many as the protocol tests together."""
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
         self._logged_at = (0, 0.0)
@@ -137,6 +140,7 @@ class Trainer:
             )
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.skipped, self.stale, self.best = state["skipped"], state["stale"], state["best"]
+        self.kept = state.get("kept", [])
         self._sums, self._summed = state["sums"], state["summed"]
         load_learner(self.learner, state, self.path)
         if state["data_sha256"] != self.identity["data_sha256"]:
@@ -162,11 +166,26 @@ class Trainer:
             "skipped": self.skipped,
             "stale": self.stale,
             "best": self.best,
+            "kept": self.kept,
             "sums": self._sums,
             "summed": self._summed,
             **self.identity,
         }
         checkpoint.save(self.path, state)
+        self._remove_surpassed()
+
+    @property
+    def kept_paths(self) -> list[Path]:
+        """The learners of `kept`, best first."""
+        return [self._kept_path(int(entry["iteration"])) for entry in self.kept]
+
+    def _kept_path(self, iteration: int) -> Path:
+        return self.path.with_name(f"best_{iteration}.pt")
+
+    def _remove_surpassed(self) -> None:
+        """Only now: a resume from the checkpoint before needs those that were among the best."""
+        for path in set(self.path.parent.glob("best_*.pt")) - set(self.kept_paths):
+            path.unlink(missing_ok=True)
 
     # --- training -------------------------------------------------------------------------------
 
@@ -265,14 +284,31 @@ class Trainer:
         ).last()
         objective = self.learner.objective
         value = scores[objective.metric].mean
-        sign = 1.0 if objective.higher_is_better else -1.0
         self.stale += 1
-        if self.best is None or sign * value > sign * self.best["value"]:
-            self.best, self.stale = {"value": value, "iteration": self.iteration}, 0
-            state = {"learner": self.learner.state_dict(), "iteration": self.iteration}
-            checkpoint.save(self.best_path, state | self.identity)
+        found = {"value": value, "iteration": self.iteration}
+        state = {
+            "learner": self.learner.state_dict(),
+            "iteration": self.iteration,
+            "score": self._score(found),
+            **self.identity,
+        }
+        if self.best is None or self._score(found) > self._score(self.best):
+            self.best, self.stale = found, 0
+            checkpoint.save(self.best_path, state)
+        if self.protocol.kept > 1:
+            # the sort is stable: of equals the earlier one is the better
+            ranked = sorted([*self.kept, found], key=self._score, reverse=True)
+            self.kept = ranked[: self.protocol.kept]
+            if found in self.kept:
+                checkpoint.save(self._kept_path(self.iteration), state)
         row = {f"val/{name}": estimate.mean for name, estimate in scores.items()}
         return row | {f"val/{name}_ci95": estimate.ci95 for name, estimate in scores.items()}
+
+    def _score(self, validation: dict[str, float]) -> float:
+        """Its metric with the sign that makes higher better; what is not a number is worst."""
+        sign = 1.0 if self.learner.objective.higher_is_better else -1.0
+        value = sign * validation["value"]
+        return -math.inf if math.isnan(value) else value
 
     def _out_of_patience(self) -> bool:
         patience = self.training.patience

@@ -1,7 +1,8 @@
 """Named protocols, and the scores that they give."""
 
+from mamlbench.evaluation.ensemble import Ensemble
 from mamlbench.evaluation.evaluate import TEST_SEED, Scores, evaluate
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.statistics import Estimate
 
-__all__ = ["TEST_SEED", "Estimate", "Protocol", "Scores", "evaluate"]
+__all__ = ["TEST_SEED", "Ensemble", "Estimate", "Protocol", "Scores", "evaluate"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import one_of, require
 
-SELECTIONS = ("best", "last")
+_SELECTION = re.compile(r"best|last|top([1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Protocol:
         queries: Q per class: a number, `shots` for as many as K, `remaining` for all others.
         inner_steps: S (None: the algorithm's).
         transductive: normalise all queries of a task as one batch.
-        select: the checkpoint to test, `best` by meta-validation or `last`.
+        select: the checkpoint to test, `best` by meta-validation or `last`; or `topK`, say `top5`:
+            the mean outputs of the K best, as MAML++ does (arXiv 1810.09502).
         validation_tasks: meta-validation tasks, the same at each validation.
 
     Raises:
@@ -48,7 +50,14 @@ class Protocol:
             one_of("queries", self.queries, ("shots", "remaining"))
         else:
             require(self.queries >= 1, "queries", self.queries, accepted)
-        one_of("select", self.select, SELECTIONS)
+        known = _SELECTION.fullmatch(self.select) is not None
+        require(known, "select", self.select, "best, last, or top and a number, as in top5")
+
+    @property
+    def kept(self) -> int:
+        """How many of the best validated checkpoints are tested together."""
+        match = _SELECTION.fullmatch(self.select)
+        return int(match[1] or 1) if match else 1
 
     def shots_and_queries(self, dataset: Dataset, split: str) -> tuple[int, int]:
         """K and Q as numbers."""
@@ -66,8 +75,11 @@ class Protocol:
             str(self.queries), str(self.queries)
         )
         statistics = "transductive" if self.transductive else "each query with the support set"
+        checkpoints = f"{'last' if self.select == 'last' else 'best'} checkpoint"
+        if self.kept > 1:
+            checkpoints = f"mean outputs of the {self.kept} best checkpoints"
         return (
             f"{self.name}: {self.tasks} tasks, {shots} shots, {queries} queries per class, "
-            f"{inner_steps} inner steps, {statistics}, {self.select} checkpoint, "
+            f"{inner_steps} inner steps, {statistics}, {checkpoints}, "
             "95% interval over tasks"
         )

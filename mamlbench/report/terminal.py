@@ -16,7 +16,7 @@ _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
 
 def announce(experiment: Experiment) -> None:
     """Say what runs, how it will be judged, and where it is kept."""
-    verb = "tests" if experiment.tested_checkpoint else "trains"
+    verb = "tests" if experiment.tested_checkpoints else "trains"
     print(f"mamlbench {verb} {experiment.label} in {experiment.folder.path}", file=sys.stderr)
     network = experiment.learner.network
     if not isinstance(network, TaskNetwork):

@@ -1,0 +1,59 @@
+"""Several learners tested as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+
+
+@dataclass(frozen=True)
+class AdaptedTogether(Adapted):
+    """Several learners adapted to the same T tasks; its own parameters are the first one's.
+
+    Attributes:
+        members: each learner's.
+    """
+
+    members: tuple[Adapted, ...] = ()
+
+
+class Ensemble(MetaLearner):
+    """Learners of one kind that adapt each by itself and predict together.
+
+    Their outputs are averaged: of classifiers the logits, as MAML++'s official code does with the
+    best validation checkpoints (arXiv 1810.09502). It is for testing; it does not learn.
+
+    Args:
+        members: trained learners, best first.
+    """
+
+    def __init__(self, members: Sequence[MetaLearner]) -> None:
+        nn.Module.__init__(self)  # no optimiser of its own
+        self.members = nn.ModuleList(members)
+        self.network, self.objective = members[0].network, members[0].objective
+
+    @override
+    def adapt(self, support: Support, steps: int | None = None) -> AdaptedTogether:
+        own = tuple(member.adapt(support, steps) for member in self._learners())
+        return AdaptedTogether(own[0].params, own[0].support, own[0].particles, own)
+
+    @override
+    def predict(
+        self, adapted: Adapted, x: Tensor, step: int = -1, transductive: bool = True
+    ) -> Tensor:
+        """Mean outputs [T, P, M, C] of the members; their p-th particles are averaged."""
+        assert isinstance(adapted, AdaptedTogether)
+        outputs = [
+            member.predict(own, x, step, transductive)
+            for member, own in zip(self._learners(), adapted.members, strict=True)
+        ]
+        return torch.stack(outputs).mean(0)
+
+    def _learners(self) -> list[MetaLearner]:
+        return [member for member in self.members if isinstance(member, MetaLearner)]
