@@ -98,6 +98,7 @@ class MetaLearner(nn.Module, ABC):
     Attributes:
         checkpoint_inner_steps: keep the parameters after each inner step only, and compute its
             activations again when the meta-gradient needs them: memory for time.
+        epoch_length: outer steps between changes of the outer step size.
         replayable: whether `meta_loss` depends on nothing but the tasks and the meta-parameters: no
             counters, no random numbers. Steps on small tasks are then replayed (see `Replay`). Each
             class says so for itself; a subclass does not inherit it.
@@ -107,6 +108,7 @@ class MetaLearner(nn.Module, ABC):
     """
 
     replayable: ClassVar[bool] = False
+    epoch_length: int = 1
 
     def __init__(
         self,
@@ -145,7 +147,7 @@ class MetaLearner(nn.Module, ABC):
         """A fresh outer optimiser and schedule over all meta-parameters there are now."""
         name, lr, final, schedule, iterations = self._outer
         self.optimizer = OPTIMIZERS[name](self.parameters(), lr=lr)
-        factor = _schedule(schedule, final / lr if lr else 0.0, iterations)
+        factor = _schedule(schedule, final / lr if lr else 0.0, iterations, self.epoch_length)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def replay(self, compiled: bool = False) -> bool:
@@ -167,6 +169,13 @@ class MetaLearner(nn.Module, ABC):
         Args:
             support: x [T, M, ...] and y, or what gives them at each inner step.
             steps: S, `inner_steps` unless given.
+        """
+
+    def check_steps(self, steps: int) -> None:
+        """See that `adapt` can take so many steps; most algorithms take any number.
+
+        Raises:
+            BadValue: it cannot.
         """
 
     @staticmethod
@@ -321,13 +330,13 @@ def for_particles(values: Tensor, particles: int) -> Tensor:
     return values if particles == 1 else values.repeat_interleave(particles, 0)
 
 
-def _schedule(name: str, final: float, iterations: int) -> Callable[[int], float]:
+def _schedule(name: str, final: float, iterations: int, every: int) -> Callable[[int], float]:
     """Factor on the outer step size after so many outer steps."""
 
     def factor(step: int) -> float:
         if name == "constant":
             return 1.0
-        done = min(step / max(iterations, 1), 1.0)
+        done = min(step // every * every / max(iterations, 1), 1.0)
         left = 1.0 - done if name == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
         return final + (1.0 - final) * left
 

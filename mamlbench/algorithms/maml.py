@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -49,15 +50,26 @@ class MAML(MetaLearner):
         params = [self.initial(len(support))]
         for step in range(self.inner_steps if steps is None else steps):
             batch = self.support_at(support, step, params[-1])
-            adapted = self.inner_step(partial(self._descend, batch), params[-1])
+            adapted = self.inner_step(partial(self.descend, batch, step), params[-1])
             params.append(params[-1] | adapted)
         return self.adapted(params, support)
 
-    def _descend(self, batch: Examples, params: Params) -> Params:
+    def descend(self, batch: Examples, step: int, params: Params) -> Params:
+        """The adapted parameters after inner step `step` (from 0) on a batch."""
+        create_graph = torch.is_grad_enabled() and self.second_order
+        gradient, _ = self.inner_gradient(params, batch, create_graph)
+        rates = self.inner_rates(step)
+        return {name: params[name] - rates[name] * g for name, g in gradient.items()}
+
+    @property
+    def second_order(self) -> bool:
+        """Whether the meta-gradient goes through the inner gradients."""
+        return not self.first_order
+
+    def inner_rates(self, step: int) -> Mapping[str, float | Tensor]:
+        """The step size of each adapted parameter in inner step `step` (from 0)."""
         rate = self.inner_lr if self.learned_inner_lr is None else self.learned_inner_lr
-        second_order = torch.is_grad_enabled() and not self.first_order
-        gradient, _ = self.inner_gradient(params, batch, second_order)
-        return {name: params[name] - rate * g for name, g in gradient.items()}
+        return dict.fromkeys(self.adapted_names, rate)
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The query loss after the last inner step (eq. 2)."""

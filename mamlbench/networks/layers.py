@@ -147,7 +147,7 @@ class Norm(nn.Module):
         super().__init__()
         one_of("norm", norm, NORMS)
         one_of("affine", affine, AFFINES)
-        self.norm, self.eps = norm, eps
+        self.channels, self.norm, self.eps = channels, norm, eps
         affine = "none" if norm == "none" else affine  # the layer before has its own bias
         scale = affine == "scale_shift"
         self.weight = nn.Parameter(torch.ones(channels)) if scale else None
