@@ -41,6 +41,21 @@ def test_in_words():
 
 
 @pytest.mark.parametrize(
+    ("select", "kept", "words"),
+    [
+        ("best", 1, "transductive, best checkpoint, 95%"),
+        ("last", 1, "transductive, last checkpoint, 95%"),
+        ("top1", 1, "transductive, best checkpoint, 95%"),
+        ("top12", 12, "transductive, mean outputs of the 12 best checkpoints, 95%"),
+    ],
+)
+def test_which_checkpoints(select, kept, words):
+    protocol = Protocol(select=select)
+    assert protocol.kept == kept
+    assert words in protocol.in_words(Glyphs(), inner_steps=1)
+
+
+@pytest.mark.parametrize(
     ("option", "value"),
     [
         ("tasks", 0),
@@ -50,6 +65,9 @@ def test_in_words():
         ("queries", 0),
         ("queries", "all"),
         ("select", "first"),
+        ("select", "top0"),
+        ("select", "top"),
+        ("select", "top5 "),
     ],
 )
 def test_bad_values_are_named(option, value):
