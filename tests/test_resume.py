@@ -22,6 +22,7 @@ CASES = [
     ("maml", "sinusoid", 600),
     ("fomaml", "sinusoid", 600),
     ("joint", "sinusoid", 600),
+    ("mamlpp", "sinusoid", 150),
     ("reptile", "sinusoid", 300),
     ("reptile", "glyphs", 60),
 ]
