@@ -2,6 +2,8 @@
 
 from mamlbench.algorithms.anil import ANIL
 from mamlbench.algorithms.base import Adapted, FreshSupport, MetaLearner, NonFiniteError
+from mamlbench.algorithms.bmaml import BMAML
+from mamlbench.algorithms.emaml import EMAML
 from mamlbench.algorithms.joint import Joint
 from mamlbench.algorithms.learn2learn_maml import Learn2LearnMAML
 from mamlbench.algorithms.maml import MAML
@@ -11,6 +13,8 @@ from mamlbench.algorithms.reptile import Reptile
 
 __all__ = [
     "ANIL",
+    "BMAML",
+    "EMAML",
     "MAML",
     "Adapted",
     "FreshSupport",

@@ -33,7 +33,7 @@ class FreshSupport(Protocol):
 
 Support = Examples | FreshSupport
 
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "exponential")
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),
     "sgd": partial(torch.optim.SGD, fused=True),
@@ -88,7 +88,8 @@ class MetaLearner(nn.Module, ABC):
         inner_steps: S at meta-training, and wherever `adapt` is not told otherwise.
         outer_lr: step size of the outer loop.
         outer_optimizer: `adam` or `sgd`.
-        outer_schedule: `constant`, or `linear` or `cosine` from `outer_lr` to `outer_lr_final`.
+        outer_schedule: `constant`; or `linear`, `cosine` or `exponential` from `outer_lr` to
+            `outer_lr_final`.
         outer_lr_final: where the schedule ends.
         iterations: outer steps over which the schedule runs.
         adapt_norm: adapt the scale and shift of normalisation layers in the inner loop too.
@@ -133,6 +134,9 @@ class MetaLearner(nn.Module, ABC):
         require(clip is None or clip > 0, "clip", clip, "more than 0, or null")
         one_of("outer_optimizer", outer_optimizer, OPTIMIZERS)
         one_of("outer_schedule", outer_schedule, SCHEDULES)
+        ends = outer_schedule != "exponential" or outer_lr_final > 0
+        accepted = "more than 0, where outer_schedule=exponential"
+        require(ends, "outer_lr_final", outer_lr_final, accepted)
         self.network, self.objective = network, objective
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
         self.clip, self.task_chunk = clip, task_chunk
@@ -337,6 +341,8 @@ def _schedule(name: str, final: float, iterations: int, every: int) -> Callable[
         if name == "constant":
             return 1.0
         done = min(step // every * every / max(iterations, 1), 1.0)
+        if name == "exponential":
+            return float(final**done)
         left = 1.0 - done if name == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
         return final + (1.0 - final) * left
 

@@ -6,6 +6,7 @@ from mamlbench.datasets.cifar_fs import CifarFS
 from mamlbench.datasets.fc100 import FC100
 from mamlbench.datasets.functions import Functions
 from mamlbench.datasets.glyphs import Glyphs
+from mamlbench.datasets.harmonic_sinusoid import HarmonicSinusoid
 from mamlbench.datasets.image_folder import ImageFolder
 from mamlbench.datasets.images import ImageDataset
 from mamlbench.datasets.learn2learn import Learn2LearnBenchmark, Learn2LearnTasks
@@ -21,6 +22,7 @@ __all__ = [
     "Dataset",
     "Functions",
     "Glyphs",
+    "HarmonicSinusoid",
     "ImageDataset",
     "ImageFolder",
     "Learn2LearnBenchmark",

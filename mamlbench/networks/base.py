@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from typing_extensions import Self
 
 from mamlbench.errors import UserError
 from mamlbench.networks.layers import Norm, Rows
@@ -27,6 +30,15 @@ class TaskNetwork(nn.Module):
     `forward` takes x [T, M, ...] and gives [T, M, C]. Its parameters may be its own, shared by all
     tasks, or be replaced by ones with T in front.
     """
+
+    made_with: tuple[tuple[Any, ...], dict[str, Any]]
+    """The constructor's arguments, from which `alike` makes another."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Keep the arguments; `__init__` takes them."""
+        network = super().__new__(cls)
+        network.__dict__["made_with"] = args, options  # nn.Module is not ready for attributes yet
+        return network
 
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
         """Outputs [T, M, C] of x [T, M, ...]; `rows` says which examples share statistics."""
@@ -76,3 +88,28 @@ def norm_parameter_names(network: nn.Module) -> set[str]:
         if isinstance(module, _NORMALISATIONS)
         for name, _ in module.named_parameters(recurse=False)
     }
+
+
+def alike(network: nn.Module) -> nn.Module:
+    """Another network of the same kind, with initial parameters drawn anew.
+
+    Raises:
+        UserError: a module that is not of this package, without the `reset_parameters` that torch's
+            own layers have.
+    """
+    if isinstance(network, TaskNetwork):
+        args, options = network.made_with
+        return type(network)(*args, **options)
+    other = copy.deepcopy(network)
+    for module in other.modules():
+        if next(module.parameters(recurse=False), None) is None:
+            continue
+        reset = getattr(module, "reset_parameters", None)
+        if reset is None:
+            kind = type(module).__name__
+            raise UserError(
+                f"network: {kind} cannot draw its parameters anew; give it a method "
+                "reset_parameters()"
+            )
+        reset()
+    return other

@@ -60,7 +60,10 @@ class _Products(nn.Module):
 
 
 class Linear(_Products):
-    """Affine map of the last dimension, [T, M, inputs] to [T, M, outputs]."""
+    """Affine map of the last dimension, [T, M, inputs] to [T, M, outputs].
+
+    With parameters [T*P, ...], P for each task, it gives [T*P, M, outputs].
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -72,6 +75,8 @@ class Linear(_Products):
     def product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if weight.dim() == 2:
             return F.linear(x, weight, bias)
+        if len(x) < len(weight):
+            x = x.repeat_interleave(len(weight) // len(x), 0)
         return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
 
 

@@ -1,0 +1,197 @@
+"""Bayesian MAML (Yoon, Kim, Dia, Kim, Bengio and Ahn, NeurIPS 2018, arXiv 1806.03836)."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mamlbench.algorithms.base import Adapted, Support
+from mamlbench.algorithms.particles import Particles, for_tasks, from_vectors
+from mamlbench.algorithms.posterior import gamma_log_density, normal_log_density
+from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
+from mamlbench.errors import one_of, require
+from mamlbench.networks.base import Params, forward
+from mamlbench.networks.layers import Rows
+from mamlbench.objectives import Objective, Regression
+from mamlbench.tasks import Examples, TaskBatch
+
+META_LOSSES = ("chaser", "validation")
+PRECISIONS = ("log_lambda", "log_gamma")
+
+
+class BMAML(Particles):
+    """Algorithm 3: particles that move to a task's posterior, and learn where to start from.
+
+    A particle θ of a task has the log posterior log p(D | θ) + log p(θ), summed over the examples
+    of D. In regression it carries two precisions beside the weights w: γ of the likelihood
+    N(y; f(x), 1/γ) and λ of the prior N(w; 0, 1/λ), each with a gamma hyper-prior; SVGD moves their
+    logarithms with the weights. In classification the prior is flat; the paper names none.
+
+    Args:
+        network: see `MetaLearner`.
+        objective: see `MetaLearner`.
+        meta_loss: `chaser`, the squared distance of the adapted particles (the follower) to where
+            the query set would move them further (the leader, section 3.2); `validation`, the
+            negative log likelihood of the query set under the adapted particles (section 3.1).
+        leader_steps: of SVGD, from the follower's particles, on support and query set together.
+        leader_lr: its step size (None: `inner_lr`).
+        first_order: treat gradients of the log posterior as constants; that of the kernel is not.
+        bandwidth: of the kernel, see `mamlbench.algorithms.svgd.squared_bandwidth`.
+        exact_repulsion: the kernel's exact gradient, or half of it as in the released code.
+        noise_variance: 1/γ at first.
+        weight_variance: 1/λ at first.
+        noise_prior: shape and rate of the gamma hyper-prior of γ.
+        weight_prior: shape and rate of the gamma hyper-prior of λ.
+        options: the arguments of `Particles`; `inner_lr` is the step along the direction of SVGD in
+            the log posterior, a sum over examples, not a mean.
+
+    Raises:
+        BadValue: an argument outside of its range, or features that nothing would train.
+    """
+
+    replayable = True
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        *,
+        meta_loss: str = "chaser",
+        leader_steps: int = 1,
+        leader_lr: float | None = None,
+        first_order: bool = False,
+        bandwidth: str = "org",
+        exact_repulsion: bool = False,
+        noise_variance: float = 1.0,
+        weight_variance: float = 1.0,
+        noise_prior: tuple[float, float] = (2.0, 0.2),
+        weight_prior: tuple[float, float] = (2.0, 2.0),
+        **options: Any,
+    ) -> None:
+        super().__init__(network, objective, **options)
+        one_of("meta_loss", meta_loss, META_LOSSES)
+        one_of("bandwidth", bandwidth, BANDWIDTHS)
+        require(leader_steps >= 1, "leader_steps", leader_steps, "1 or more")
+        require(leader_lr is None or leader_lr >= 0, "leader_lr", leader_lr, "0 or more, or null")
+        require(0 < noise_variance < math.inf, "noise_variance", noise_variance, "more than 0")
+        require(0 < weight_variance < math.inf, "weight_variance", weight_variance, "more than 0")
+        accepted = "[shape, rate], both more than 0"
+        require(min(noise_prior) > 0, "noise_prior", list(noise_prior), accepted)
+        require(min(weight_prior) > 0, "weight_prior", list(weight_prior), accepted)
+        shared = len(self.particle_names) < len(list(network.parameters()))
+        trained = not (shared and first_order and meta_loss == "chaser")
+        accepted = "false, where the chaser loss is to train features that all particles share"
+        require(trained, "first_order", first_order, accepted)
+        self.chaser, self.first_order = meta_loss == "chaser", first_order
+        self.leader_steps = leader_steps
+        self.leader_lr = self.inner_lr if leader_lr is None else leader_lr
+        self.bandwidth, self.exact_repulsion = bandwidth, exact_repulsion
+        self.noise_prior, self.weight_prior = noise_prior, weight_prior
+        self.precisions = PRECISIONS if isinstance(objective, Regression) else ()
+        self.initial_precisions = nn.ParameterDict()
+        for name, variance in zip(self.precisions, (weight_variance, noise_variance), strict=False):
+            start = torch.full((self.particles,), -math.log(variance))
+            self.initial_precisions[name] = nn.Parameter(start)
+        self.start_optimizer()
+
+    # --- adapting: SVGD -------------------------------------------------------------------------
+
+    def adapt(self, support: Support, steps: int | None = None) -> Adapted:
+        """SVGD on the log posterior given the support set: Θ ← SVGD(Θ; D, ε), from Θ = Θ_0."""
+        steps = self.inner_steps if steps is None else steps
+        path = self._follow(self._start(len(support)), support, steps, self.inner_lr)
+        return self.adapted_particles([self._of_network(params) for params in path], support)
+
+    def _start(self, tasks: int) -> Params:
+        precisions = self.initial_precisions.items()
+        return self.initial(tasks) | {name: for_tasks(p, tasks) for name, p in precisions}
+
+    def _of_network(self, params: Params) -> Params:
+        return {name: p for name, p in params.items() if name not in self.precisions}
+
+    def _follow(self, params: Params, support: Support, steps: int, rate: float) -> list[Params]:
+        path = [params]
+        for step in range(steps):
+            batch = self.support_at(support, step, self._of_network(path[-1]))
+            moved = self.inner_step(partial(self._svgd_step, batch, rate), path[-1])
+            path.append(path[-1] | moved)
+        return path
+
+    def _svgd_step(self, batch: Examples, rate: float, params: Params) -> Params:
+        """θ_m ← θ_m + ε φ(θ_m), over weights and log precisions together."""
+        names = [*self.adapted_names, *self.precisions]
+        second_order = torch.is_grad_enabled() and not self.first_order
+        gradient = self._posterior_gradient(params, names, batch, second_order)
+        particles, ascent = self.as_vectors(params, names), self.as_vectors(gradient, names)
+        direction = svgd(particles, ascent, self.bandwidth, self.exact_repulsion)
+        return from_vectors(particles + rate * direction, params, names)
+
+    def _posterior_gradient(
+        self, params: Params, names: list[str], batch: Examples, create_graph: bool
+    ) -> Params:
+        with torch.enable_grad():
+            points = {
+                name: params[name] if create_graph else params[name].detach().requires_grad_()
+                for name in names
+            }
+            log_posterior = self.log_posterior(params | points, batch)
+            gradient = torch.autograd.grad(
+                log_posterior.sum(), list(points.values()), create_graph=create_graph
+            )
+        return dict(zip(names, gradient, strict=True))
+
+    # --- the posterior --------------------------------------------------------------------------
+
+    def log_posterior(self, params: Params, examples: Examples) -> Tensor:
+        """log p(θ | D) of each particle up to a constant, [T*P], of examples [T, M, ...]."""
+        likelihood = self.log_likelihood(params, examples)
+        if not self.precisions:
+            return likelihood
+        log_lambda, log_gamma = (params[name] for name in PRECISIONS)
+        weights = self.as_vectors(params, self.adapted_names).flatten(0, 1)
+        prior = normal_log_density(weights.square().sum(1), weights.shape[1], log_lambda)
+        hyper_priors = gamma_log_density(log_lambda, self.weight_prior) + gamma_log_density(
+            log_gamma, self.noise_prior
+        )
+        return likelihood + prior + hyper_priors
+
+    def log_likelihood(self, params: Params, examples: Examples) -> Tensor:
+        """log p(D | θ) of each particle up to a constant, [T*P]: a sum over the examples."""
+        each = self.examples(examples)
+        outputs = forward(self.network, self._of_network(params), each.x, Rows())
+        losses = self.objective.loss(outputs, each.y)
+        count = examples.y[0].numel()  # values that the loss is a mean over
+        if not self.precisions:
+            return -count * losses
+        return normal_log_density(count * losses, count, params["log_gamma"])
+
+    # --- learning where to start from -----------------------------------------------------------
+
+    def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The chaser loss (Algorithm 3) or the validation loss (Algorithm 2), and metrics [T]."""
+        path = self._follow(self._start(len(tasks)), tasks.support, self.inner_steps, self.inner_lr)
+        follower = path[-1]
+        loss = (self._chaser if self.chaser else self._validation)(follower, tasks)
+        with torch.no_grad():
+            adapted = self.adapted_particles([self._of_network(follower)], tasks.support)
+            outputs = self.predict(adapted, tasks.query.x)
+            metrics = self.objective.metrics(outputs, tasks.query.y)
+        return loss, metrics | {"meta_loss": loss.detach()}
+
+    def _chaser(self, follower: Params, tasks: TaskBatch) -> Tensor:
+        """Σ_m ‖θ_m - leader_m‖², [T], over the weights without the precisions."""
+        both = tasks.support.together(tasks.query)
+        with torch.no_grad():
+            leader = self._follow(follower, both, self.leader_steps, self.leader_lr)[-1]
+        ahead, behind = (self.as_vectors(p, self.adapted_names) for p in (leader, follower))
+        return (behind - ahead).square().sum((1, 2))
+
+    def _validation(self, follower: Params, tasks: TaskBatch) -> Tensor:
+        """-1/M log 1/P Σ_m p(D_query | θ_m), [T]."""
+        likelihoods = self.log_likelihood(follower, tasks.query).unflatten(0, (-1, self.particles))
+        mixture = likelihoods.logsumexp(1) - math.log(self.particles)
+        return -mixture / tasks.query.y.shape[1]

@@ -1,0 +1,122 @@
+"""Learners whose meta-parameters are several networks: the particles of a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from mamlbench.algorithms.base import Adapted, MetaLearner, Support, for_particles
+from mamlbench.errors import one_of, require
+from mamlbench.networks.base import Params, TaskNetwork, alike
+from mamlbench.objectives import Objective
+from mamlbench.tasks import Examples
+
+PARTICLES_OF = ("all", "head")
+
+
+class Particles(MetaLearner):
+    """P initialisations, drawn independently of one another, adapted side by side.
+
+    The particles are the parameters of this learner. The network is their template and the first of
+    the draws; of its own parameters only those that all particles share are used and learned.
+
+    Args:
+        network: see `MetaLearner`.
+        objective: see `MetaLearner`.
+        particles: P.
+        particles_of: `all`, each particle is a whole network; `head`, it is a last layer (the
+            network's `head`), the inner loop moves heads only, and all share the features below
+            (arXiv 1806.03836, section 5.2).
+        options: the arguments of `MetaLearner`.
+
+    Raises:
+        BadValue: no particle, a network without `head`, particles that would all start at the same
+            place, or whole networks with one set of running averages.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        objective: Objective,
+        *,
+        particles: int = 5,
+        particles_of: str = "all",
+        **options: Any,
+    ) -> None:
+        super().__init__(network, objective, **options)
+        require(particles >= 1, "particles", particles, "1 or more")
+        one_of("particles_of", particles_of, PARTICLES_OF)
+        self.particle_names = _names(network, particles_of)
+        self.adapted_names = [n for n in self.adapted_names if n in self.particle_names]
+        # layers of ours take several heads over one set of features; vmap does not
+        self._one_extractor = particles_of == "head" and isinstance(network, TaskNetwork)
+        self.particles = particles
+        draws = [network, *(alike(network) for _ in range(particles - 1))]
+        values = [
+            torch.stack([dict(draw.named_parameters())[name].detach() for draw in draws])
+            for name in self.particle_names
+        ]
+        apart = particles == 1 or any(not torch.equal(v[0], v[1]) for v in values)
+        accepted = "1, where the network's initial parameters are no draws (as head_init=zeros)"
+        require(apart, "particles", particles, accepted)
+        self.initial_particles = nn.ParameterList(values)
+        self.start_optimizer()
+
+    @override
+    def initial(self, tasks: int) -> Params:
+        """The parameters before the first inner step: [T*P, ...] of particles, others [...]."""
+        own = dict(self.network.named_parameters())
+        pairs = zip(self.particle_names, self.initial_particles, strict=True)
+        return own | {name: for_tasks(values, tasks) for name, values in pairs}
+
+    def examples(self, examples: Examples) -> Examples:
+        """Examples [T, M, ...] once for each particle, as the network takes them."""
+        x = examples.x if self._one_extractor else for_particles(examples.x, self.particles)
+        return Examples(x, for_particles(examples.y, self.particles))
+
+    def adapted_particles(self, params: list[Params], support: Support) -> Adapted:
+        """What `adapt` returns, from the parameters after 0 to S steps."""
+        return self.adapted(params, support, self.particles)
+
+    @override
+    def predict(
+        self, adapted: Adapted, x: Tensor, step: int = -1, transductive: bool = True
+    ) -> Tensor:
+        """See `MetaLearner.predict`; features that the particles share are computed once."""
+        if not self._one_extractor:
+            return super().predict(adapted, x, step, transductive)
+        heads = super().predict(replace(adapted, particles=1), x, step, transductive)
+        return heads.squeeze(1).unflatten(0, (-1, self.particles))
+
+    def as_vectors(self, params: Params, names: Sequence[str]) -> Tensor:
+        """The named parameters [T*P, ...] of each particle as one vector, [T, P, D]."""
+        vectors = torch.cat([params[name].reshape(len(params[name]), -1) for name in names], 1)
+        return vectors.unflatten(0, (-1, self.particles))
+
+
+def for_tasks(values: Tensor, tasks: int) -> Tensor:
+    """Values [P, ...] of particles as each of T tasks has them, [T*P, ...]."""
+    return values.expand(tasks, *values.shape).flatten(0, 1)
+
+
+def from_vectors(vectors: Tensor, like: Params, names: Sequence[str]) -> Params:
+    """Vectors [T, P, D] back as parameters [T*P, ...] of the shapes of `like`."""
+    parts = vectors.flatten(0, 1).split([like[name][0].numel() for name in names], 1)
+    return {name: part.view_as(like[name]) for name, part in zip(names, parts, strict=True)}
+
+
+def _names(network: nn.Module, particles_of: str) -> list[str]:
+    names = [name for name, _ in network.named_parameters()]
+    if particles_of == "head":
+        names = [name for name in names if name.startswith("head.")]
+        kind = type(network).__name__
+        require(bool(names), "particles_of", "head", f"all: {kind} has no part named head")
+    elif isinstance(network, TaskNetwork):
+        accepted = "head, where network.norm=running: whole networks would share their averages"
+        require(network.norm != "running", "particles_of", "all", accepted)
+    return names

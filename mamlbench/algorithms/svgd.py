@@ -1,0 +1,83 @@
+"""Stein variational gradient descent (Liu and Wang, 2016, arXiv 1608.04471), of many tasks at once.
+
+P particles of each task are moved together: along the gradient of the log posterior, smoothed by a
+kernel, and away from one another, so that they come to lie as the posterior does.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+BANDWIDTHS = ("org", "med", "mean")
+
+
+def svgd(particles: Tensor, gradient: Tensor, bandwidth: str, exact: bool) -> Tensor:
+    """The direction in which each particle ascends (arXiv 1806.03836, section 2.2).
+
+    φ(θ_m) = 1/P Σ_j [k(θ_j, θ_m) ∇ log p(θ_j) + ∇_{θ_j} k(θ_j, θ_m)]. One particle alone has no
+    kernel: it ascends its own gradient.
+
+    Args:
+        particles: θ, [T, P, D].
+        gradient: of log p at each, [T, P, D].
+        bandwidth: see `squared_bandwidth`.
+        exact: see `rbf_kernel`.
+    """
+    count = particles.shape[1]
+    if count == 1:
+        return gradient
+    kernel, repulsion = rbf_kernel(particles, bandwidth, exact)
+    return (kernel @ gradient + repulsion) / count
+
+
+def rbf_kernel(particles: Tensor, bandwidth: str, exact: bool) -> tuple[Tensor, Tensor]:
+    """Kernel k = exp(-d²/h), [T, P, P], and what pushes the particles apart, [T, P, D].
+
+    Args:
+        particles: θ, [T, P, D], with P of 2 or more.
+        bandwidth: see `squared_bandwidth`.
+        exact: push particle m by Σ_j ∇_{θ_j} k(θ_j, θ_m) = 2/h Σ_j k(θ_j, θ_m) (θ_m - θ_j);
+            otherwise by half of it, as the paper's released code for regression does.
+    """
+    # distances do not change, and fewer digits cancel below
+    centred = particles - particles.mean(1, keepdim=True).detach()
+    products = centred @ centred.mT
+    squares = products.diagonal(dim1=1, dim2=2)
+    distances = (squares.unsqueeze(2) + squares.unsqueeze(1) - 2 * products).clamp_min(0)
+    h = squared_bandwidth(distances, bandwidth)[:, None, None]
+    kernel = torch.exp(-distances / h)
+    repulsion = (centred * kernel.sum(2, keepdim=True) - kernel @ centred) / h
+    return kernel, 2 * repulsion if exact else repulsion
+
+
+def squared_bandwidth(distances: Tensor, bandwidth: str) -> Tensor:
+    """h of each task, [T], a constant to every gradient, from squared distances [T, P, P].
+
+    Args:
+        distances: of all pairs, zeros on the diagonal.
+        bandwidth: `org`, the median of the whole matrix over log P, as the paper's released code
+            has it, zeros of the diagonal included; `med`, the squared median of the distances of
+            different particles over log P; `mean`, their squared mean over log(P + 1), as in its
+            code for reinforcement learning.
+    """
+    count = distances.shape[1]
+    distances = distances.detach()
+    if bandwidth == "org":
+        h = _median(distances.flatten(1)) / math.log(count)
+    else:
+        first, second = torch.triu_indices(count, count, 1, device=distances.device).unbind()
+        pairs = distances[:, first, second].sqrt()
+        if bandwidth == "med":
+            h = _median(pairs).square() / math.log(count)
+        else:
+            h = pairs.mean(1).square() / math.log(count + 1)
+    return torch.where(h > 0, h, torch.ones_like(h))  # particles in one place: any width will do
+
+
+def _median(values: Tensor) -> Tensor:
+    """Median of each row; of an even number, the mean of the two in the middle."""
+    ordered, size = values.sort(dim=1).values, values.shape[1]
+    return (ordered[:, (size - 1) // 2] + ordered[:, size // 2]) / 2

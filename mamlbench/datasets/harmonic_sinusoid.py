@@ -1,0 +1,111 @@
+"""Bayesian MAML's sinusoids: amplitude, phase and frequency vary, and tasks may be few."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from typing_extensions import override
+
+from mamlbench.datasets.functions import Functions, Interval, between, require_intervals
+from mamlbench.datasets.sampling import task_words, to_uniform
+from mamlbench.errors import require
+from mamlbench.tasks import TaskBatch
+
+_OF_THE_SET = 0  # seed of the finite set: as class splits, it does not depend on a run's seed
+
+
+class HarmonicSinusoid(Functions):
+    """y = A sin(w x - b), A ~ U(amplitude), b ~ U(phase), w ~ U(frequency), x ~ U(domain).
+
+    Support targets have normal noise of standard deviation `noise_ratio` A, and so have query
+    targets at meta-training; those that judge a learner at meta-validation and meta-test have none
+    (arXiv 1806.03836, section 5.1).
+
+    With `finite`, meta-training draws each task among |T| functions, with replacement. These are
+    the same for every seed, and for every number of points; meta-validation and meta-test draw
+    from the whole distribution, and are as many tasks as the protocol says.
+
+    Args:
+        shots: K points to adapt to at meta-test, and at meta-training without `train_shots`.
+        queries: Q points that judge the adapted learner at meta-training.
+        train_shots: K at meta-training.
+        finite: |T|, how many functions there are to train on (None: no end of them).
+        fixed_points: each of these comes with its K + Q noisy points, once and for all, as in the
+            released code; otherwise with new ones each time. Without effect where `finite` is None.
+        amplitude: lowest and highest A.
+        phase: lowest and highest b, in units of π.
+        frequency: lowest and highest w, in radians for each unit of x.
+        noise_ratio: standard deviation of the noise, as a part of A.
+        domain: lowest and highest input.
+
+    Raises:
+        BadValue: a count below its least value, an empty interval, or negative noise.
+    """
+
+    function_words = 3
+    noisy = True
+
+    def __init__(
+        self,
+        shots: int = 5,
+        queries: int = 5,
+        train_shots: int | None = None,
+        finite: int | None = 100,
+        fixed_points: bool = True,
+        amplitude: Interval = (0.1, 5.0),
+        phase: Interval = (0.0, 2.0),
+        frequency: Interval = (0.5, 2.0),
+        noise_ratio: float = 0.01,
+        domain: Interval = (-5.0, 5.0),
+    ) -> None:
+        super().__init__(shots, queries, train_shots, domain)
+        require(finite is None or finite >= 1, "finite", finite, "1 or more, or null")
+        require(0 <= noise_ratio < math.inf, "noise_ratio", noise_ratio, "0 or more")
+        require_intervals(amplitude=amplitude, phase=phase, frequency=frequency)
+        self.finite, self.fixed_points = finite, fixed_points
+        self.amplitude, self.phase, self.frequency = amplitude, phase, frequency
+        self.noise_ratio = noise_ratio
+
+    @override
+    def draw(self, split: str, u: np.ndarray) -> dict[str, np.ndarray]:
+        if split == "train" and self.finite is not None:
+            # of the three numbers, the first one chooses
+            number = (u[:, 0] * self.finite).astype(np.int64)
+            return {
+                name: values[number] for name, values in self._functions(self._set()).items()
+            } | {"function": number}
+        return self._functions(u)
+
+    @override
+    def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
+        if split == "train" and self.finite is not None and self.fixed_points:
+            number = (u[:, 0] * self.finite).astype(np.int64)
+            words = u.shape[1] - self.function_words
+            points = to_uniform(task_words(_OF_THE_SET, "points", 0, self.finite, words))
+            u = np.concatenate([u[:, : self.function_words], points[number]], 1)
+        return super().make(split, u, shots, queries)
+
+    @override
+    def curve(self, info: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+        amplitude, phase, frequency = (
+            info[name][:, None] for name in ("amplitude", "phase", "frequency")
+        )
+        return amplitude * np.sin(frequency * x - phase)
+
+    @override
+    def noise(self, info: dict[str, np.ndarray], split: str) -> tuple[np.ndarray, np.ndarray]:
+        deviation = self.noise_ratio * info["amplitude"]
+        return deviation, deviation if split == "train" else np.zeros_like(deviation)
+
+    def _set(self) -> np.ndarray:
+        """Numbers that make the |T| functions, [|T|, 3]."""
+        words = task_words(_OF_THE_SET, "functions", 0, self.finite or 0, self.function_words)
+        return to_uniform(words)
+
+    def _functions(self, u: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "amplitude": between(u[:, 0], self.amplitude),
+            "phase": math.pi * between(u[:, 1], self.phase),
+            "frequency": between(u[:, 2], self.frequency),
+        }
