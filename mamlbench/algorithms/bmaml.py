@@ -29,7 +29,7 @@ class BMAML(Particles):
     A particle θ of a task has the log posterior log p(D | θ) + log p(θ), summed over the examples
     of D. In regression it carries two precisions beside the weights w: γ of the likelihood
     N(y; f(x), 1/γ) and λ of the prior N(w; 0, 1/λ), each with a gamma hyper-prior; SVGD moves their
-    logarithms with the weights. In classification the prior is flat; the paper names none.
+    logarithms with the weights. In classification the prior is flat.
 
     Args:
         network: see `MetaLearner`.
@@ -50,7 +50,7 @@ class BMAML(Particles):
             the log posterior, a sum over examples, not a mean.
 
     Raises:
-        BadValue: an argument outside of its range, or features that nothing would train.
+        BadValue: an argument outside of its range, or parameters that nothing would train.
     """
 
     replayable = True
@@ -82,9 +82,9 @@ class BMAML(Particles):
         accepted = "[shape, rate], both more than 0"
         require(min(noise_prior) > 0, "noise_prior", list(noise_prior), accepted)
         require(min(weight_prior) > 0, "weight_prior", list(weight_prior), accepted)
-        shared = len(self.particle_names) < len(list(network.parameters()))
-        trained = not (shared and first_order and meta_loss == "chaser")
-        accepted = "false, where the chaser loss is to train features that all particles share"
+        still = len(self.adapted_names) < len(list(network.parameters()))
+        trained = not (still and first_order and meta_loss == "chaser")
+        accepted = "false, where the chaser loss is to train what the inner loop does not move"
         require(trained, "first_order", first_order, accepted)
         self.chaser, self.first_order = meta_loss == "chaser", first_order
         self.leader_steps = leader_steps

@@ -335,6 +335,16 @@ def test_shared_features_are_computed_once_to_the_same_end(transductive):
         assert relative_error(one, other) < 1e-11
 
 
+@pytest.mark.parametrize("make", [regression, classification])
+def test_heads_of_some_tasks_at_a_time(make):
+    """What the contracts ask of whole networks: no task knows of the others of its batch."""
+    tasks = (sinusoids if make is regression else images)(3)
+    learner = make(particles_of="head")
+    whole = gradient(learner, tasks)
+    learner.task_chunk = 2
+    assert relative_error(gradient(learner, tasks), whole) < 1e-11
+
+
 # --- the machinery --------------------------------------------------------------------------------
 
 
@@ -382,7 +392,12 @@ def test_bad_values_are_named(option, value):
     assert error.value.option == option
 
 
-def test_features_that_nothing_would_train_are_refused():
+@pytest.mark.parametrize(
+    ("network", "options"), [(mlp, {"particles_of": "head"}), (conv4, {"adapt_norm": False})]
+)
+def test_parameters_that_nothing_would_train_are_refused(network, options):
+    """Constant gradients carry the chaser loss to what is adapted, and no further."""
     with pytest.raises(BadValue) as error:
-        BMAML(mlp(), Regression(), particles_of="head", first_order=True)
+        BMAML(network(), Regression(), first_order=True, **options)
     assert error.value.option == "first_order"
+    BMAML(network(), Regression(), first_order=True, meta_loss="validation", **options)
