@@ -39,8 +39,8 @@ class EMAML(Particles, MAML):
         return self.adapted_particles(super().adapt(support, steps).params, support)
 
     @override
-    def _descend(self, batch: Examples, params: Params) -> Params:
-        return super()._descend(self.examples(batch), params)
+    def descend(self, batch: Examples, step: int, params: Params) -> Params:
+        return super().descend(self.examples(batch), step, params)
 
     @override
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
