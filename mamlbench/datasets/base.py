@@ -44,6 +44,11 @@ class Dataset(ABC):
         self.train_shots = train_shots or shots
 
     @property
+    def support_ways(self) -> int:
+        """Classes that the support set has examples of: the last ones, where not all N."""
+        return self.ways
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that have tasks, of `train`, `val` and `test`."""
         return SPLITS

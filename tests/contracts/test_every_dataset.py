@@ -58,14 +58,18 @@ def test_tasks_differ_by_index_seed_and_split(choice):
 def test_shapes_and_targets(choice):
     dataset = loaded(choice)
     tasks = dataset.sample("test", 0, 0, 3, shots=2, queries=4)
-    assert tasks.support.x.shape == (3, 2 * dataset.ways, *dataset.input_shape)
+    assert tasks.support.x.shape == (3, 2 * dataset.support_ways, *dataset.input_shape)
     assert tasks.query.x.shape == (3, 4 * dataset.ways, *dataset.input_shape)
     assert tasks.support.x.dtype == torch.float32
     if dataset.ways > 1:
-        for side, each in ((tasks.support, 2), (tasks.query, 4)):
+        absent = dataset.ways - dataset.support_ways
+        for side, expected in (
+            (tasks.support, [0] * absent + [2] * dataset.support_ways),
+            (tasks.query, [4] * dataset.ways),
+        ):
             assert side.y.dtype == torch.int64
             for labels in side.y:
-                assert torch.bincount(labels).tolist() == [each] * dataset.ways
+                assert torch.bincount(labels).tolist() == expected
     else:
         assert tasks.query.y.shape == (3, 4, dataset.outputs)
 
