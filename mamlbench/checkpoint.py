@@ -34,37 +34,41 @@ def save(path: Path, state: dict[str, Any]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load(path: Path, device: torch.device | str) -> dict[str, Any]:
+def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> dict[str, Any]:
     """The state that `save` wrote, its tensors on `device`. No code in the file is ever run.
+
+    `option` is what asked for the file; a mistake is named by it.
 
     Raises:
         UserError: no such file, or it is cut short, damaged, or not a mamlbench checkpoint.
     """
     if not path.is_file():
-        raise UserError(f"checkpoint={path}: there is no such file")
+        raise UserError(f"{option}={path}: there is no such file")
     try:
         with path.open("rb") as file:
             begins_as_zip = file.read(4) == b"PK\x03\x04"
     except OSError as error:
-        raise UserError(f"checkpoint={path}: cannot be read: {error.strerror}") from error
+        raise UserError(f"{option}={path}: cannot be read: {error.strerror}") from error
     if not begins_as_zip:
-        raise UserError(f"checkpoint={path}: not a mamlbench checkpoint")
+        raise UserError(f"{option}={path}: not a mamlbench checkpoint")
     if not _is_whole(path):
-        raise UserError(f"checkpoint={path}: the file is cut short or damaged")
-    state = _read(path, device)
+        raise UserError(f"{option}={path}: the file is cut short or damaged")
+    state = _read(path, device, option)
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT["format"]:
-        raise UserError(f"checkpoint={path}: not a mamlbench checkpoint")
+        raise UserError(f"{option}={path}: not a mamlbench checkpoint")
     version = state.pop("version", None)
     if version != FORMAT["version"]:
         raise UserError(
-            f"checkpoint={path}: has format version {version}, "
+            f"{option}={path}: has format version {version}, "
             f"accepted is version {FORMAT['version']}"
         )
     return state
 
 
-def resolve(path: Path) -> Path:
+def resolve(path: Path, option: str = "checkpoint") -> Path:
     """The checkpoint meant by `path`: a file is itself; a run folder its `best.pt`, else the last.
+
+    `option` is what asked for it; a mistake is named by it.
 
     Raises:
         UserError: nothing there.
@@ -75,7 +79,7 @@ def resolve(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     found = "a folder without best.pt or checkpoint.pt" if path.is_dir() else "nothing there"
-    raise UserError(f"checkpoint={path}: {found}; accepted is a run's folder or a checkpoint file")
+    raise UserError(f"{option}={path}: {found}; accepted is a run's folder or a checkpoint file")
 
 
 def resolve_best(path: Path, count: int) -> list[Path]:
@@ -107,7 +111,7 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, device: torch.device | str) -> Any:
+def _read(path: Path, device: torch.device | str, option: str) -> Any:
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except MemoryError:
@@ -118,7 +122,7 @@ def _read(path: Path, device: torch.device | str) -> Any:
         why = (
             ": it holds code or foreign objects, which are never run" if foreign else ", or damaged"
         )
-        raise UserError(f"checkpoint={path}: not a mamlbench checkpoint{why}") from error
+        raise UserError(f"{option}={path}: not a mamlbench checkpoint{why}") from error
 
 
 def _require_plain(value: Any, place: str) -> None:

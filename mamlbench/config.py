@@ -20,7 +20,10 @@ Built = TypeVar("Built")
 
 # What may differ between two runs that give the same result: where and how it runs, what it prints.
 _WITHOUT_EFFECT = {
-    "": {"seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"},
+    "": {
+        *("seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"),
+        "warm_start",  # by its file's content instead
+    },
     "training": {"log_every", "checkpoint_every"},
     "hardware": {"device", "threads", "task_chunk", "checkpoint_inner_steps", "compile"},
 }

@@ -24,7 +24,7 @@ from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import RunFolder, require_relative_name, versions
-from mamlbench.training import Trainer, Training, load_learner
+from mamlbench.training import Trainer, Training, load_learner, warm_start
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,15 @@ class Options:
     outputs: str
     restart: bool
     checkpoint: str | None
+    warm_start: str | None
     on_nan: str
 
     def __post_init__(self) -> None:
         require_relative_name(self.name)
         one_of("on_nan", self.on_nan, ("stop", "skip"))
+        if self.checkpoint is not None and self.warm_start is not None:
+            accepted = "null, where checkpoint names what to test"
+            raise UserError(f"warm_start={self.warm_start}: accepted is {accepted}")
         if self.seed < 0:
             raise UserError(f"seed={self.seed}: accepted is 0 or more")
 
@@ -80,7 +84,9 @@ class Experiment:
         kept = self.protocol.kept
         tested = [] if path is None else checkpoint.resolve_best(Path(path), kept)
         self.tested_checkpoints = tested
-        hash_ = result_hash(self.config, checkpoint=_file_hash(tested) if tested else None)
+        # a file is what is in it, wherever it lies; without a warm start, nothing of it is hashed
+        begun = {"warm_start": self._warm_start()} if self.options.warm_start else {}
+        hash_ = result_hash(self.config, checkpoint=_file_hash(tested) if tested else None, **begun)
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
         self.overrides, self.hash = overrides, hash_
         self.folder = RunFolder.of(
@@ -114,6 +120,13 @@ class Experiment:
             self.learner.check_steps(self.protocol.inner_steps)
         except BadValue as error:
             raise error.under("evaluation") from error
+
+    def _warm_start(self) -> str:
+        """Begin with the network of `warm_start`; gives its file's hash."""
+        path = checkpoint.resolve(Path(self.options.warm_start or ""), "warm_start")
+        state = checkpoint.load(path, self.hardware.torch_device, "warm_start")
+        warm_start(self.learner, state, path)
+        return _file_hash([path])
 
     def _build_loggers(self) -> list[Any]:
         nodes = dict(self.config.get("logger") or {})

@@ -16,7 +16,16 @@ from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError
 
 # Where and how that run computed, and where it was kept, is not what it learned.
-_NOT_KEPT = ("checkpoint", "restart", "hardware", "logger", "hydra", "outputs", "name")
+_NOT_KEPT = (
+    "checkpoint",
+    "warm_start",
+    "restart",
+    "outputs",
+    "name",
+    "hardware",
+    "logger",
+    "hydra",
+)
 
 
 def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:

@@ -110,6 +110,7 @@ class MetaLearner(nn.Module, ABC):
 
     replayable: ClassVar[bool] = False
     epoch_length: int = 1
+    particles: int = 1
 
     def __init__(
         self,

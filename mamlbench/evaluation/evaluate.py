@@ -19,6 +19,10 @@ from mamlbench.hardware import Hardware
 TEST_SEED = 0
 """Meta-validation and meta-test tasks do not depend on a run's seed, so runs can be paired."""
 
+_KEPT_VALUES = 2**26
+"""Adapted parameters that are kept at a time, 256 MB of them in float32: with particles they grow
+larger than the activations that `Hardware.chunk` bounds."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -81,7 +85,10 @@ def evaluate(
     support = dataset.ways * shots
     alone = 1 if protocol.transductive else support + 1
     rows = dataset.ways * queries * alone
-    chunk = hardware.chunk(support + rows, dataset.input_shape) or count
+    chunk = min(
+        hardware.chunk(support + rows, dataset.input_shape) or count,
+        _most_tasks(learner, protocol.inner_steps),
+    )
     was_training = learner.training
     learner.eval()
     try:
@@ -102,6 +109,13 @@ def evaluate(
         learner.train(was_training)
     names = parts[0].keys()
     return Scores({name: np.concatenate([part[name] for part in parts], 1) for name in names})
+
+
+def _most_tasks(learner: MetaLearner, steps: int | None) -> int:
+    """Tasks whose parameters after every inner step may be kept at a time."""
+    weights = sum(parameter.numel() for parameter in learner.network.parameters())
+    each = learner.particles * weights * (1 + (learner.inner_steps if steps is None else steps))
+    return max(1, _KEPT_VALUES // max(1, each))
 
 
 def _score(

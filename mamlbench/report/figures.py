@@ -15,14 +15,6 @@ from mamlbench.report import style
 
 _SMOOTH_FROM = 120  # rows; with fewer, a running mean would only blur
 _LOG_FROM = 50.0  # largest over smallest value; with less, a linear axis shows more
-_POINTS: dict[str, Any] = {
-    "ls": "",
-    "marker": "^",
-    "ms": 7,
-    "mec": "white",
-    "color": style.ORANGE,
-    "zorder": 5,
-}
 
 
 def learning_curve(metrics_csv: Path, out: Path) -> None:
@@ -109,7 +101,7 @@ def fits(
             axes.plot(x, truth[task], color=style.INK, lw=1.2, ls=(0, (4, 3)), label="truth")
             for steps in sorted(learned):
                 axes.plot(x, learned[steps][task], label=_steps_label(steps), **look[steps])
-            axes.plot(support_x[task], support_y[task], label="points given", **_POINTS)
+            axes.plot(support_x[task], support_y[task], label="points given", **style.POINTS)
             if task + columns >= tasks:
                 axes.set_xlabel("x")
                 axes.tick_params(labelbottom=True)

@@ -9,6 +9,7 @@ import torch
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.circles2d import Circles2D
 from mamlbench.datasets.functions import Functions
 from mamlbench.evaluation import TEST_SEED, Protocol
 from mamlbench.hardware import Hardware
@@ -17,6 +18,8 @@ from mamlbench.run_folder import RunFolder
 
 _SHOWN_TASKS = 4
 _CURVE_POINTS = 200
+_SHOWN_CIRCLES = 6
+_GRID_POINTS = 101
 
 
 def draw_figures(
@@ -46,6 +49,8 @@ def draw_figures(
     figures.score_by_step(by_step, metric, out / f"{metric}_by_step.png")
     if isinstance(dataset, Functions):
         _draw_fits(folder, learner, dataset, protocol, hardware)
+    elif isinstance(dataset, Circles2D):
+        _draw_boundaries(folder, learner, dataset, protocol, hardware)
     elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
         tasks = dataset.sample(
             "test", TEST_SEED, 0, 4, *protocol.shots_and_queries(dataset, "test")
@@ -63,7 +68,7 @@ def _draw_fits(
     protocol: Protocol,
     hardware: Hardware,
 ) -> None:
-    from mamlbench.report import figures
+    from mamlbench.report import figures, sampled
 
     shots, _ = protocol.shots_and_queries(dataset, "test")
     tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, shots, 1)
@@ -74,10 +79,43 @@ def _draw_fits(
     learner.eval()
     adapted = learner.adapt(tasks.support, protocol.inner_steps)
     last = len(adapted.params) - 1
-    fits = {
-        step: learner.predict(adapted, tasks.query.x, step).mean(1)[..., 0].cpu().numpy()
+    outputs = {
+        step: learner.predict(adapted, tasks.query.x, step)[..., 0].cpu().numpy()
         for step in sorted({0, min(1, last), last})
     }
+    fits = {step: values.mean(1) for step, values in outputs.items()}
     truth = dataset.curve(tasks.info or {}, x)
     points = (tasks.support.x[..., 0].cpu().numpy(), tasks.support.y[..., 0].cpu().numpy())
     figures.fits(x, truth, *points, fits, folder.figures / "fits.png")
+    if adapted.particles > 1:
+        sampled.functions(x, truth, *points, outputs[last], folder.figures / "samples.png")
+
+
+@torch.no_grad()
+def _draw_boundaries(
+    folder: RunFolder,
+    learner: MetaLearner,
+    dataset: Circles2D,
+    protocol: Protocol,
+    hardware: Hardware,
+) -> None:
+    from mamlbench.report import sampled
+
+    shots, _ = protocol.shots_and_queries(dataset, "test")
+    tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_CIRCLES, shots, 1)
+    axis = np.linspace(*dataset.domain, _GRID_POINTS)
+    grid = torch.as_tensor(np.stack(np.meshgrid(axis, axis), axis=-1), dtype=torch.float32)
+    inputs = grid.to(dataset.device).reshape(1, -1, 2).expand(_SHOWN_CIRCLES, -1, -1)
+    tasks = hardware.cast(replace(tasks, query=replace(tasks.query, x=inputs)))
+    learner.eval()
+    adapted = learner.adapt(tasks.support, protocol.inner_steps)
+    inside = learner.predict(adapted, tasks.query.x).softmax(-1)[..., 1]
+    info = tasks.info or {}
+    sampled.boundaries(
+        axis,
+        inside.unflatten(-1, (_GRID_POINTS, _GRID_POINTS)).cpu().numpy(),
+        tasks.support.x.cpu().numpy(),
+        tasks.support.y.cpu().numpy(),
+        np.stack([info["centre_x"], info["centre_y"], info["radius"]], axis=-1),
+        folder.figures / "boundaries.png",
+    )

@@ -45,6 +45,16 @@ STYLE: dict[str, Any] = {
     "savefig.facecolor": "white",
 }
 
+POINTS: dict[str, Any] = {
+    "ls": "",
+    "marker": "^",
+    "ms": 7,
+    "mec": "white",
+    "color": ORANGE,
+    "zorder": 5,
+}
+"""The points that a learner was given."""
+
 
 @contextmanager
 def figure(out: Path, width: float, height: float) -> Iterator[Figure]:

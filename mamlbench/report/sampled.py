@@ -1,0 +1,125 @@
+"""What several learners drawn for one task have in common, and what not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
+
+from mamlbench.report import style
+
+_TRUTH: dict[str, Any] = {"color": style.INK, "lw": 1.2, "ls": (0, (4, 3))}
+_BOUNDARY = 0.5
+_MARKS = {1: style.POINTS, 0: style.POINTS | {"marker": "o", "color": style.INK, "ms": 5}}
+
+
+def functions(
+    x: np.ndarray,
+    truth: np.ndarray,
+    support_x: np.ndarray,
+    support_y: np.ndarray,
+    samples: np.ndarray,
+    out: Path,
+) -> None:
+    """One panel a task: each sample's curve, their mean, the true curve and the points given.
+
+    Args:
+        x: [n] inputs, ascending.
+        truth: [T, n] true values at x.
+        support_x: [T, K] inputs of the points adapted to.
+        support_y: [T, K] their values.
+        samples: [T, P, n] values of the samples at x.
+        out: PNG file.
+    """
+    with _panels(len(truth), 3.3, 2.5, out) as panels:
+        for task, axes in enumerate(panels):
+            for curve in samples[task]:
+                axes.plot(x, curve, color=style.BLUE, lw=0.9, alpha=0.45)
+            axes.plot(x, samples[task].mean(0), color=style.BLUE, lw=2.0)
+            axes.plot(x, truth[task], **_TRUTH)
+            axes.plot(support_x[task], support_y[task], **style.POINTS)
+        panels[0].figure.legend(
+            [
+                Line2D([], [], **_TRUTH),
+                Line2D([], [], color=style.BLUE, lw=0.9, alpha=0.6),
+                Line2D([], [], color=style.BLUE, lw=2.0),
+                Line2D([], [], **style.POINTS),
+            ],
+            ["truth", f"{samples.shape[1]} samples", "their mean", "points given"],
+            loc="outside upper center",
+            ncols=4,
+        )
+
+
+def boundaries(
+    grid: np.ndarray,
+    probability: np.ndarray,
+    support: np.ndarray,
+    labels: np.ndarray,
+    circles: np.ndarray,
+    out: Path,
+) -> None:
+    """One panel a task: where each sample ends class 1, over the mean of its probability.
+
+    Args:
+        grid: [n] either coordinate of the points of a square grid, ascending.
+        probability: [T, P, n, n] of class 1, the second coordinate first.
+        support: [T, M, 2] the points adapted to.
+        labels: [T, M] their classes, 0 or 1.
+        circles: [T, 3] the true circle's centre and radius.
+        out: PNG file.
+    """
+    shades = LinearSegmentedColormap.from_list("class 1", ["white", style.BLUE])
+    with _panels(len(circles), 2.9, 2.7, out) as panels:
+        for task, axes in enumerate(panels):
+            axes.grid(visible=False)
+            axes.set_aspect("equal")
+            axes.contourf(
+                grid, grid, probability[task].mean(0), np.linspace(0, 1, 11), cmap=shades, alpha=0.5
+            )
+            for sample in probability[task]:
+                if sample.min() < _BOUNDARY < sample.max():
+                    axes.contour(grid, grid, sample, [_BOUNDARY], colors=style.BLUE, linewidths=0.9)
+            x, y, radius = circles[task]
+            axes.add_patch(Circle((x, y), radius, fill=False, **_TRUTH))
+            for label, mark in _MARKS.items():
+                axes.plot(*support[task][labels[task] == label].T, **mark)
+        handles = [
+            Line2D([], [], **_TRUTH),
+            Line2D([], [], color=style.BLUE, lw=0.9),
+            *(Line2D([], [], **_MARKS[label]) for label in np.unique(labels)),
+        ]
+        names = {0: "points given, outside", 1: "points given, inside"}
+        panels[0].figure.legend(
+            handles,
+            ["truth", "a sample's boundary", *(names[int(label)] for label in np.unique(labels))],
+            loc="outside upper center",
+            ncols=len(handles),
+        )
+
+
+@contextmanager
+def _panels(tasks: int, width: float, height: float, out: Path) -> Iterator[list[Axes]]:
+    """A panel a task, at most three side by side, with x and y named at the edges."""
+    lines = -(-tasks // 3)
+    columns = -(-tasks // lines)
+    with style.figure(out, max(5.2, 0.6 + width * columns), 0.7 + height * lines) as figure:
+        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        panels = list(grid.flat)
+        yield panels[:tasks]
+        for place, axes in enumerate(panels):
+            if place >= tasks:
+                axes.set_axis_off()
+                continue
+            if place + columns >= tasks:
+                axes.set_xlabel("x")
+                axes.tick_params(labelbottom=True)
+            if place % columns == 0:
+                axes.set_ylabel("y")
