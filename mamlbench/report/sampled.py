@@ -91,18 +91,19 @@ def boundaries(
             axes.add_patch(Circle((x, y), radius, fill=False, **_TRUTH))
             for label, mark in _MARKS.items():
                 axes.plot(*support[task][labels[task] == label].T, **mark)
-        handles = [
-            Line2D([], [], **_TRUTH),
-            Line2D([], [], color=style.BLUE, lw=0.9),
-            *(Line2D([], [], **_MARKS[label]) for label in np.unique(labels)),
-        ]
-        names = {0: "points given, outside", 1: "points given, inside"}
-        panels[0].figure.legend(
-            handles,
-            ["truth", "a sample's boundary", *(names[int(label)] for label in np.unique(labels))],
-            loc="outside upper center",
-            ncols=len(handles),
-        )
+        _boundary_legend(panels[0], np.unique(labels))
+
+
+def _boundary_legend(panel: Axes, classes: np.ndarray) -> None:
+    names = {0: "points given, outside", 1: "points given, inside"}
+    handles = {
+        "truth": Line2D([], [], **_TRUTH),
+        "a sample's boundary": Line2D([], [], color=style.BLUE, lw=0.9),
+        **{names[label]: Line2D([], [], **_MARKS[label]) for label in classes.tolist()},
+    }
+    panel.figure.legend(
+        handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles)
+    )
 
 
 @contextmanager
