@@ -74,7 +74,7 @@ class MAMLWithNoise(MAML):
         batch = repeated(support, particles)
         params = [self.initial(len(support) * particles)]
         for step in range(steps):
-            moved = self.inner_step(partial(self._descend, batch), params[-1])
+            moved = self.inner_step(partial(self.descend, batch, step), params[-1])
             params.append(params[-1] | self._noisy(moved, support, particles, step))
         return self.adapted(params, support, particles)
 
@@ -82,8 +82,7 @@ class MAMLWithNoise(MAML):
         names = self.adapted_names
         moved = as_vectors(params, names)
         noise = normal(support, (particles, moved.shape[1]), step, moved).flatten(0, 1)
-        scale = self.noise_std * (self._rate() if self.noise_on == "gradient" else 1.0)
+        learned = self.learned_inner_lr
+        rate = self.inner_lr if learned is None else learned
+        scale = self.noise_std * (rate if self.noise_on == "gradient" else 1.0)
         return as_params(moved + scale * noise, params, names)
-
-    def _rate(self) -> float | Tensor:
-        return self.inner_lr if self.learned_inner_lr is None else self.learned_inner_lr
