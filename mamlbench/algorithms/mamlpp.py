@@ -67,16 +67,14 @@ class MAMLpp(MAML):
         require(multi_step_epochs >= 0, "multi_step_epochs", multi_step_epochs, "0 or more")
         require(first_order_epochs >= 0, "first_order_epochs", first_order_epochs, "0 or more")
         require(epoch_length >= 1, "epoch_length", epoch_length, "1 or more")
-        require(self.inner_steps >= 1, "inner_steps", self.inner_steps, "1 or more")
+        steps = self.inner_steps
+        require(steps >= 1, "inner_steps", steps, "1 or more")
         one = self.learned_inner_lr is None or not per_step_rates
         require(one, "learn_inner_lr", True, "false, where per_step_rates=true")
-        steps = self.inner_steps
         self.multi_step_epochs, self.first_order_epochs = multi_step_epochs, first_order_epochs
         self.epoch_length, self.outer_steps = epoch_length, 0
-        self.rates = None
-        if per_step_rates:
-            tensors = len(self.adapted_names)
-            self.rates = nn.Parameter(torch.full((steps, tensors), self.inner_lr))
+        rates = torch.full((steps, len(self.adapted_names)), self.inner_lr)
+        self.rates = nn.Parameter(rates) if per_step_rates else None
         own, norms = dict(network.named_parameters()), norm_parameter_names(network)
         self.norm_names = [name for name in own if name in norms] if per_step_affine else []
         self.step_norms = nn.ParameterList(
