@@ -184,7 +184,7 @@ class Experiment:
             self.dataset,
             self.protocol,
             self.hardware,
-            summary["test"]["by_step"],
+            summary,
         )
         write_json(self.folder.summary, summary)
         return summary
@@ -235,7 +235,6 @@ class Experiment:
         )
 
     def _summary(self, scores: Scores, trainer: Trainer, chosen: list[Path]) -> dict[str, Any]:
-        test = {name: estimate.as_dict() for name, estimate in scores.last().items()}
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
         network = self.learner.network
@@ -244,7 +243,8 @@ class Experiment:
         if protocol.kept > 1 and chosen:
             protocol = replace(protocol, select=f"top{len(chosen)}")
         return {
-            "test": {**test, "by_step": by_step},
+            "test": {**by_step[-1], "by_step": by_step},
+            **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
             "diverged_tasks": scores.diverged(),
             "validation": trainer.best,
             "train": {

@@ -281,6 +281,7 @@ class Trainer:
             self.hardware,
             tasks=self.protocol.validation_tasks,
             every_step=False,
+            in_full=False,
         ).last()
         objective = self.learner.objective
         value = scores[objective.metric].mean

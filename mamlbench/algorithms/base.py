@@ -100,6 +100,7 @@ class MetaLearner(nn.Module, ABC):
         checkpoint_inner_steps: keep the parameters after each inner step only, and compute its
             activations again when the meta-gradient needs them: memory for time.
         epoch_length: outer steps between changes of the outer step size.
+        particles: P of what `adapt` returns at a test, by which evaluation bounds its memory.
         replayable: whether `meta_loss` depends on nothing but the tasks and the meta-parameters: no
             counters, no random numbers. Steps on small tasks are then replayed (see `Replay`). Each
             class says so for itself; a subclass does not inherit it.

@@ -28,12 +28,14 @@ class Functions(Dataset):
         queries: Q points that judge the adapted learner at meta-training.
         train_shots: K at meta-training.
         domain: lowest and highest input.
+        likelihood_std: standard deviation of the normal likelihood whose `nll` a test reports
+            (None: no `nll`).
 
     Raises:
-        BadValue: a count below its least value, or an empty interval.
+        BadValue: a count below its least value, an empty interval, or a deviation that is not
+            positive.
     """
 
-    objective = Regression()
     input_shape = (1,)
     outputs = 1
 
@@ -43,9 +45,11 @@ class Functions(Dataset):
         queries: int,
         train_shots: int | None = None,
         domain: Interval = (-5.0, 5.0),
+        likelihood_std: float | None = None,
     ) -> None:
         super().__init__(shots, queries, train_shots)
         require_intervals(domain=domain)
+        self.objective = Regression(likelihood_std)
         self.domain = domain
         self.device = torch.device("cpu")
 

@@ -23,9 +23,12 @@ class Sinusoid(Functions):
         amplitude: lowest and highest amplitude.
         phase: lowest and highest phase, in units of π.
         domain: lowest and highest input.
+        likelihood_std: standard deviation of the normal likelihood whose `nll` a test reports
+            (None: no `nll`); the targets themselves have no noise.
 
     Raises:
-        BadValue: a count below its least value, or an empty interval.
+        BadValue: a count below its least value, an empty interval, or a deviation that is not
+            positive.
     """
 
     function_words = 2
@@ -38,8 +41,9 @@ class Sinusoid(Functions):
         amplitude: Interval = (0.1, 5.0),
         phase: Interval = (0.0, 1.0),
         domain: Interval = (-5.0, 5.0),
+        likelihood_std: float | None = None,
     ) -> None:
-        super().__init__(shots, queries, train_shots, domain)
+        super().__init__(shots, queries, train_shots, domain, likelihood_std)
         require_intervals(amplitude=amplitude, phase=phase)
         self.amplitude, self.phase = amplitude, phase
 

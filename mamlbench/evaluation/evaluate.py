@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
+from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.coverage import coverage
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.statistics import Estimate
 from mamlbench.hardware import Hardware
+from mamlbench.tasks import TaskBatch
 
 TEST_SEED = 0
 """Meta-validation and meta-test tasks do not depend on a run's seed, so runs can be paired."""
 
 _KEPT_VALUES = 2**26
-"""Adapted parameters that are kept at a time, 256 MB of them in float32: with particles they grow
-larger than the activations that `Hardware.chunk` bounds."""
+"""Adapted parameters to keep at a time, 256 MB in float32: those after every inner step, of every
+particle, can be far more than the activations that `Hardware.chunk` bounds."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +35,37 @@ class Scores:
 
     Attributes:
         by_task: metric name to [S+1, T].
+        reliability: the queries of all tasks by confidence; None where there are no confidences.
     """
 
     by_task: dict[str, np.ndarray]
+    reliability: Reliability | None = None
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Scores]) -> Scores:
+        """The scores of all tasks from those of some tasks each."""
+        names = parts[0].by_task
+        by_task = {name: np.concatenate([p.by_task[name] for p in parts], 1) for name in names}
+        bins = [part.reliability.bins for part in parts if part.reliability is not None]
+        return cls(by_task, Reliability(np.concatenate(bins, 1)) if bins else None)
 
     def by_step(self) -> list[dict[str, dict[str, float | int]]]:
-        """For each number of inner steps, each metric's mean, interval and number of tasks."""
+        """For each number of inner steps, each metric's mean, interval and number of tasks.
+
+        `ece`, where there are confidences, is that of all queries together (see `Reliability`).
+        """
         steps = len(next(iter(self.by_task.values())))
-        return [
+        entries = [
             {name: Estimate.of(values[s]).as_dict() for name, values in self.by_task.items()}
             for s in range(steps)
         ]
+        if self.reliability is not None:
+            for entry, error in zip(entries, self.reliability.errors(), strict=True):
+                entry["ece"] = error.as_dict()
+        return entries
 
     def last(self) -> dict[str, Estimate]:
-        """Each metric after the last inner step."""
+        """Each metric of single tasks after the last inner step."""
         return {name: Estimate.of(values[-1]) for name, values in self.by_task.items()}
 
     def diverged(self) -> int:
@@ -68,6 +90,7 @@ def evaluate(
     hardware: Hardware,
     tasks: int | None = None,
     every_step: bool = True,
+    in_full: bool = True,
 ) -> Scores:
     """Adapt to `tasks` tasks of a split and score the queries; the learner is left as it was.
 
@@ -79,64 +102,71 @@ def evaluate(
         hardware: precision, and how many tasks to work on at a time.
         tasks: how many tasks (None: the protocol's).
         every_step: score after each inner step, not only after the last.
+        in_full: all that the objective scores, calibration too, not only what training logs.
     """
     count = protocol.tasks if tasks is None else tasks
     shots, queries = protocol.shots_and_queries(dataset, split)
-    support = dataset.ways * shots
-    alone = 1 if protocol.transductive else support + 1
-    rows = dataset.ways * queries * alone
-    chunk = min(
-        hardware.chunk(support + rows, dataset.input_shape) or count,
-        _most_tasks(learner, protocol.inner_steps),
-    )
+    chunk = tasks_at_a_time(learner, dataset, protocol, hardware, shots, queries)
+    parts = []
+    with in_evaluation(learner):
+        for first in range(0, count, chunk):
+            place = first, min(chunk, count - first)
+            tests = hardware.cast(dataset.sample(split, TEST_SEED, *place, shots, queries))
+            adapted = learner.adapt(tests.support, protocol.inner_steps)
+            steps = range(len(adapted.params)) if every_step else [-1]
+            outputs = (
+                learner.predict(adapted, tests.query.x, step, protocol.transductive)
+                for step in steps
+            )
+            parts.append(_scores(learner, outputs, tests, in_full))
+    return Scores.of_parts(parts)
+
+
+def _scores(
+    learner: MetaLearner, outputs_by_step: Iterator[Tensor], tests: TaskBatch, in_full: bool
+) -> Scores:
+    objective, y = learner.objective, tests.query.y
+    metrics, bins = [], []
+    for outputs in outputs_by_step:
+        own = (objective.scores if in_full else objective.metrics)(outputs, y)
+        metrics.append(own | coverage(outputs, tests))
+        binned = objective.calibration(outputs, y) if in_full else None
+        if binned is not None:
+            bins.append(binned)
+    by_task = {
+        name: torch.stack([m[name] for m in metrics]).double().cpu().numpy() for name in metrics[0]
+    }
+    return Scores(by_task, Reliability(torch.stack(bins).cpu().numpy()) if bins else None)
+
+
+@contextmanager
+def in_evaluation(learner: MetaLearner) -> Iterator[None]:
+    """The learner in evaluation mode, and then in the mode it was in before."""
     was_training = learner.training
     learner.eval()
     try:
-        parts = [
-            _score(
-                learner,
-                dataset,
-                split,
-                protocol,
-                hardware,
-                (first, min(chunk, count - first)),
-                (shots, queries),
-                every_step,
-            )
-            for first in range(0, count, chunk)
-        ]
+        yield
     finally:
         learner.train(was_training)
-    names = parts[0].keys()
-    return Scores({name: np.concatenate([part[name] for part in parts], 1) for name in names})
 
 
-def _most_tasks(learner: MetaLearner, steps: int | None) -> int:
-    """Tasks whose parameters after every inner step may be kept at a time."""
-    weights = sum(parameter.numel() for parameter in learner.network.parameters())
-    each = learner.particles * weights * (1 + (learner.inner_steps if steps is None else steps))
-    return max(1, _KEPT_VALUES // max(1, each))
-
-
-def _score(
+def tasks_at_a_time(
     learner: MetaLearner,
     dataset: Dataset,
-    split: str,
     protocol: Protocol,
     hardware: Hardware,
-    place: tuple[int, int],
-    sizes: tuple[int, int],
-    every_step: bool,
-) -> dict[str, np.ndarray]:
-    tasks = hardware.cast(dataset.sample(split, TEST_SEED, *place, *sizes))
-    adapted = learner.adapt(tasks.support, protocol.inner_steps)
-    steps = range(len(adapted.params)) if every_step else [-1]
-    outputs = (
-        learner.predict(adapted, tasks.query.x, step, protocol.transductive) for step in steps
-    )
-    metrics = [
-        learner.objective.metrics(each, tasks.query.y) | coverage(each, tasks) for each in outputs
-    ]
-    return {
-        name: torch.stack([m[name] for m in metrics]).double().cpu().numpy() for name in metrics[0]
-    }
+    shots: int,
+    queries: int,
+) -> int:
+    """How many tasks of K `shots` and Q `queries` per class to test at a time, at least 1.
+
+    As many as suit the device, counting each particle's forward passes and adapted parameters.
+    """
+    support = dataset.ways * shots
+    alone = 1 if protocol.transductive else support + 1
+    rows = (support + dataset.ways * queries * alone) * learner.particles
+    weights = sum(parameter.numel() for parameter in learner.network.parameters())
+    steps = learner.inner_steps if protocol.inner_steps is None else protocol.inner_steps
+    kept = _KEPT_VALUES // max(1, weights * (steps + 1) * learner.particles)
+    chunk = hardware.chunk(rows, dataset.input_shape) or protocol.tasks
+    return chunk if hardware.task_chunk else max(1, min(chunk, kept))

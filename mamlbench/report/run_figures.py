@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ def draw_figures(
     dataset: Dataset,
     protocol: Protocol,
     hardware: Hardware,
-    by_step: list[dict],
+    summary: Mapping[str, Any],
 ) -> None:
     """Draw what suits the problem into the run's `figures/`.
 
@@ -38,15 +40,19 @@ def draw_figures(
         dataset: loaded.
         protocol: of the test.
         hardware: precision.
-        by_step: the scores after each inner step.
+        summary: of the run, as `summary.json` has it.
     """
-    from mamlbench.report import figures  # and matplotlib, which a run needs at its end only
+    # matplotlib comes with them, which a run needs at its end only
+    from mamlbench.report import figures
+    from mamlbench.report.reliability import reliability_diagram
 
     out = folder.figures
     if (folder.path / "metrics.csv").is_file():
         figures.learning_curve(folder.path / "metrics.csv", out / "learning_curve.png")
     metric = learner.objective.metric
-    figures.score_by_step(by_step, metric, out / f"{metric}_by_step.png")
+    figures.score_by_step(summary["test"]["by_step"], metric, out / f"{metric}_by_step.png")
+    if "reliability" in summary:
+        reliability_diagram(summary["reliability"], summary["test"]["ece"], out / "reliability.png")
     if isinstance(dataset, Functions):
         _draw_fits(folder, learner, dataset, protocol, hardware)
     elif isinstance(dataset, Circles2D):

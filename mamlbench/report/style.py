@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from mamlbench.files import write_atomically
+from mamlbench.objectives import FRACTIONS
 
 # Okabe and Ito's palette, which people with any colour vision tell apart
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -83,7 +84,9 @@ def metric_axis(axes: Axes, metric: str) -> None:
     units = {
         "accuracy": "accuracy (%)",
         "loss": "loss",
+        "accuracy_of_particles": "accuracy of particles (%)",
         "mse": "mean squared error",
+        "mse_of_particles": "mean squared error of particles",
         "nll": "negative log-likelihood (nats)",
         "ece": "expected calibration error (%)",
         "brier": "Brier score",
@@ -96,4 +99,4 @@ def metric_axis(axes: Axes, metric: str) -> None:
 
 def scale(metric: str) -> float:
     """Factor from the metric as it is kept to the metric as it is drawn: fractions as percent."""
-    return 100.0 if metric in ("accuracy", "ece") else 1.0
+    return 100.0 if metric in FRACTIONS else 1.0

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from mamlbench.loggers import print_result_table
 from mamlbench.networks import TaskNetwork
+from mamlbench.objectives import FRACTIONS
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
 
 _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
+_PROBABILISTIC = ("accuracy_of_particles", "mse_of_particles", "nll", "brier", "ece")
 
 
 def announce(experiment: Experiment) -> None:
@@ -33,14 +35,13 @@ def report(experiment: Experiment, summary: dict[str, Any]) -> None:
     by_step = summary["test"]["by_step"]
     last = len(by_step) - 1
     steps = sorted({step for step in _TABLE_STEPS if step < last} | {last})
-    percent = metric == "accuracy"
-    name = "accuracy, %" if percent else metric.upper() if metric == "mse" else metric
-    cells = [_cell(by_step[step][metric], 100.0 if percent else 1.0) for step in steps]
+    shown = [metric, *(name for name in _PROBABILISTIC if name in by_step[last])]
+    rows = [[_label(n), *(_cell(by_step[step][n], _scale(n)) for step in steps)] for n in shown]
     print()
     print_result_table(
-        f"{experiment.label}: {name} after so many inner steps",
+        f"{experiment.label}: {_label(metric)} after so many inner steps",
         ["inner steps", *map(str, steps)],
-        [[name, *cells]],
+        rows,
     )
     print(f"\n{summary['evaluation']}")
     if summary["diverged_tasks"]:
@@ -49,7 +50,21 @@ def report(experiment: Experiment, summary: dict[str, Any]) -> None:
         print(f"figure: {figure}")
 
 
-def _cell(estimate: dict[str, float], scale: float) -> str:
+def _label(metric: str) -> str:
+    """The metric's name and, where it is a fraction, that it is shown as percent."""
+    name, *of = metric.split("_", 1)
+    name = name.upper() if name in ("mse", "nll", "ece") else name
+    words = " ".join([name, *of]).replace("_", " ")
+    return f"{words}, %" if _scale(metric) > 1 else words
+
+
+def _scale(metric: str) -> float:
+    return 100.0 if metric in FRACTIONS else 1.0
+
+
+def _cell(estimate: dict[str, float | None], scale: float) -> str:
     digits = 2 if scale > 1 else 3
+    if estimate["mean"] is None or estimate["ci95"] is None:  # as JSON keeps what is not finite
+        return "not finite"
     mean, half = scale * estimate["mean"], scale * estimate["ci95"]
     return f"{mean:.{digits}f} ± {half:.{digits}f}"

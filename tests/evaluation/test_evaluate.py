@@ -10,10 +10,13 @@ import torch
 import torch.nn.functional as F
 
 from mamlbench.algorithms import MAML, Reptile
-from mamlbench.datasets import Sinusoid
+from mamlbench.algorithms.base import Adapted
+from mamlbench.datasets import Glyphs, Sinusoid
 from mamlbench.evaluation import TEST_SEED, Protocol, Scores, evaluate
+from mamlbench.evaluation.calibration import Reliability
+from mamlbench.evaluation.evaluate import tasks_at_a_time
 from mamlbench.hardware import Hardware
-from mamlbench.networks import MLP
+from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Regression
 
 DATASET = Sinusoid(shots=5, queries=3)
@@ -100,3 +103,92 @@ def test_rows_and_steps_by_hand():
     assert by_step[1]["loss"]["mean"] == 4.0
     assert by_step[0]["mse"]["n_tasks"] == 2
     assert scores.last()["mse"].mean == 0.25
+
+
+def glyphs_and_learner():
+    dataset = Glyphs(ways=3, shots=1, queries=1)
+    dataset.load(torch.device("cpu"))
+    torch.manual_seed(0)
+    network = Conv4(dataset.input_shape, 3, filters=2)
+    return dataset, MAML(network, dataset.objective, inner_lr=0.5)
+
+
+def test_a_classifiers_scores_in_full_and_in_chunks():
+    dataset, learner = glyphs_and_learner()
+    protocol = Protocol(tasks=5, queries=4, inner_steps=2)
+    whole, parts = (
+        evaluate(learner, dataset, "test", protocol, Hardware("cpu", "float32", chunk))
+        for chunk in (None, 2)
+    )
+    assert whole.by_task.keys() == {"loss", "accuracy", "nll", "brier"}
+    assert whole.reliability.bins.shape == (3, 5, 15, 3)
+    np.testing.assert_array_equal(whole.reliability.bins[..., 0].sum(axis=-1), 12)
+    right = whole.reliability.bins[..., 2].sum(axis=-1) / 12
+    np.testing.assert_allclose(right, whole.by_task["accuracy"], rtol=1e-6)
+    np.testing.assert_allclose(parts.reliability.bins, whole.reliability.bins, rtol=1e-4)
+    by_step = whole.by_step()
+    assert [entry["ece"]["n_tasks"] for entry in by_step] == [5, 5, 5]
+    errors = whole.reliability.errors()
+    assert [entry["ece"]["mean"] for entry in by_step] == [error.mean for error in errors]
+    assert "ece" not in whole.rows()
+
+
+def test_what_training_logs_is_all_of_a_validation():
+    dataset, learner = glyphs_and_learner()
+    protocol = Protocol(tasks=2, queries=1, inner_steps=1)
+    light = evaluate(learner, dataset, "val", protocol, Hardware(), in_full=False)
+    assert light.by_task.keys() == {"loss", "accuracy"}
+    assert light.reliability is None
+
+
+class Shifted(MAML):
+    """P copies of the adapted parameters whose outputs are shifted by 0, 1, ..., P-1."""
+
+    particles = 3
+
+    def adapt(self, support, steps=None):
+        adapted = super().adapt(support, steps)
+        own = [{n: p.repeat_interleave(3, 0) for n, p in e.items()} for e in adapted.params]
+        shift = torch.arange(3.0).repeat(len(support)).view(-1, 1)
+        moved = [e | {"head.bias": e["head.bias"] + shift.to(e["head.bias"])} for e in own]
+        return Adapted(moved, adapted.support, 3)
+
+
+def test_particles_are_scored_together_and_each_by_itself():
+    torch.manual_seed(0)
+    dataset = Sinusoid(shots=5, queries=3, likelihood_std=0.5)
+    learner = Shifted(MLP((1,), 1, hidden=(6,)), dataset.objective, inner_lr=0.05).double()
+    hardware = Hardware(precision="float64")
+    scores = evaluate(learner, dataset, "test", PROTOCOL, hardware)
+    assert scores.by_task.keys() == {"loss", "mse", "mse_of_particles", "nll"}
+    # the particles lie at -1, 0 and 1 around their mean: 2/3 more than its error, at every step
+    excess = scores.by_task["mse_of_particles"] - scores.by_task["mse"]
+    np.testing.assert_allclose(excess, 2 / 3, rtol=1e-10)
+
+
+def test_memory_bounds_the_tasks_at_a_time(learner):
+    """5 support and 4 query points of one value; 6 + 6 + 6 + 1 weights after 0 to 3 steps."""
+
+    def chunk(hardware=Hardware(), **options):  # noqa: B008 -- it is frozen
+        protocol = Protocol(**{"tasks": 10**9, "queries": 4, "inner_steps": 3, **options})
+        return tasks_at_a_time(learner, DATASET, protocol, hardware, 5, 4)
+
+    assert chunk() == 2**19 // 9
+    learner.particles = 10
+    assert chunk() == 2**19 // 90
+    assert chunk(inner_steps=999) == 2**26 // (19 * 1000 * 10)
+    assert chunk(hardware=Hardware(task_chunk=7), inner_steps=999) == 7
+    assert chunk(inner_steps=10**9) == 1
+
+
+def test_scores_of_parts_keep_their_order():
+    bins = np.arange(2 * 3 * 15 * 3, dtype=float).reshape(2, 3, 15, 3)
+    values = np.arange(6.0).reshape(2, 3)
+    whole = Scores({"loss": values}, Reliability(bins))
+    parts = [
+        Scores({"loss": values[:, s]}, Reliability(bins[:, s])) for s in (slice(0, 2), slice(2, 3))
+    ]
+    joined = Scores.of_parts(parts)
+    np.testing.assert_array_equal(joined.by_task["loss"], whole.by_task["loss"])
+    np.testing.assert_array_equal(joined.reliability.bins, bins)
+    assert Scores.of_parts([Scores({"loss": values})]).reliability is None
