@@ -18,7 +18,14 @@ from mamlbench.config import build, construct, options_of, plain, result_hash
 from mamlbench.config_tree import NODES
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
-from mamlbench.evaluation import Ensemble, Protocol, Scores, evaluate
+from mamlbench.evaluation import (
+    Ensemble,
+    Protocol,
+    Scores,
+    active_learning,
+    active_sizes,
+    evaluate,
+)
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
@@ -195,6 +202,8 @@ class Experiment:
             try:
                 sizes = self.protocol.shots_and_queries(self.dataset, split)
                 self.dataset.sample(split, 0, 0, 1, *sizes)
+                if split == "test" and self.protocol.active_rounds:
+                    active_sizes(self.dataset, self.protocol)
             except BadValue as error:
                 raise error.under("evaluation") from error
 
@@ -210,7 +219,16 @@ class Experiment:
             self.learner = Ensemble(members)
         scores = evaluate(self.learner, self.dataset, "test", self.protocol, self.hardware)
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
-        return self._summary(scores, trainer, chosen)
+        return self._summary(scores, trainer, chosen) | self._learn_actively()
+
+    def _learn_actively(self) -> dict[str, Any]:
+        """What active learning adds to the summary, and `active_learning.csv`."""
+        if not self.protocol.active_rounds:
+            return {}
+        found = active_learning(self.learner, self.dataset, self.protocol, self.hardware)
+        path = self.folder.path / "active_learning.csv"
+        write_atomically(path, found.rows().to_csv(index=False))
+        return {"active_learning": found.summary()}
 
     def _chosen(self, trainer: Trainer) -> list[Path]:
         """The checkpoints to test after training; none, for the learner as it is."""

@@ -22,6 +22,7 @@ _OF_A_RUN = (
     "config.yaml",
     "metrics.csv",
     "test_tasks.csv",
+    "active_learning.csv",
     "summary.json",
     "checkpoint.pt",
     "best.pt",

@@ -15,6 +15,7 @@ import yaml
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Estimate
+from mamlbench.report.terminal import report
 
 SCHEDULE = [
     "training.iterations=20",
@@ -59,6 +60,47 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
         "mse_by_step.png",
         "fits.png",
     }
+
+
+def test_what_active_learning_leaves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["training.iterations=2", "evaluation=active_learning", "evaluation.active_rounds=2"]
+    run = experiment([*options, *runs.overrides(tmp_path, "maml", "glyphs")])
+    summary = run.run()
+    assert summary["evaluation"].endswith("; then 2 labels asked for, from 20 points")
+    assert {"ece", "nll", "brier"} <= summary["test"].keys()
+    assert summary["test"]["ece"] == summary["test"]["by_step"][-1]["ece"]
+    assert sum(summary["reliability"]["queries"]) == 4 * 5  # tasks and queries
+    rows = pd.read_csv(run.folder.path / "active_learning.csv")
+    assert len(rows) == 4 * 2 * 3  # tasks, strategies, and 0 to 2 labels
+    for label, entry in enumerate(summary["active_learning"]["curve"]):
+        for strategy in ("uncertainty", "random"):
+            chosen = rows[(rows["queried"] == label) & (rows["strategy"] == strategy)]
+            mean = entry[strategy]["accuracy"]["mean"]
+            assert mean == pytest.approx(chosen["accuracy"].mean(), rel=1e-9)
+    assert {"reliability.png", "active_learning.png"} <= {
+        path.name for path in run.folder.figures.iterdir()
+    }
+    report(run, summary)
+    assert "| largest entropy of the prediction |" in capsys.readouterr().out
+
+
+def test_choosing_by_variance_takes_particles(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["training.iterations=2", "evaluation=active_learning", "evaluation.active_rounds=1"]
+    run = experiment([*options, *runs.overrides(tmp_path, "maml", "sinusoid")])
+    summary = run.run()
+    assert [list(entry) for entry in summary["active_learning"]["curve"]] == [["random"]] * 2
+    report(run, summary)
+    assert "regression takes a learner with 2 particles or more" in capsys.readouterr().out
+
+
+def test_a_pool_too_large_is_said_before_training(tmp_path: Path) -> None:
+    options = ["evaluation=active_learning", "evaluation.active_pool=96"]
+    run = experiment([*options, *runs.overrides(tmp_path, "maml", "glyphs")])
+    with pytest.raises(UserError, match=r"^evaluation.active_pool=96: accepted is fewer, "):
+        run.run()
+    assert not run.folder.path.exists()
 
 
 def test_the_same_command_shows_a_finished_run(tmp_path: Path) -> None:

@@ -1,8 +1,19 @@
 """Named protocols, and the scores that they give."""
 
+from mamlbench.evaluation.active_learning import ActiveLearning, active_learning, active_sizes
 from mamlbench.evaluation.ensemble import Ensemble
 from mamlbench.evaluation.evaluate import TEST_SEED, Scores, evaluate
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.statistics import Estimate
 
-__all__ = ["TEST_SEED", "Ensemble", "Estimate", "Protocol", "Scores", "evaluate"]
+__all__ = [
+    "TEST_SEED",
+    "ActiveLearning",
+    "Ensemble",
+    "Estimate",
+    "Protocol",
+    "Scores",
+    "active_learning",
+    "active_sizes",
+    "evaluate",
+]

@@ -25,6 +25,9 @@ class Protocol:
         select: the checkpoint to test, `best` by meta-validation or `last`; or `topK`, say `top5`:
             the mean outputs of the K best, as MAML++ does (arXiv 1810.09502).
         validation_tasks: meta-validation tasks, the same at each validation.
+        active_rounds: labels that active learning asks for after the test, one at a time (0: no
+            active learning).
+        active_pool: points of a task that it chooses from, of all classes together.
 
     Raises:
         BadValue: a value out of range.
@@ -38,10 +41,14 @@ class Protocol:
     transductive: bool = True
     select: str = "best"
     validation_tasks: int = 100
+    active_rounds: int = 0
+    active_pool: int = 20
 
     def __post_init__(self) -> None:
         require(self.tasks >= 1, "tasks", self.tasks, "1 or more")
         require(self.validation_tasks >= 1, "validation_tasks", self.validation_tasks, "1 or more")
+        require(self.active_rounds >= 0, "active_rounds", self.active_rounds, "0 or more")
+        require(self.active_pool >= 1, "active_pool", self.active_pool, "1 or more")
         require(self.shots is None or self.shots >= 1, "shots", self.shots, "1 or more, or null")
         steps = self.inner_steps
         require(steps is None or steps >= 0, "inner_steps", steps, "0 or more, or null")
@@ -78,8 +85,11 @@ class Protocol:
         checkpoints = f"{'last' if self.select == 'last' else 'best'} checkpoint"
         if self.kept > 1:
             checkpoints = f"mean outputs of the {self.kept} best checkpoints"
+        active = ""
+        if self.active_rounds:
+            active = f"; then {self.active_rounds} labels asked for, from {self.active_pool} points"
         return (
             f"{self.name}: {self.tasks} tasks, {shots} shots, {queries} queries per class, "
             f"{inner_steps} inner steps, {statistics}, {checkpoints}, "
-            "95% interval over tasks"
+            f"95% interval over tasks{active}"
         )

@@ -44,6 +44,7 @@ def draw_figures(
     """
     # matplotlib comes with them, which a run needs at its end only
     from mamlbench.report import figures
+    from mamlbench.report.active_learning import label_curves
     from mamlbench.report.reliability import reliability_diagram
 
     out = folder.figures
@@ -53,6 +54,8 @@ def draw_figures(
     figures.score_by_step(summary["test"]["by_step"], metric, out / f"{metric}_by_step.png")
     if "reliability" in summary:
         reliability_diagram(summary["reliability"], summary["test"]["ece"], out / "reliability.png")
+    if "active_learning" in summary:
+        label_curves(summary["active_learning"]["curve"], metric, out / "active_learning.png")
     if isinstance(dataset, Functions):
         _draw_fits(folder, learner, dataset, protocol, hardware)
     elif isinstance(dataset, Circles2D):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
 
 _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
+_NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
 _PROBABILISTIC = ("accuracy_of_particles", "mse_of_particles", "nll", "brier", "ece")
 
 
@@ -43,6 +44,8 @@ def report(experiment: Experiment, summary: dict[str, Any]) -> None:
         ["inner steps", *map(str, steps)],
         rows,
     )
+    if "active_learning" in summary:
+        _report_active_learning(experiment.label, metric, summary["active_learning"])
     print(f"\n{summary['evaluation']}")
     if summary["diverged_tasks"]:
         print(f"{summary['diverged_tasks']} tasks diverged: their loss is not finite at the end")
@@ -50,10 +53,35 @@ def report(experiment: Experiment, summary: dict[str, Any]) -> None:
         print(f"figure: {figure}")
 
 
+def _report_active_learning(label: str, metric: str, found: dict[str, Any]) -> None:
+    curve, criterion = found["curve"], found["criterion"]
+    names = {
+        "uncertainty": f"largest {criterion}",
+        "random": "random",
+        "difference": "difference, paired",
+    }
+    rows = [
+        [words, *(_cell(entry[name][metric], _scale(metric)) for entry in curve)]
+        for name, words in names.items()
+        if name in curve[0]
+    ]
+    print()
+    print_result_table(
+        f"{label}: {_label(metric)} by labels asked for, and how they were chosen",
+        ["labels", *map(str, range(len(curve)))],
+        rows,
+    )
+    if criterion is None:
+        print(
+            "\nOnly random choice was run: one prediction has no variance; to choose by "
+            "uncertainty, regression takes a learner with 2 particles or more"
+        )
+
+
 def _label(metric: str) -> str:
     """The metric's name and, where it is a fraction, that it is shown as percent."""
     name, *of = metric.split("_", 1)
-    name = name.upper() if name in ("mse", "nll", "ece") else name
+    name = _NAMES.get(name, name)
     words = " ".join([name, *of]).replace("_", " ")
     return f"{words}, %" if _scale(metric) > 1 else words
 

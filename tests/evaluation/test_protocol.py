@@ -36,6 +36,8 @@ def test_in_words():
         "mine: 50 tasks, 5 shots, 5 queries per class, 3 inner steps, each query with the support "
         "set, last checkpoint, 95% interval over tasks"
     )
+    asking = Protocol(active_rounds=3, active_pool=8).in_words(Glyphs(), inner_steps=1)
+    assert asking.endswith("95% interval over tasks; then 3 labels asked for, from 8 points")
     words = Protocol(queries="remaining", shots=2).in_words(Glyphs(), inner_steps=1)
     assert "2 shots, all remaining queries per class, 1 inner steps, transductive, best" in words
 
@@ -68,6 +70,8 @@ def test_which_checkpoints(select, kept, words):
         ("select", "top0"),
         ("select", "top"),
         ("select", "top5 "),
+        ("active_rounds", -1),
+        ("active_pool", 0),
     ],
 )
 def test_bad_values_are_named(option, value):

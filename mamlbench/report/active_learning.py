@@ -1,0 +1,56 @@
+"""Active learning drawn: what a label is worth when the learner chooses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mamlbench.report import style
+
+_LOOKS = {
+    "uncertainty": (style.BLUE, "the most uncertain point"),
+    "random": (style.ORANGE, "a random point"),
+    "difference": (style.GREEN, "uncertain less random"),
+}
+
+
+def label_curves(curve: Sequence[Mapping[str, Any]], metric: str, out: Path) -> None:
+    """The metric against the labels asked for, by strategy; beside it their paired difference.
+
+    Bands are 95% intervals over tasks. Without an uncertain choice there is one panel.
+
+    Args:
+        curve: entry i has `random` and, where the learner can tell, `uncertainty` and `difference`,
+            each with `metric`, its `mean` and `ci95`, after i labels; as in summary.json.
+        metric: which metric.
+        out: PNG file.
+    """
+    paired = "difference" in curve[0]
+    with style.figure(out, 8.6 if paired else 4.6, 3.4) as figure:
+        panels = figure.subplots(1, 2 if paired else 1, squeeze=False)[0]
+        for strategy in ("random", "uncertainty") if paired else ("random",):
+            _draw(panels[0], curve, strategy, metric)
+        panels[0].set_title("Adapted to the labels asked for")
+        panels[0].legend()
+        if paired:
+            _draw(panels[1], curve, "difference", metric)
+            panels[1].axhline(0.0, color=style.INK, lw=1.0, ls=(0, (4, 3)))
+            panels[1].set_ylabel(f"difference in {panels[0].get_ylabel()}")
+            panels[1].set_title("Uncertain less random, task by task")
+
+
+def _draw(axes: Axes, curve: Sequence[Mapping[str, Any]], name: str, metric: str) -> None:
+    factor, (color, label) = style.scale(metric), _LOOKS[name]
+    mean, half = (
+        factor * np.array([entry[name][metric][key] for entry in curve], dtype=float)
+        for key in ("mean", "ci95")
+    )
+    labels = np.arange(len(curve))
+    axes.fill_between(labels, mean - half, mean + half, color=color, alpha=0.2, linewidth=0)
+    axes.plot(labels, mean, color=color, marker="o", ms=4, label=label)
+    style.count_axis(axes, "labels asked for")
+    style.metric_axis(axes, metric)
