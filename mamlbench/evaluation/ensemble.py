@@ -37,6 +37,7 @@ class Ensemble(MetaLearner):
         nn.Module.__init__(self)  # no optimiser of its own
         self.members = nn.ModuleList(members)
         self.network, self.objective = members[0].network, members[0].objective
+        self.inner_steps, self.particles = members[0].inner_steps, members[0].particles
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> AdaptedTogether:
