@@ -3,6 +3,8 @@
 from mamlbench.networks.base import Params, TaskNetwork
 from mamlbench.networks.conv4 import Conv4
 from mamlbench.networks.layers import Rows
+from mamlbench.networks.linear import LinearClassifier
 from mamlbench.networks.mlp import MLP
+from mamlbench.networks.wrn import WideResNet
 
-__all__ = ["MLP", "Conv4", "Params", "Rows", "TaskNetwork"]
+__all__ = ["MLP", "Conv4", "LinearClassifier", "Params", "Rows", "TaskNetwork", "WideResNet"]

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from typing_extensions import Self
 
 from mamlbench.errors import UserError
-from mamlbench.networks.layers import Norm, Rows
+from mamlbench.networks.layers import Linear, Norm, Rows
 
 Params = dict[str, Tensor]
 
@@ -28,8 +28,15 @@ class TaskNetwork(nn.Module):
     """A network built of the layers in `mamlbench.networks.layers`.
 
     `forward` takes x [T, M, ...] and gives [T, M, C]. Its parameters may be its own, shared by all
-    tasks, or be replaced by ones with T in front.
+    tasks, or be replaced by ones with T in front. A subclass writes `features`.
+
+    Attributes:
+        input_shape: shape of one input.
+        head: the last layer, from D features to C outputs.
     """
+
+    input_shape: tuple[int, ...]
+    head: Linear
 
     made_with: tuple[tuple[Any, ...], dict[str, Any]]
     """The constructor's arguments, from which `alike` makes another."""
@@ -40,9 +47,17 @@ class TaskNetwork(nn.Module):
         network.__dict__["made_with"] = args, options  # nn.Module is not ready for attributes yet
         return network
 
+    def features(self, x: Tensor, rows: Rows) -> Tensor:
+        """What `head` takes, [T, M, D]; `rows` says which examples share statistics."""
+        raise TypeError(f"{type(self).__name__} does not define features(x, rows)")
+
+    def embedding(self, x: Tensor, rows: Rows) -> Tensor:
+        """What another learner shall see in place of x, [T, M, D]; here the features."""
+        return self.features(x, rows)
+
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
-        """Outputs [T, M, C] of x [T, M, ...]; `rows` says which examples share statistics."""
-        raise TypeError(f"{type(self).__name__} does not define forward(x, rows)")
+        """Outputs [T, M, C] of x [T, M, ...]."""
+        return self.head(self.features(x, rows))
 
     def norms(self) -> list[Norm]:
         """The normalisation layers, in order."""

@@ -63,6 +63,7 @@ class Conv4(TaskNetwork):
         require(filters >= 1, "filters", filters, "1 or more")
         require(blocks >= 1, "blocks", blocks, "1 or more")
         channels, *size = _image(input_shape)
+        self.input_shape = input_shape
         self.activation = ACTIVATIONS[activation]
         self.order, self.spatial_mean = order, spatial_mean
         inputs = [channels] + [filters] * (blocks - 1)
@@ -91,7 +92,7 @@ class Conv4(TaskNetwork):
         return conv, norm
 
     @override
-    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+    def features(self, x: Tensor, rows: Rows) -> Tensor:
         x = x.movedim(2, -1)  # channels last
         for conv, norm in zip(self.convs, self.norm_layers, strict=True):
             x = norm(conv(x), rows)
@@ -99,8 +100,7 @@ class Conv4(TaskNetwork):
                 x = self.pool(self.activation(x))
             else:
                 x = self.activation(self.pool(x))
-        x = x.mean(dim=(2, 3)) if self.spatial_mean else x.flatten(2)
-        return self.head(x)
+        return x.mean(dim=(2, 3)) if self.spatial_mean else x.flatten(2)
 
 
 def _image(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -53,6 +53,7 @@ class MLP(TaskNetwork):
         one_of("activation", activation, ACTIVATIONS)
         one_of("init", init, INITS)
         require(all(width >= 1 for width in hidden), "hidden", list(hidden), "widths of 1 or more")
+        self.input_shape = input_shape
         self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[activation]
         widths = [math.prod(input_shape), *hidden]
         self.hidden = nn.ModuleList(Linear(i, o) for i, o in pairwise(widths))
@@ -63,8 +64,8 @@ class MLP(TaskNetwork):
                 nn.init.trunc_normal_(layer.weight, std=0.01, a=-0.02, b=0.02)
 
     @override
-    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+    def features(self, x: Tensor, rows: Rows) -> Tensor:
         x = x.flatten(2)
         for linear, norm in zip(self.hidden, self.norm_layers, strict=True):
             x = self.activation(norm(linear(x), rows))
-        return self.head(x)
+        return x
