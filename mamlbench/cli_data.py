@@ -1,10 +1,11 @@
-"""`mamlbench-data`: get datasets and check them ahead of time."""
+"""`mamlbench-data`: get datasets and check them ahead of time; turn images into embeddings."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mamlbench.errors import UserError, did_you_mean
@@ -12,6 +13,7 @@ from mamlbench.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from mamlbench.datasets import ImageDataset
 
+EMBED = "train a network on the meta-train classes, write its features for dataset=embeddings"
 NAMES = {
     "omniglot": "Omniglot",
     "mini_imagenet": "MiniImagenet",
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "list":
             _list(options.root)
+        elif options.command == "embed":
+            _embed(options, [*options.options, *more])
         else:
             anew = options.command == "verify"
             _prepare(options.name, options.root, [*options.options, *more], anew)
@@ -62,7 +66,28 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "options", metavar="OPTION=VALUE", nargs="*", help="the dataset's own, as resize=box"
         )
+    _add_embed(commands.add_parser("embed", parents=[root], help=EMBED))
     return parser
+
+
+def _add_embed(command: argparse.ArgumentParser) -> None:
+    command.description = EMBED
+    command.add_argument("name", metavar="NAME", help=", ".join(NAMES))
+    command.add_argument("options", metavar="OPTION=VALUE", nargs="*", help="the dataset's own")
+    for flag, kind, default, says in (
+        ("--network", str, "wrn28_10", "wrn28_10, wrn16_4 or small (for a CPU)"),
+        ("--epochs", int, 60, "passes over the meta-train images"),
+        ("--batch", int, 64, "images in a step"),
+        ("--lr", float, 0.05, "step size at the start; it falls to 0"),
+        ("--weight-decay", float, 5e-4, "of all parameters"),
+        ("--seed", int, 0, "of initial parameters and order"),
+        ("--device", str, "cpu", "cpu or cuda"),
+        ("--threads", int, None, "CPU threads (default: one a core)"),
+        ("--out", Path, None, "the file to write (default: embeddings.npz where datasets live)"),
+    ):
+        shown = "" if default is None else f" (default: {default})"
+        command.add_argument(flag, type=kind, default=default, help=says + shown)
+    command.add_argument("--flip", action="store_true", help="mirror pictures at random")
 
 
 def _dataset(name: str, root: str | None, options: Sequence[str] = ()) -> ImageDataset:
@@ -102,6 +127,27 @@ def _prepare(name: str, root: str | None, options: Sequence[str], anew: bool) ->
     print(f"{name}: {'verified' if anew else 'ready'}, sha256 {images.sha256}")
     for line in dataset.describe(images):
         print(f"  {line}")
+
+
+def _embed(options: argparse.Namespace, own: Sequence[str]) -> None:
+    """Train a classifier and write the embeddings; the same command goes on where it stopped."""
+    from mamlbench.datasets.embeddings import FILE, read_embeddings
+    from mamlbench.datasets.store import data_root
+    from mamlbench.embed import Pretraining, embed
+    from mamlbench.hardware import Hardware
+
+    hardware = Hardware(device=options.device, threads=options.threads)
+    names = Pretraining.__dataclass_fields__
+    pretraining = Pretraining(**{name: getattr(options, name) for name in names})
+    dataset = _dataset(options.name, options.root, own)
+    out: Path = options.out or data_root(options.root) / FILE
+    if out.exists():
+        raise UserError(f"--out {out}: is there already; accepted is a new file")
+    hardware.apply(2**30)
+    embed(dataset, pretraining, out, hardware.torch_device, lambda line: print(line, flush=True))
+    found = read_embeddings(out)
+    print(f"{out}: {len(found.images)} embeddings of width {found.images.shape[1]}")
+    print(f"mamlbench dataset=embeddings dataset.root={out} dataset.width={found.images.shape[1]}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.celeba import CelebA
 from mamlbench.datasets.cifar_fs import CifarFS
+from mamlbench.datasets.embeddings import Embeddings
 from mamlbench.datasets.fc100 import FC100
 from mamlbench.datasets.functions import Functions
 from mamlbench.datasets.glyphs import Glyphs
@@ -20,6 +21,7 @@ __all__ = [
     "CelebA",
     "CifarFS",
     "Dataset",
+    "Embeddings",
     "Functions",
     "Glyphs",
     "HarmonicSinusoid",

@@ -58,7 +58,7 @@ class ImageDataset(Dataset):
 
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int, ...],
         ways: int,
         shots: int,
         queries: int,
@@ -227,10 +227,10 @@ class ImageDataset(Dataset):
         rows = np.take_along_axis(rows.reshape(len(rows), -1), order, axis=1)
         labels = order // max(1, keys.shape[1] // self.ways)
         where, y = torch.from_numpy(np.stack([rows, labels])).to(self._pixels.device)
-        return Examples(self._floats(where), y)
+        return Examples(self.inputs(where), y)
 
-    def _floats(self, where: Tensor) -> Tensor:
-        """The images at `where`, [T, M], as [T, M, channels, height, width]."""
+    def inputs(self, where: Tensor) -> Tensor:
+        """The images at `where`, [T, M], as the tasks have them, [T, M, *input_shape]."""
         x = self._pixels.index_select(0, where.reshape(-1)).float().div_(255)
         if self._mean is not None:
             x.sub_(x.new_tensor(self._mean).view(-1, 1, 1))

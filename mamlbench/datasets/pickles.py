@@ -1,4 +1,4 @@
-"""Pickled image arrays, read without running anything that the pickle asks for."""
+"""Pickled arrays of images or embeddings; nothing that a pickle asks for is run."""
 
 from __future__ import annotations
 
@@ -99,6 +99,30 @@ def pickled_pictures(path: Path) -> dict[str, list[Picture]]:
             name: [ArrayPicture(f"{path}: image {row}", images[row]) for row in rows[name]]
             for name in sorted(rows)
         }
+
+
+def pickled_embeddings(path: Path) -> dict[str, np.ndarray]:
+    """The embeddings of each class, [n, D] float32, in the order of class names.
+
+    The layout is that of LEO's release: `embeddings` [n, D], and `keys` such as
+    `17-n01532829-n01532829_0000005.jpg`, whose middle part is the class.
+
+    Raises:
+        UserError: as `pickled_pictures`.
+    """
+    accepted = "are embeddings [n, width] of floats with keys number-class-image"
+    with stumbling(path, "a pickle of embeddings", accepted):
+        with path.open("rb") as file:
+            content = unpickled(file)
+        vectors, keys = np.asarray(content["embeddings"]), [_text(k) for k in content["keys"]]
+        if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(keys):
+            found = f"{vectors.dtype} {list(vectors.shape)}"
+            raise ValueError(f"its embeddings are {found}, for {len(keys)} keys")
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            _, name, _ = key.split("-")
+            rows.setdefault(name, []).append(row)
+        return {name: vectors[rows[name]].astype(np.float32) for name in sorted(rows)}
 
 
 def _tables(content: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, list[int]]]:

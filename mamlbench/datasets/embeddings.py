@@ -1,0 +1,161 @@
+"""Few-shot classification of embeddings: images that a network has turned into vectors before."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from typing_extensions import override
+
+from mamlbench.datasets.images import ImageDataset
+from mamlbench.datasets.pickles import pickled_embeddings
+from mamlbench.datasets.sampling import SPLITS
+from mamlbench.datasets.store import ImageSet, data_root
+from mamlbench.errors import BadValue, UserError, require
+from mamlbench.files import write_atomically
+
+FILE = "embeddings.npz"
+_ACCEPTED = (
+    "accepted are an .npz that `mamlbench-data embed` wrote, or a folder with "
+    "train_embeddings.pkl, val_embeddings.pkl and test_embeddings.pkl as DeepMind released them"
+)
+
+
+class Embeddings(ImageDataset):
+    """Tasks on the vectors of a file that `mamlbench-data embed` wrote, or of LEO's own pickles.
+
+    LEO's (arXiv 1807.05960) are 640 features of the centre crop, of mini-ImageNet and
+    tiered-ImageNet, in three pickles each; no code in them is run.
+
+    Args:
+        ways: N classes in a task.
+        shots: K support vectors of each at meta-test.
+        queries: Q query vectors of each at meta-training.
+        train_shots: K at meta-training (None: as `shots`).
+        root: the .npz, or the folder of the pickles (None: `embeddings.npz` where datasets live).
+        width: D, the numbers of one embedding.
+        normalise: scale each embedding to length 1, as LEO does.
+
+    Raises:
+        BadValue: as `ImageDataset`, or a width below 1.
+    """
+
+    def __init__(
+        self,
+        ways: int = 5,
+        shots: int = 1,
+        queries: int = 15,
+        train_shots: int | None = None,
+        root: str | None = None,
+        width: int = 640,
+        normalise: bool = True,
+    ) -> None:
+        require(width >= 1, "width", width, "1 or more")
+        self.normalise = normalise
+        super().__init__((width,), ways, shots, queries, train_shots, root)
+
+    @property
+    def path(self) -> Path:
+        """The file or the folder."""
+        return Path(self.root).expanduser() if self.root else data_root(None) / FILE
+
+    @property
+    @override
+    def available(self) -> bool:
+        return self.path.is_file() or all(path.is_file() for path in _pickles(self.path).values())
+
+    @override
+    def read(self, fresh: bool = False) -> ImageSet:
+        if self.path.is_file():
+            found = read_embeddings(self.path)
+        elif self.available:
+            found = _gathered(self.path, _pickles(self.path))
+        else:
+            raise UserError(f"{self.path}: no embeddings there; {_ACCEPTED}")
+        width = found.images.shape[1]
+        if width != self.input_shape[0]:
+            raise BadValue("width", self.input_shape[0], f"{width}, as {self.path} has", "dataset")
+        return found
+
+    @override
+    def _on_device(self, images: np.ndarray, device: torch.device) -> Tensor:
+        vectors = torch.from_numpy(images).to(device)
+        return F.normalize(vectors, dim=1) if self.normalise else vectors
+
+    @override
+    def inputs(self, where: Tensor) -> Tensor:
+        vectors = self._pixels.index_select(0, where.reshape(-1))
+        return vectors.view(*where.shape, *self.input_shape)
+
+
+def write_embeddings(
+    path: Path, vectors: np.ndarray, classes: Sequence[str], counts: Sequence[int]
+) -> None:
+    """Write vectors [n, D] float32, class after class, atomically.
+
+    Args:
+        path: the file.
+        vectors: the embeddings.
+        classes: each class's name, `split/name`.
+        counts: vectors of each class.
+
+    Raises:
+        UserError: the disk refuses.
+    """
+    buffer = BytesIO()
+    np.savez(buffer, embeddings=vectors, classes=np.array(classes), counts=np.array(counts))
+    write_atomically(path, buffer.getvalue())
+
+
+def read_embeddings(path: Path) -> ImageSet:
+    """What `write_embeddings` wrote; `images` are the vectors, [n, D] float32.
+
+    Raises:
+        UserError: it is something else, or damaged.
+    """
+    try:
+        # arrays alone: numpy refuses pickled objects, and zip's checksums tell of damage
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            vectors, classes, counts = (file[name] for name in ("embeddings", "classes", "counts"))
+        return _checked(path, vectors, [str(name) for name in classes], [int(n) for n in counts])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path}: {reason}; {_ACCEPTED}") from error
+
+
+def _pickles(folder: Path) -> dict[str, Path]:
+    return {split: folder / f"{split}_embeddings.pkl" for split in SPLITS}
+
+
+def _gathered(folder: Path, paths: Mapping[str, Path]) -> ImageSet:
+    """The three splits in one, each class's vectors together."""
+    vectors: list[np.ndarray] = []
+    classes: dict[str, int] = {}
+    for split, path in paths.items():
+        for name, own in pickled_embeddings(path).items():
+            classes[f"{split}/{name}"] = len(own)
+            vectors.append(own)
+    widths = sorted({own.shape[1] for own in vectors})
+    if len(widths) != 1:
+        raise UserError(f"{folder}: embeddings of widths {widths}; accepted is one width")
+    return _checked(folder, np.concatenate(vectors), [*classes], [*classes.values()])
+
+
+def _checked(path: Path, vectors: np.ndarray, classes: list[str], counts: list[int]) -> ImageSet:
+    if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != sum(counts):
+        found = f"{vectors.dtype} {list(vectors.shape)} for {sum(counts)} images"
+        raise UserError(f"{path}: its embeddings are {found}; accepted is float32 [images, width]")
+    if not np.isfinite(vectors).all():
+        raise UserError(f"{path}: embeddings that are not finite; accepted are finite numbers")
+    split_of: dict[str, str] = {}
+    for name in classes:
+        split, _, own = name.partition("/")
+        if split_of.setdefault(own, split) != split:
+            raise UserError(f"{path}: class {own} is in {split_of[own]} and in {split}")
+    return ImageSet.of(vectors, classes, counts)

@@ -1,0 +1,123 @@
+"""From pictures to embeddings: a classifier of the meta-train classes, and what it writes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mamlbench.cli_data import main
+from mamlbench.datasets import Embeddings, Glyphs
+from mamlbench.datasets.embeddings import read_embeddings
+from mamlbench.embed import NETWORKS, Pretraining, embed
+from mamlbench.networks import Conv4, Rows
+
+SIZES = {"train": 8, "val": 5, "test": 5}
+
+
+@pytest.fixture(autouse=True)
+def few_glyphs(monkeypatch):
+    """Eighteen characters, and a network that is as small as they are few."""
+    monkeypatch.setattr("mamlbench.datasets.glyphs.SIZES", SIZES)
+
+    def tiny(shape, outputs):
+        return Conv4(shape, outputs, filters=8, spatial_mean=True, norm="running")
+
+    monkeypatch.setitem(NETWORKS, "small", tiny)
+
+
+def run(out: Path, say=lambda line: None, epochs: int = 3, lr: float = 0.1) -> None:
+    pretraining = Pretraining(network="small", epochs=epochs, batch=20, lr=lr, flip=True)
+    embed(Glyphs(), pretraining, out, torch.device("cpu"), say)
+
+
+def test_it_learns_its_classes_and_writes_all_splits(tmp_path):
+    lines: list[str] = []
+    out = tmp_path / "glyphs.npz"
+    run(out, lines.append, epochs=12)
+    accuracies = [float(re.search("accuracy ([0-9.]+)", line)[1]) for line in lines]
+    assert len(lines) == 12
+    assert accuracies[-1] > 0.5  # of eight classes
+    found = read_embeddings(out)
+    assert found.images.shape == (18 * 20, 8)
+    assert found.counts == (20,) * 18
+    assert [name.split("/")[0] for name in found.classes] == [
+        s for s in SIZES for _ in range(SIZES[s])
+    ]
+    dataset = Embeddings(root=str(out), width=8, queries=2)
+    dataset.load(torch.device("cpu"))
+    assert dataset.splits == ("train", "val", "test")
+    assert not (tmp_path / "glyphs.npz.pt").exists()
+
+
+def test_an_interrupted_pretraining_goes_on(tmp_path):
+    run(tmp_path / "whole.npz")
+
+    def interrupted(line: str) -> None:
+        if line.startswith("epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "parts.npz", interrupted)
+    assert not (tmp_path / "parts.npz").exists()
+    lines: list[str] = []
+    run(tmp_path / "parts.npz", lines.append)
+    assert lines[0].startswith("goes on after epoch 2")
+    assert lines[1].startswith("epoch 3 of 3")
+    whole, parts = (read_embeddings(tmp_path / name) for name in ("whole.npz", "parts.npz"))
+    assert whole.sha256 == parts.sha256
+
+
+def test_a_state_of_another_pretraining_is_refused(tmp_path):
+    def interrupted(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "a.npz", interrupted)
+    with pytest.raises(Exception, match=r"a.npz.pt: is of another pretraining; remove it"):
+        run(tmp_path / "a.npz", lr=0.2)
+
+
+def test_an_embedding_depends_on_no_other_image():
+    for name in ("small", "wrn16_4"):
+        torch.manual_seed(0)
+        network = NETWORKS[name]((1, 28, 28), 4).eval()
+        x = torch.rand(1, 3, 1, 28, 28)
+        with torch.no_grad():
+            together, alone = network.embedding(x, Rows()), network.embedding(x[:, 1:2], Rows())
+        torch.testing.assert_close(together[:, 1:2], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_the_command(tmp_path, capsys):
+    out = tmp_path / "made" / "glyphs.npz"
+    command = ["embed", "glyphs", "--network", "small", "--epochs", "1", "--threads", "1"]
+    assert main([*command, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("epoch 1 of 1: loss ")
+    assert printed[1] == f"{out}: 360 embeddings of width 8"
+    assert printed[2] == f"mamlbench dataset=embeddings dataset.root={out} dataset.width=8"
+    assert np.isfinite(read_embeddings(out).images).all()
+    assert main([*command, "--out", str(out)]) == 2
+    assert f"--out {out}: is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["glyfs"], "no dataset glyfs: .*did you mean 'glyphs'"),
+        (["glyphs", "--network", "smal"], r"network=smal: accepted is .*did you mean 'small'"),
+        (["glyphs", "--epochs", "0"], "epochs=0: accepted is 1 or more"),
+        (["glyphs", "--batch", "1"], "batch=1: accepted is 2 or more"),
+        (["glyphs", "--lr", "0"], r"lr=0.0: accepted is more than 0"),
+        (["glyphs", "--device", "tpu"], "device=tpu: accepted is cpu, cuda or cuda:N"),
+        (["glyphs", "--network", "small", "--lr", "1e30"], "epoch 1 of 60: the loss is not finite"),
+    ],
+)
+def test_a_users_mistake_is_one_line(tmp_path, capsys, arguments, message):
+    assert main(["embed", *arguments, "--threads", "1", "--out", str(tmp_path / "x.npz")]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error)
+    assert error.count("\n") == 1
