@@ -6,20 +6,26 @@ from mamlbench.algorithms.bmaml import BMAML
 from mamlbench.algorithms.emaml import EMAML
 from mamlbench.algorithms.joint import Joint
 from mamlbench.algorithms.learn2learn_maml import Learn2LearnMAML
+from mamlbench.algorithms.leo import LEO
 from mamlbench.algorithms.maml import MAML
+from mamlbench.algorithms.maml_noise import MAMLWithNoise
 from mamlbench.algorithms.mamlpp import MAMLpp
 from mamlbench.algorithms.meta_sgd import MetaSGD
+from mamlbench.algorithms.platipus import PLATIPUS
 from mamlbench.algorithms.reptile import Reptile
 
 __all__ = [
     "ANIL",
     "BMAML",
     "EMAML",
+    "LEO",
     "MAML",
+    "PLATIPUS",
     "Adapted",
     "FreshSupport",
     "Joint",
     "Learn2LearnMAML",
+    "MAMLWithNoise",
     "MAMLpp",
     "MetaLearner",
     "MetaSGD",

@@ -291,12 +291,16 @@ class MetaLearner(nn.Module, ABC):
         metrics = self.meta_gradient(tasks)
         self._check_finite(metrics["loss"])
         self._lay_out_gradients()
-        if self.clip is not None:
-            nn.utils.clip_grad_value_(self.parameters(), self.clip)
+        self.clip_gradients()
         self.optimizer.step()
         self.scheduler.step()
         self._record_statistics(tasks)
         return metrics
+
+    def clip_gradients(self) -> None:
+        """Bound the meta-gradient, as `clip` says, once it is known to be finite."""
+        if self.clip is not None:
+            nn.utils.clip_grad_value_(self.parameters(), self.clip)
 
     def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
         return list(tasks.chunks(self.task_chunk or len(tasks)))
