@@ -38,6 +38,7 @@ class HarmonicSinusoid(Functions):
         frequency: lowest and highest w, in radians for each unit of x.
         noise_ratio: standard deviation of the noise, as a part of A.
         domain: lowest and highest input.
+        likelihood_std: see `Functions`.
 
     Raises:
         BadValue: a count below its least value, an empty interval, or negative noise.
@@ -58,8 +59,9 @@ class HarmonicSinusoid(Functions):
         frequency: Interval = (0.5, 2.0),
         noise_ratio: float = 0.01,
         domain: Interval = (-5.0, 5.0),
+        likelihood_std: float | None = None,
     ) -> None:
-        super().__init__(shots, queries, train_shots, domain)
+        super().__init__(shots, queries, train_shots, domain, likelihood_std=likelihood_std)
         require(finite is None or finite >= 1, "finite", finite, "1 or more, or null")
         require(0 <= noise_ratio < math.inf, "noise_ratio", noise_ratio, "0 or more")
         require_intervals(amplitude=amplitude, phase=phase, frequency=frequency)

@@ -47,9 +47,9 @@ class SineLine(Functions):
         noise_std: float = 0.3,
         domain: Interval = (-5.0, 5.0),
     ) -> None:
-        super().__init__(shots, queries, train_shots, domain)
-        require_intervals(amplitude=amplitude, phase=phase, slope=slope, intercept=intercept)
         require(noise_std >= 0 and math.isfinite(noise_std), "noise_std", noise_std, "0 or more")
+        super().__init__(shots, queries, train_shots, domain, likelihood_std=noise_std or None)
+        require_intervals(amplitude=amplitude, phase=phase, slope=slope, intercept=intercept)
         self.amplitude, self.phase = amplitude, phase
         self.slope, self.intercept = slope, intercept
         self.noise_std = noise_std
