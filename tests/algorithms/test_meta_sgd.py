@@ -52,5 +52,5 @@ def test_it_begins_as_maml():
 
 
 def test_a_single_learned_rate_is_mamls():
-    with pytest.raises(BadValue, match="learn_inner_lr=True: accepted is false"):
+    with pytest.raises(BadValue, match="learn_inner_lr=true: accepted is false"):
         MetaSGD(mlp(), Regression(), learn_inner_lr=True)

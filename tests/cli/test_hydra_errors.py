@@ -18,11 +18,11 @@ MISTAKES = {
     ),
     "an unknown choice of a group that another brings": (
         ["network=conv5"],
-        r"network=conv5: accepted is conv4, mlp \(did you mean 'conv4'\?\)",
+        r"network=conv5: accepted is conv4, .*mlp.* \(did you mean 'conv4'\?\)",
     ),
     "an unknown evaluation": (
         ["evaluation=std"],
-        r"evaluation=std: accepted is maml, .*standard.*\(did you mean 'standard'\?\)",
+        r"evaluation=std: accepted is .*standard.*\(did you mean 'standard'\?\)",
     ),
     "an unknown choice in a list": (
         ["logger=[csv,tensorbord]"],

@@ -96,7 +96,7 @@ def test_wrong_options():
         Omniglot(queries=20)
     with pytest.raises(BadValue, match=r"did you mean 'reptile'\?"):
         Omniglot(split="reptil")
-    with pytest.raises(BadValue, match="rotate_test=True: accepted is false"):
+    with pytest.raises(BadValue, match="rotate_test=true: accepted is false"):
         Omniglot(rotations="classes")
     # four turns of 1,200 characters
     assert (
