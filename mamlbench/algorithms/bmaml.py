@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mamlbench.algorithms.base import Adapted, Support
-from mamlbench.algorithms.particles import Particles, for_tasks, from_vectors
+from mamlbench.algorithms.particles import Particles, for_tasks
 from mamlbench.algorithms.posterior import gamma_log_density, normal_log_density
+from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, forward
@@ -128,7 +129,8 @@ class BMAML(Particles):
         gradient = self._posterior_gradient(params, names, batch, second_order)
         particles, ascent = self.as_vectors(params, names), self.as_vectors(gradient, names)
         direction = svgd(particles, ascent, self.bandwidth, self.exact_repulsion)
-        return from_vectors(particles + rate * direction, params, names)
+        moved = (particles + rate * direction).flatten(0, 1)
+        return as_params(moved, params, names)
 
     def _posterior_gradient(
         self, params: Params, names: list[str], batch: Examples, create_graph: bool

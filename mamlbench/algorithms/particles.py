@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support, for_particles
+from mamlbench.algorithms.samples import as_vectors
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, alike
 from mamlbench.objectives import Objective
@@ -95,19 +96,12 @@ class Particles(MetaLearner):
 
     def as_vectors(self, params: Params, names: Sequence[str]) -> Tensor:
         """The named parameters [T*P, ...] of each particle as one vector, [T, P, D]."""
-        vectors = torch.cat([params[name].reshape(len(params[name]), -1) for name in names], 1)
-        return vectors.unflatten(0, (-1, self.particles))
+        return as_vectors(params, names).unflatten(0, (-1, self.particles))
 
 
 def for_tasks(values: Tensor, tasks: int) -> Tensor:
     """Values [P, ...] of particles as each of T tasks has them, [T*P, ...]."""
     return values.expand(tasks, *values.shape).flatten(0, 1)
-
-
-def from_vectors(vectors: Tensor, like: Params, names: Sequence[str]) -> Params:
-    """Vectors [T, P, D] back as parameters [T*P, ...] of the shapes of `like`."""
-    parts = vectors.flatten(0, 1).split([like[name][0].numel() for name in names], 1)
-    return {name: part.view_as(like[name]) for name, part in zip(names, parts, strict=True)}
 
 
 def _names(network: nn.Module, particles_of: str) -> list[str]:

@@ -34,7 +34,7 @@ def repeated(examples: Examples, particles: int) -> Examples:
 
 def as_vectors(values: Params, names: Iterable[str]) -> Tensor:
     """Those of the values [T, ...] that are named, in this order, as vectors [T, D]."""
-    return torch.cat([values[name].flatten(1) for name in names], dim=1)
+    return torch.cat([values[name].reshape(len(values[name]), -1) for name in names], dim=1)
 
 
 def as_params(vectors: Tensor, params: Params, names: Iterable[str]) -> Params:
