@@ -1,0 +1,1 @@
+"""Policy gradients: environments, rollouts, and what adapts and betters a policy."""

@@ -1,0 +1,5 @@
+"""Environments whose tasks are goals."""
+
+from mamlbench.rl.environments.base import Environments
+
+__all__ = ["Environments"]
