@@ -18,6 +18,8 @@ from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
+from mamlbench.rl.gathering import gathered, trials
+from mamlbench.rl.trust_region import TrustRegion
 from mamlbench.tasks import Examples, TaskBatch
 
 
@@ -37,6 +39,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": partial(torch.optim.Adam, fused=True),
     "sgd": partial(torch.optim.SGD, fused=True),
+    "trpo": TrustRegion,
 }
 
 
@@ -86,8 +89,8 @@ class MetaLearner(nn.Module, ABC):
         objective: loss and metrics.
         inner_lr: step size of the inner loop, per mean loss.
         inner_steps: S at meta-training, and wherever `adapt` is not told otherwise.
-        outer_lr: step size of the outer loop.
-        outer_optimizer: `adam` or `sgd`.
+        outer_lr: step size of the outer loop; of `trpo` the bound on the mean KL divergence.
+        outer_optimizer: `adam`, `sgd`, or where a policy acts, `trpo`.
         outer_schedule: `constant`, or `linear` or `cosine` from `outer_lr` to `outer_lr_final`.
         outer_lr_final: where the schedule ends.
         iterations: outer steps over which the schedule runs.
@@ -261,7 +264,8 @@ class MetaLearner(nn.Module, ABC):
 
     def chunk_gradient(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
         """Add these tasks' part of a batch of `total` tasks to `.grad`; gives metrics [T]."""
-        if self._replay is not None and total == len(tasks):
+        fixed = isinstance(tasks.support, Examples)
+        if self._replay is not None and fixed and total == len(tasks):
             return self._replay(tasks)
         loss, metrics = self.meta_loss(tasks)
         (loss.sum() / total).backward()
@@ -273,12 +277,16 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             NonFiniteError: before anything changed.
         """
+        tasks = gathered(self, tasks)
         metrics = self.meta_gradient(tasks)
         self._check_finite(metrics["loss"])
         self._lay_out_gradients()
         if self.clip is not None:
             nn.utils.clip_grad_value_(self.parameters(), self.clip)
-        self.optimizer.step()
+        if isinstance(self.optimizer, TrustRegion):
+            self.optimizer.step(trials(self, self._chunks(tasks)))
+        else:
+            self.optimizer.step()
         self.scheduler.step()
         self._record_statistics(tasks)
         return metrics

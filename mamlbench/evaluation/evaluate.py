@@ -14,6 +14,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.statistics import Estimate
 from mamlbench.hardware import Hardware
+from mamlbench.rl.gathering import acting, met_by
 
 TEST_SEED = 0
 """Meta-validation and meta-test tasks do not depend on a run's seed, so runs can be paired."""
@@ -114,14 +115,14 @@ def _score(
     every_step: bool,
 ) -> dict[str, np.ndarray]:
     tasks = hardware.cast(dataset.sample(split, TEST_SEED, *place, *sizes))
+    tasks = acting(tasks, learner.network)
     adapted = learner.adapt(tasks.support, protocol.inner_steps)
-    steps = range(len(adapted.params)) if every_step else [-1]
-    metrics = [
-        learner.objective.metrics(
-            learner.predict(adapted, tasks.query.x, step, protocol.transductive), tasks.query.y
-        )
-        for step in steps
-    ]
+    last = len(adapted.params) - 1
+    metrics = []
+    for step in range(last + 1) if every_step else [last]:
+        query = met_by(tasks.query, step, adapted.params[step])
+        outputs = learner.predict(adapted, query.x, step, protocol.transductive)
+        metrics.append(learner.objective.metrics(outputs, query.y))
     return {
         name: torch.stack([m[name] for m in metrics]).double().cpu().numpy() for name in metrics[0]
     }

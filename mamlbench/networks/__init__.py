@@ -2,7 +2,8 @@
 
 from mamlbench.networks.base import Params, TaskNetwork
 from mamlbench.networks.conv4 import Conv4
+from mamlbench.networks.gaussian_policy import GaussianMLP
 from mamlbench.networks.layers import Rows
 from mamlbench.networks.mlp import MLP
 
-__all__ = ["MLP", "Conv4", "Params", "Rows", "TaskNetwork"]
+__all__ = ["MLP", "Conv4", "GaussianMLP", "Params", "Rows", "TaskNetwork"]

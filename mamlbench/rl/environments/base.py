@@ -52,5 +52,5 @@ class Environments(ABC):
             episode that is done may be stepped on: its rewards are then 0.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most have nothing to free
         """Free whatever is held, such as processes."""
