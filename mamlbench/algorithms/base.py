@@ -19,6 +19,7 @@ from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
 from mamlbench.rl.gathering import gathered, trials
+from mamlbench.rl.objective import PolicyGradient
 from mamlbench.rl.trust_region import TrustRegion
 from mamlbench.tasks import Examples, TaskBatch
 
@@ -134,6 +135,8 @@ class MetaLearner(nn.Module, ABC):
         require(clip is None or clip > 0, "clip", clip, "more than 0, or null")
         one_of("outer_optimizer", outer_optimizer, OPTIMIZERS)
         one_of("outer_schedule", outer_schedule, SCHEDULES)
+        acting = isinstance(objective, PolicyGradient) or outer_optimizer != "trpo"
+        require(acting, "outer_optimizer", "trpo", "adam or sgd: these tasks have no policy")
         self.network, self.objective = network, objective
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
         self.clip, self.task_chunk = clip, task_chunk

@@ -68,8 +68,9 @@ def acting(tasks: TaskBatch, network: nn.Module) -> TaskBatch:
     norm = network.norm if isinstance(network, TaskNetwork) else "none"
     if norm not in ("none", "group"):
         raise UserError(f"network.norm={norm}: accepted is none or group, where a policy acts")
-    support, query = (replace(side, network=network) for side in (support, query))
-    return replace(tasks, support=support, query=query)
+    sides = {"support": support, "query": query}
+    own: Any = {name: replace(side, network=network) for name, side in sides.items()}
+    return replace(tasks, **own)
 
 
 def met_by(query: Examples, step: int, params: Params) -> Examples:
@@ -101,20 +102,15 @@ def trials(learner: MetaLearner, parts: Sequence[TaskBatch]) -> list[Trial]:
     tasks of the surrogate gain, and of KL(policy at the start || policy), both after adaptation.
 
     Raises:
-        UserError: the tasks are not ones in which a policy acts.
+        UserError: the learner's adaptation has no gradient.
     """
     objective = learner.objective
-    if not isinstance(objective, PolicyGradient):
-        found = type(objective).__name__.lower()
-        accepted = "adam or sgd: trpo needs tasks in which a policy acts"
-        raise UserError(f"algorithm.outer_optimizer=trpo: with {found}, accepted is {accepted}")
+    assert isinstance(objective, PolicyGradient)  # of the learner's constructor
     total = sum(map(len, parts))
     return [_trial(learner, objective, part, total) for part in parts]
 
 
-def _trial(
-    learner: MetaLearner, objective: PolicyGradient, tasks: TaskBatch, total: int
-) -> Trial:
+def _trial(learner: MetaLearner, objective: PolicyGradient, tasks: TaskBatch, total: int) -> Trial:
     def outputs() -> torch.Tensor:
         adapted = learner.adapt(tasks.support)
         return learner.predict(adapted, tasks.query.x).squeeze(1)
@@ -124,6 +120,9 @@ def _trial(
 
     def trial() -> tuple[torch.Tensor, torch.Tensor]:
         new = outputs()
+        if torch.is_grad_enabled() and not new.requires_grad:
+            why = f"{type(learner).__name__} takes no gradient through its inner steps"
+            raise UserError(f"algorithm.outer_optimizer=trpo: accepted is adam or sgd: {why}")
         gain = objective.surrogate(new, y).sum() / total
         return gain, objective.divergence(old, new, y).sum() / total
 
