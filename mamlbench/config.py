@@ -22,6 +22,7 @@ Built = TypeVar("Built")
 _WITHOUT_EFFECT = {
     "": {"seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"},
     "training": {"log_every", "checkpoint_every"},
+    "dataset": {"threads", "workers"},
     "hardware": {"device", "threads", "task_chunk", "checkpoint_inner_steps", "compile"},
 }
 
