@@ -6,13 +6,13 @@ python scripts/environment_speed.py --episodes 400 --steps 50
 import argparse
 import statistics
 import time
+from typing import Any
 
 import numpy as np
 import torch
 
-from mamlbench.rl.environments import Environments
-from mamlbench.rl.environments.gym_adapter import GymEnvironments, maker
-from mamlbench.rl.locomotion import LOCOMOTION
+from mamlbench.rl.environments import LOCOMOTION, Environments, GymEnvironments
+from mamlbench.rl.environments.gym_adapter import maker
 
 
 def steps_a_second(environments: Environments, episodes: int, steps: int, repeats: int) -> float:
@@ -35,7 +35,8 @@ def steps_a_second(environments: Environments, episodes: int, steps: int, repeat
 
 def plain(name: str, frame_skip: int, steps: int, repeats: int) -> float:
     """The same for one gymnasium environment, in a loop, without anything of ours."""
-    env = maker(name)(frame_skip=frame_skip)
+    make: Any = maker(name)
+    env = make(frame_skip=frame_skip)
     env.action_space.seed(0)
     rates = []
     for repeat in range(1 + repeats):

@@ -9,9 +9,11 @@ from mamlbench.rl.environments.gym_adapter import maker
 
 def HalfCheetah() -> Any:  # noqa: N802  named as what it makes
     """`HalfCheetah-v5` with one time step in a step."""
-    return maker("HalfCheetah-v5")(frame_skip=1)
+    make: Any = maker("HalfCheetah-v5")
+    return make(frame_skip=1)
 
 
 def Ant() -> Any:  # noqa: N802
     """`Ant-v5` with two time steps in a step."""
-    return maker("Ant-v5")(frame_skip=2)
+    make: Any = maker("Ant-v5")
+    return make(frame_skip=2)

@@ -6,18 +6,7 @@ from typing import Any
 
 from mamlbench.errors import one_of
 from mamlbench.rl.control import Control
-from mamlbench.rl.environments.ant import AntDir, AntGoal, AntVel
-from mamlbench.rl.environments.gym_adapter import GymEnvironments
-from mamlbench.rl.environments.half_cheetah import HalfCheetahDir, HalfCheetahVel
-from mamlbench.rl.environments.mujoco import MuJoCoEnvironments
-
-LOCOMOTION: dict[str, type[MuJoCoEnvironments]] = {
-    "half_cheetah_dir": HalfCheetahDir,
-    "half_cheetah_vel": HalfCheetahVel,
-    "ant_dir": AntDir,
-    "ant_vel": AntVel,
-    "ant_goal": AntGoal,
-}
+from mamlbench.rl.environments import LOCOMOTION, GymEnvironments, MuJoCoEnvironments
 
 
 class Locomotion(Control):
