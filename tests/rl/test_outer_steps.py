@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from mamlbench.algorithms import MAML, NonFiniteError, Reptile
+from mamlbench.algorithms import MAML, Joint, NonFiniteError, Reptile
 from mamlbench.errors import BadValue, UserError
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
@@ -197,4 +197,10 @@ def test_trpo_needs_a_policy():
 def test_trpo_needs_a_gradient_through_the_inner_steps(small):
     learner, _, tasks = small(cls=Reptile, outer_optimizer="trpo", inner_optimizer="sgd")
     with pytest.raises(UserError, match=r"outer_optimizer=trpo: .*Reptile takes no gradient"):
+        learner.meta_step(tasks)
+
+
+def test_joint_training_is_not_for_policies(small):
+    learner, _, tasks = small(cls=Joint)
+    with pytest.raises(UserError, match=r"algorithm=joint: accepted are datasets of examples"):
         learner.meta_step(tasks)

@@ -85,12 +85,12 @@ def test_the_protocol_is_the_one_that_was_asked_for(tmp_path):
     assert (asked.protocol.name, usual.protocol.name) == ("standard", "rl")
 
 
-@pytest.mark.parametrize("first_order", [False, True])
-def test_a_policy_finds_its_goal_after_one_step(tmp_path, first_order):
-    """Goals on a small square, few episodes: some outer steps give most of the way there."""
+@pytest.mark.parametrize(("algorithm", "least"), [("maml", -5.0), ("fomaml", -6.2)])
+def test_a_policy_learns_to_adapt(tmp_path, algorithm, least):
+    """The return after one inner step; a policy that was not meta-trained has -7.1."""
     summary = experiment(
         [
-            *overrides(tmp_path, "fomaml" if first_order else "maml"),
+            *overrides(tmp_path, algorithm),
             "dataset.horizon=20",
             "dataset.train_shots=20",
             "dataset.queries=20",
@@ -105,7 +105,8 @@ def test_a_policy_finds_its_goal_after_one_step(tmp_path, first_order):
         ]
     ).run()
     before, after = (entry["return"]["mean"] for entry in summary["test"]["by_step"])
-    assert after > 0.8 * before  # returns are negative
+    assert before < after
+    assert after > least
 
 
 def test_trajectories_are_drawn_from_the_start_to_the_end(tmp_path, monkeypatch):
