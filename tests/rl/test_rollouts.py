@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from mamlbench.rl.advantages import advantages, discounted_sums, fitted_values
 from mamlbench.rl.control import Navigation2D
 from mamlbench.rl.experience import Experience
 from mamlbench.rl.gathering import acting, gathered
+from mamlbench.rl.rollouts import _place
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -84,6 +87,19 @@ def test_sides_steps_and_tasks_have_numbers_of_their_own(small):
         for task in range(3)
     ]
     assert len({tuple(a[:, 0].flatten().tolist()) for a in actions}) == len(actions)
+
+
+def test_environments_get_seeds_that_generators_accept(small):
+    """A seed of their own for each side and step, never below 0."""
+    _, _, tasks = small()
+    most = np.array([0, 700, 2**63 - 50])
+    found = [
+        replace(side, seeds=most)._seeds(_place(side.side, step))
+        for side in (tasks.support, tasks.query)
+        for step in (0, 1)
+    ]
+    assert (np.array(found) >= 0).all()
+    assert len(np.unique(found)) == 12
 
 
 def test_later_inner_steps_are_shorter(small):
