@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def _draw(axes: Axes, goal: np.ndarray, episodes: np.ndarray) -> None:
     for place, path in enumerate(episodes):
         label = "episodes" if place == 0 else None
         axes.plot(path[:, 0], path[:, 1], color=style.BLUE, lw=0.9, alpha=0.6, label=label)
-    mark = {"ls": "", "zorder": 5, "mec": "white"}
+    mark: dict[str, Any] = {"ls": "", "zorder": 5, "mec": "white"}
     axes.plot(0.0, 0.0, marker="o", ms=6, color=style.INK, label="start", **mark)
     axes.plot(goal[0], goal[1], marker="*", ms=12, color=style.ORANGE, label="goal", **mark)
     axes.set_aspect("equal")

@@ -106,8 +106,8 @@ class Rollouts:
         horizon, size = self.environments.horizon, self.environments.action_size
         start = Examples(self.x, self.y, self.seeds)
         drawn = noise.normal(start, (horizon, self.episodes, size), place, like=self.x)
-        seeds = np.arange(len(self)) if self.seeds is None else self.seeds
-        observed = self.environments.reset(self.goals, self.episodes, seeds + place).to(self.x)
+        seeds = self._seeds(place)
+        observed = self.environments.reset(self.goals, self.episodes, seeds).to(self.x)
         alive = torch.ones_like(observed[..., 0])
         met: list[tuple[Tensor, ...]] = []
         for numbers in drawn.unbind(1):
@@ -123,6 +123,11 @@ class Rollouts:
             met.append((observed, action, normal_log_prob(outputs, action), reward, alive))
             observed, alive = following.to(self.x), alive * ~done.to(self.x.device)
         return [torch.stack(values, dim=2) for values in zip(*met, strict=True)]
+
+    def _seeds(self, place: int) -> np.ndarray:
+        """[T] int64 for the environments, 0 or more also where the sum runs over."""
+        seeds = np.arange(len(self)) if self.seeds is None else self.seeds
+        return (seeds + np.int64(place)) & np.int64(2**63 - 1)
 
 
 def _place(side: int, step: int) -> int:
