@@ -1,5 +1,6 @@
 """Rewards and ends at chosen states, by MuJoCo's own quantities and by hand; determinism."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from mamlbench.errors import BadValue, UserError
 from mamlbench.rl.environments.ant import AntDir, AntGoal, AntVel
 from mamlbench.rl.environments.half_cheetah import HalfCheetahDir, HalfCheetahVel
+from mamlbench.run_folder import versions
 
 gymnasium = pytest.importorskip("gymnasium", reason="needs the rl extra: gymnasium")
 mujoco = pytest.importorskip("mujoco", reason="needs the rl extra: mujoco")
@@ -207,3 +209,23 @@ def test_bad_input_is_named():
     actions[1, 0, 3] = torch.inf
     with pytest.raises(UserError, match="action of task 1, episode 0: not finite"):
         environments.step(actions)
+
+
+def test_without_the_extra_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mujoco", None)  # which python takes as not installed
+    with pytest.raises(UserError, match=r"^mujoco: .*pip install 'mamlbench\[rl\]'$"):
+        AntDir()
+
+
+def test_versions_of_the_simulator_are_recorded():
+    found = versions()
+    assert found["mujoco"] == mujoco.__version__
+    assert found["gymnasium"] == gymnasium.__version__
+
+
+def test_an_unknown_environment():
+    import mamlbench.algorithms  # noqa: F401  which the datasets build on
+    from mamlbench.rl.locomotion import Locomotion
+
+    with pytest.raises(BadValue, match=r"environment=ant_dri: .* \(did you mean 'ant_dir'\?\)"):
+        Locomotion("ant_dri")
