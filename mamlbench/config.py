@@ -25,6 +25,7 @@ _WITHOUT_EFFECT = {
         "warm_start",  # by its file's content instead
     },
     "training": {"log_every", "checkpoint_every"},
+    "dataset": {"threads", "workers"},
     "hardware": {"device", "threads", "task_chunk", "checkpoint_inner_steps", "compile"},
 }
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
+from mamlbench.begin_from import load_learner, warm_start
 from mamlbench.config import build, construct, options_of, plain, result_hash
 from mamlbench.config_tree import NODES
 from mamlbench.datasets.base import Dataset
@@ -31,7 +32,7 @@ from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import RunFolder, require_relative_name, versions
-from mamlbench.training import Trainer, Training, load_learner, warm_start
+from mamlbench.training import Trainer, Training
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,10 @@ from mamlbench import __version__
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors, remove_leftovers, write_atomically
 
-_PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow", "learn2learn")
+_PACKAGES = (
+    *("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow"),
+    *("learn2learn", "mujoco", "gymnasium"),
+)
 _OF_A_RUN = (
     "config.yaml",
     "metrics.csv",

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner, NonFiniteError
+from mamlbench.begin_from import load_learner
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import UserError, require
 from mamlbench.evaluation import Protocol, evaluate
@@ -314,52 +315,3 @@ class Trainer:
     def _out_of_patience(self) -> bool:
         patience = self.training.patience
         return patience is not None and self.stale >= patience
-
-
-def load_learner(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
-    """Put a checkpoint's parameters into a learner.
-
-    Raises:
-        UserError: they are another architecture's.
-    """
-    place = f"checkpoint={path}"
-    found = _learner_in(state, place)
-    _require_same(learner.state_dict(), found, place)
-    learner.load_state_dict(found)
-
-
-def warm_start(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
-    """Put the network of a checkpoint, of whatever algorithm, into a learner; all else stays.
-
-    Raises:
-        UserError: it is another architecture's.
-    """
-    place, prefix = f"warm_start={path}", "network."
-    own, found = (
-        {name: values for name, values in part.items() if name.startswith(prefix)}
-        for part in (learner.state_dict(), _learner_in(state, place))
-    )
-    _require_same(own, found, place)
-    learner.load_state_dict(found, strict=False)
-
-
-def _learner_in(state: dict[str, Any], place: str) -> dict[str, Any]:
-    if "learner" not in state:
-        raise UserError(f"{place}: has no learner in it; accepted is a run's checkpoint")
-    found: dict[str, Any] = state["learner"]
-    return found
-
-
-def _require_same(own: dict[str, Any], found: dict[str, Any], place: str) -> None:
-    for name in [*own, *found]:
-        if name not in found:
-            raise _other_architecture(place, f"lacks {name}, which this config's learner has")
-        if name not in own:
-            raise _other_architecture(place, f"has {name}, which this config's learner lacks")
-        if isinstance(own[name], Tensor) and own[name].shape != found[name].shape:
-            shapes = f"{list(found[name].shape)}, this config's learner {list(own[name].shape)}"
-            raise _other_architecture(place, f"has {name} of shape {shapes}")
-
-
-def _other_architecture(place: str, difference: str) -> UserError:
-    return UserError(f"{place}: is of another architecture: it {difference}")

@@ -13,10 +13,11 @@ import runs
 import torch
 
 from mamlbench import checkpoint, training
+from mamlbench.begin_from import load_learner
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Ensemble
-from mamlbench.training import Stopped, load_learner
+from mamlbench.training import Stopped
 
 SETTINGS = [
     "training.iterations=25",

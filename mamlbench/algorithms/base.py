@@ -6,18 +6,21 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mamlbench.algorithms.outer import OPTIMIZERS, SCHEDULES, scheduled
 from mamlbench.algorithms.replay import ReplayedGradient
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
+from mamlbench.rl.gathering import gathered, trials
+from mamlbench.rl.objective import PolicyGradient
+from mamlbench.rl.trust_region import TrustRegion
 from mamlbench.tasks import Examples, TaskBatch
 
 
@@ -32,12 +35,6 @@ class FreshSupport(Protocol):
 
 
 Support = Examples | FreshSupport
-
-SCHEDULES = ("constant", "linear", "cosine", "exponential")
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": partial(torch.optim.Adam, fused=True),
-    "sgd": partial(torch.optim.SGD, fused=True),
-}
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,8 @@ class MetaLearner(nn.Module, ABC):
         objective: loss and metrics.
         inner_lr: step size of the inner loop, per mean loss.
         inner_steps: S at meta-training, and wherever `adapt` is not told otherwise.
-        outer_lr: step size of the outer loop.
-        outer_optimizer: `adam` or `sgd`.
+        outer_lr: step size of the outer loop; of `trpo` the bound on the mean KL divergence.
+        outer_optimizer: `adam`, `sgd`, or where a policy acts, `trpo`.
         outer_schedule: `constant`; or `linear`, `cosine` or `exponential` from `outer_lr` to
             `outer_lr_final`.
         outer_lr_final: where the schedule ends.
@@ -139,6 +136,8 @@ class MetaLearner(nn.Module, ABC):
         ends = outer_schedule != "exponential" or outer_lr_final > 0
         accepted = "more than 0, where outer_schedule=exponential"
         require(ends, "outer_lr_final", outer_lr_final, accepted)
+        acting = isinstance(objective, PolicyGradient) or outer_optimizer != "trpo"
+        require(acting, "outer_optimizer", "trpo", "adam or sgd: these tasks have no policy")
         self.network, self.objective = network, objective
         self.inner_lr, self.inner_steps = inner_lr, inner_steps
         self.clip, self.task_chunk = clip, task_chunk
@@ -153,12 +152,16 @@ class MetaLearner(nn.Module, ABC):
         """A fresh outer optimiser and schedule over all meta-parameters there are now."""
         name, lr, final, schedule, iterations = self._outer
         self.optimizer = OPTIMIZERS[name](self.parameters(), lr=lr)
-        factor = _schedule(schedule, final / lr if lr else 0.0, iterations, self.epoch_length)
+        factor = scheduled(schedule, final / lr if lr else 0.0, iterations, self.epoch_length)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def replay(self, compiled: bool = False) -> bool:
-        """Replay the meta-gradient from now on, where this class is `replayable`; gives whether."""
-        able: bool = vars(type(self)).get("replayable", False)
+        """Replay the meta-gradient from now on, where that can be; gives whether it can.
+
+        It can where this class is `replayable` and the support sets are the tasks' own.
+        """
+        acting = isinstance(self.objective, PolicyGradient)
+        able: bool = vars(type(self)).get("replayable", False) and not acting
         if able:
             self._replay = ReplayedGradient(self.meta_loss, list(self.parameters()), compiled)
         return able
@@ -288,11 +291,15 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             NonFiniteError: before anything changed.
         """
+        tasks = gathered(self, tasks)
         metrics = self.meta_gradient(tasks)
         self._check_finite(metrics["loss"])
         self._lay_out_gradients()
         self.clip_gradients()
-        self.optimizer.step()
+        if isinstance(self.optimizer, TrustRegion):
+            self.optimizer.step(trials(self, self._chunks(tasks)))
+        else:
+            self.optimizer.step()
         self.scheduler.step()
         self._record_statistics(tasks)
         return metrics
@@ -338,18 +345,3 @@ class MetaLearner(nn.Module, ABC):
 def for_particles(values: Tensor, particles: int) -> Tensor:
     """Values [T, ...] once for each particle of a task, [T*P, ...]."""
     return values if particles == 1 else values.repeat_interleave(particles, 0)
-
-
-def _schedule(name: str, final: float, iterations: int, every: int) -> Callable[[int], float]:
-    """Factor on the outer step size after so many outer steps."""
-
-    def factor(step: int) -> float:
-        if name == "constant":
-            return 1.0
-        done = min(step // every * every / max(iterations, 1), 1.0)
-        if name == "exponential":
-            return float(final**done)
-        left = 1.0 - done if name == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
-        return final + (1.0 - final) * left
-
-    return factor

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from mamlbench.algorithms.maml import MAML
+from mamlbench.errors import UserError
 from mamlbench.networks.base import forward
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
-from mamlbench.tasks import TaskBatch
+from mamlbench.tasks import Examples, TaskBatch
 
 
 class Joint(MAML):
@@ -33,6 +34,8 @@ class Joint(MAML):
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the shared parameters on support and query examples together."""
+        if not isinstance(tasks.support, Examples):
+            raise UserError("algorithm=joint: accepted are datasets of examples, where none acts")
         examples = tasks.support.together(tasks.query)
         outputs = forward(self.network, self.initial(len(tasks)), examples.x, Rows())
         with torch.no_grad():

@@ -13,9 +13,9 @@ from scipy.special import ndtri
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.algorithms.noise import normal
 from mamlbench.errors import BadValue, require
 from mamlbench.networks.base import Params, TaskNetwork
+from mamlbench.noise import normal
 from mamlbench.tasks import Examples
 
 LEAST_SCALE = 1e-10

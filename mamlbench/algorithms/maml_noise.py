@@ -12,10 +12,10 @@ from typing_extensions import override
 
 from mamlbench.algorithms.base import Adapted, Support
 from mamlbench.algorithms.maml import MAML
-from mamlbench.algorithms.noise import normal
 from mamlbench.algorithms.samples import as_params, as_vectors, expected_loss, fixed, repeated
 from mamlbench.errors import require
 from mamlbench.networks.base import Params
+from mamlbench.noise import normal
 from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from mamlbench.algorithms.base import Adapted, MetaLearner
-from mamlbench.algorithms.noise import normal
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, require
 from mamlbench.evaluation.evaluate import TEST_SEED, in_evaluation, tasks_at_a_time
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.statistics import Estimate
 from mamlbench.hardware import Hardware
+from mamlbench.noise import normal
 from mamlbench.tasks import Examples, TaskBatch
 
 UNCERTAINTY, RANDOM = "uncertainty", "random"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +12,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mamlbench.algorithms.base import MetaLearner
+from mamlbench.algorithms.base import Adapted, MetaLearner
 from mamlbench.datasets.base import Dataset
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.coverage import coverage
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.statistics import Estimate
 from mamlbench.hardware import Hardware
+from mamlbench.rl.gathering import acting, met_by
 from mamlbench.tasks import TaskBatch
 
 TEST_SEED = 0
@@ -112,22 +113,32 @@ def evaluate(
         for first in range(0, count, chunk):
             place = first, min(chunk, count - first)
             tests = hardware.cast(dataset.sample(split, TEST_SEED, *place, shots, queries))
+            tests = acting(tests, learner.network)
             adapted = learner.adapt(tests.support, protocol.inner_steps)
-            steps = range(len(adapted.params)) if every_step else [-1]
-            outputs = (
-                learner.predict(adapted, tests.query.x, step, protocol.transductive)
-                for step in steps
-            )
-            parts.append(_scores(learner, outputs, tests, in_full))
+            last = len(adapted.params) - 1
+            steps = range(last + 1) if every_step else [last]
+            tried = (_tried(learner, adapted, tests, s, protocol.transductive) for s in steps)
+            parts.append(_scores(learner, tried, tests, in_full))
     return Scores.of_parts(parts)
 
 
+def _tried(
+    learner: MetaLearner, adapted: Adapted, tests: TaskBatch, step: int, transductive: bool
+) -> tuple[Tensor, Tensor]:
+    """Outputs [T, P, M, C] after so many inner steps, and the query targets they are for."""
+    query = met_by(tests.query, step, adapted.params[step])
+    return learner.predict(adapted, query.x, step, transductive), query.y
+
+
 def _scores(
-    learner: MetaLearner, outputs_by_step: Iterator[Tensor], tests: TaskBatch, in_full: bool
+    learner: MetaLearner,
+    tried: Iterable[tuple[Tensor, Tensor]],
+    tests: TaskBatch,
+    in_full: bool,
 ) -> Scores:
-    objective, y = learner.objective, tests.query.y
+    objective = learner.objective
     metrics, bins = [], []
-    for outputs in outputs_by_step:
+    for outputs, y in tried:
         own = (objective.scores if in_full else objective.metrics)(outputs, y)
         metrics.append(own | coverage(outputs, tests))
         binned = objective.calibration(outputs, y) if in_full else None

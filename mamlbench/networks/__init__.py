@@ -2,9 +2,19 @@
 
 from mamlbench.networks.base import Params, TaskNetwork
 from mamlbench.networks.conv4 import Conv4
+from mamlbench.networks.gaussian_policy import GaussianMLP
 from mamlbench.networks.layers import Rows
 from mamlbench.networks.linear import LinearClassifier
 from mamlbench.networks.mlp import MLP
 from mamlbench.networks.wrn import WideResNet
 
-__all__ = ["MLP", "Conv4", "LinearClassifier", "Params", "Rows", "TaskNetwork", "WideResNet"]
+__all__ = [
+    "MLP",
+    "Conv4",
+    "GaussianMLP",
+    "LinearClassifier",
+    "Params",
+    "Rows",
+    "TaskNetwork",
+    "WideResNet",
+]

@@ -16,6 +16,7 @@ from mamlbench.datasets.functions import Functions
 from mamlbench.evaluation import TEST_SEED, Protocol
 from mamlbench.hardware import Hardware
 from mamlbench.objectives import Classification
+from mamlbench.rl.control import Navigation2D
 from mamlbench.run_folder import RunFolder
 
 _SHOWN_TASKS = 4
@@ -60,6 +61,10 @@ def draw_figures(
         _draw_fits(folder, learner, dataset, protocol, hardware)
     elif isinstance(dataset, Circles2D):
         _draw_boundaries(folder, learner, dataset, protocol, hardware)
+    elif isinstance(dataset, Navigation2D):
+        from mamlbench.report.trajectories import draw_trajectories
+
+        draw_trajectories(learner, dataset, protocol, hardware, out / "trajectories.png")
     elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
         tasks = dataset.sample(
             "test", TEST_SEED, 0, 4, *protocol.shots_and_queries(dataset, "test")

@@ -22,9 +22,9 @@ from mamlbench.algorithms.leo_networks import (
     RelationNetwork,
     row_correlation,
 )
-from mamlbench.algorithms.noise import normal
 from mamlbench.errors import BadValue, UserError
 from mamlbench.networks import MLP, Conv4, LinearClassifier, Rows
+from mamlbench.noise import normal
 from mamlbench.objectives import Classification, Regression
 from mamlbench.tasks import Examples, TaskBatch
 

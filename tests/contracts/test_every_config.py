@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hydra.utils import get_object
 from registered import composed
 
@@ -11,6 +12,7 @@ from mamlbench.config_tree import ConfigTree
 from mamlbench.datasets import Sinusoid
 from mamlbench.evaluation import Protocol
 from mamlbench.hardware import Hardware
+from mamlbench.networks import Rows
 
 # arguments that come from the run, not from the YAML
 CONTEXT = {
@@ -37,8 +39,8 @@ def test_keys_are_the_constructors_options(group, choice):
 @pytest.mark.parametrize("choice", ConfigTree().choices("network"))
 def test_networks_build_for_images(choice):
     node = composed("dataset=omniglot", f"network={choice}")["network"]
-    network = build(node, "network", input_shape=(1, 28, 28), outputs=5)
-    assert network.head.weight.shape[0] == 5
+    network = build(node, "network", input_shape=(1, 28, 28), outputs=6)
+    assert network(torch.zeros(1, 2, 1, 28, 28), Rows()).shape == (1, 2, 6)
 
 
 def test_sinusoid_is_built_as_its_yaml_says():

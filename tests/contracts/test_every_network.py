@@ -19,7 +19,7 @@ def built(choice, seed=0, **options):
     if "width" in node:  # of a deep network, the same on a small scale
         node |= {"depth": 10, "width": 1, "embedding_layer": 5}
     torch.manual_seed(seed)
-    return build(node | options, "network", input_shape=(1, 28, 28), outputs=5).double()
+    return build(node | options, "network", input_shape=(1, 28, 28), outputs=6).double()
 
 
 def inputs(tasks, rows=4):
@@ -33,7 +33,7 @@ def test_each_task_may_have_its_own_parameters(choice):
     params = dict(zip(names, map(torch.stack, own), strict=True))
     with torch.no_grad():
         together = forward(networks[0], params, x, Rows())
-        assert together.shape == (3, 4, 5)
+        assert together.shape == (3, 4, 6)
         for task, network in enumerate(networks):
             alone = network(x[task : task + 1], Rows())
             torch.testing.assert_close(together[task : task + 1], alone, rtol=1e-10, atol=1e-12)
@@ -61,7 +61,7 @@ def test_every_norm(choice, norm):
     rows = Rows(reference=4) if norm == "support" else Rows()
     outputs = network(x, rows)
     outputs.square().sum().backward()
-    assert outputs.shape == (2, 6, 5)
+    assert outputs.shape == (2, 6, 6)
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
     if norm in ("group", "none"):  # no example sees another
         torch.testing.assert_close(network(x[:, :1], Rows()), outputs[:, :1])

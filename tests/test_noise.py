@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mamlbench.algorithms.noise import normal
+from mamlbench.noise import normal
 from mamlbench.tasks import Examples
 
 SEEDS = np.array([3, 10**15, 7])

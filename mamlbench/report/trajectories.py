@@ -1,0 +1,87 @@
+"""Where a policy goes in the plane, before and after it adapts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+
+from mamlbench.algorithms.base import MetaLearner
+from mamlbench.evaluation import TEST_SEED, Protocol
+from mamlbench.hardware import Hardware
+from mamlbench.report import style
+from mamlbench.rl.control import Navigation2D
+from mamlbench.rl.experience import Experience
+from mamlbench.rl.gathering import acting, met_by
+
+_SHOWN_TASKS = 4
+_SHOWN_EPISODES = 5
+
+
+@torch.no_grad()
+def draw_trajectories(
+    learner: MetaLearner,
+    dataset: Navigation2D,
+    protocol: Protocol,
+    hardware: Hardware,
+    out: Path,
+) -> None:
+    """Some episodes of the first meta-test tasks after 0, 1 and all inner steps.
+
+    Args:
+        learner: as it was tested.
+        dataset: loaded.
+        protocol: of the test.
+        hardware: precision.
+        out: PNG file.
+    """
+    sizes = protocol.shots_and_queries(dataset, "test")
+    tasks = hardware.cast(dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, *sizes))
+    tasks = acting(tasks, learner.network)
+    learner.eval()
+    adapted = learner.adapt(tasks.support, protocol.inner_steps)
+    last = len(adapted.params) - 1
+    paths = {}
+    for step in sorted({0, min(1, last), last}):
+        met = met_by(tasks.query, step, adapted.params[step])
+        horizon = dataset.environments.horizon
+        alive = Experience.of(met.y, horizon).alive.unsqueeze(-1)
+        positions = met.x.unflatten(1, (-1, horizon)).masked_fill(alive == 0, torch.nan)
+        paths[step] = positions[:, :_SHOWN_EPISODES].cpu().numpy()
+    goals = (tasks.info or {})["goal"]
+    trajectories(goals, paths, out)
+
+
+def trajectories(goals: np.ndarray, paths: Mapping[int, np.ndarray], out: Path) -> None:
+    """A row for each number of inner steps, a column a task: paths from the start, and the goal.
+
+    Args:
+        goals: [T, 2].
+        paths: by the number of inner steps, positions [T, R, H, 2]; NaN after an episode's end.
+        out: PNG file.
+    """
+    rows, columns = len(paths), len(goals)
+    with style.figure(out, 0.6 + 2.3 * columns, 0.5 + 2.3 * rows) as figure:
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for row, (step, positions) in zip(panels, sorted(paths.items()), strict=True):
+            for axes, goal, episodes in zip(row, goals, positions, strict=True):
+                _draw(axes, goal, episodes)
+            row[0].set_ylabel(f"after {step} step{'' if step == 1 else 's'}")
+        extent = 1.7 * float(np.abs(goals).max())
+        panels[0, 0].set(xlim=(-extent, extent), ylim=(-extent, extent))
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+
+
+def _draw(axes: Axes, goal: np.ndarray, episodes: np.ndarray) -> None:
+    for place, path in enumerate(episodes):
+        label = "episodes" if place == 0 else None
+        axes.plot(path[:, 0], path[:, 1], color=style.BLUE, lw=0.9, alpha=0.6, label=label)
+    mark: dict[str, Any] = {"ls": "", "zorder": 5, "mec": "white"}
+    axes.plot(0.0, 0.0, marker="o", ms=6, color=style.INK, label="start", **mark)
+    axes.plot(goal[0], goal[1], marker="*", ms=12, color=style.ORANGE, label="goal", **mark)
+    axes.set_aspect("equal")

@@ -1,0 +1,85 @@
+"""Returns, a linear baseline, and advantages, for all tasks and episodes at once."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+RIDGE = 1e-5
+"""On the weights of the baseline; its fit is a sum over steps, not a mean (as in rllab)."""
+_FURTHEST = 10.0
+_EPSILON = 1e-8
+
+
+def discounted_sums(values: Tensor, discount: float) -> Tensor:
+    """Σ_k discount^k values_{t+k} to the end of each row, for values [..., H]."""
+    sums, following = [], torch.zeros_like(values[..., 0])
+    for value in reversed(values.unbind(-1)):
+        following = value + discount * following
+        sums.append(following)
+    return torch.stack(sums[::-1], dim=-1)
+
+
+def features(observations: Tensor) -> Tensor:
+    """Observation, its squares, time up to its cube, and 1: [T, R, H, D] to [T, R, H, 2D + 4].
+
+    Observations are clipped to ±10; the unit of time is a hundred steps (arXiv 1604.06778,
+    appendix; constants as in rllab).
+    """
+    near = observations.clamp(-_FURTHEST, _FURTHEST)
+    steps = torch.arange(observations.shape[-2]).to(observations) / 100.0
+    time = torch.stack([steps, steps**2, steps**3, torch.ones_like(steps)], dim=-1)
+    return torch.cat([near, near.square(), time.expand(*near.shape[:-1], 4)], dim=-1)
+
+
+def fitted_values(observations: Tensor, returns: Tensor, alive: Tensor) -> Tensor:
+    """Returns as ridge regression on `features` has them, fitted to each task by itself.
+
+    Args:
+        observations: [T, R, H, D].
+        returns: [T, R, H] what to fit.
+        alive: [T, R, H] 1 for the steps that count, 0 for those that do not.
+
+    Returns:
+        [T, R, H], 0 where a step does not count.
+    """
+    # squares of observations against their products' rounding: double, however the policy computes
+    x = (features(observations) * alive.unsqueeze(-1)).flatten(1, 2).double()
+    y = (returns * alive).flatten(1, 2).unsqueeze(-1).double()
+    ridge = RIDGE * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    # solve_ex, for a task whose observations are not finite shall spoil no other's
+    weights, _ = torch.linalg.solve_ex(x.mT @ x + ridge, x.mT @ y)
+    return (x @ weights).squeeze(-1).unflatten(1, returns.shape[1:]).to(returns.dtype)
+
+
+def advantages(
+    rewards: Tensor, values: Tensor, alive: Tensor, discount: float, gae_lambda: float
+) -> Tensor:
+    """Generalised advantages (arXiv 1506.02438, equation 16), standardised over each task's steps.
+
+    A_t = Σ_k (discount·λ)^k δ_{t+k} with δ_t = r_t + discount·V_{t+1} − V_t; V is 0 after an
+    episode's end, whether it was ended or ran out of time. With λ = 1, A_t is the return less V_t.
+
+    Args:
+        rewards: [T, R, H], 0 after the end.
+        values: [T, R, H] the baseline V.
+        alive: [T, R, H].
+        discount: of rewards, for each step.
+        gae_lambda: λ.
+
+    Returns:
+        [T, R, H] of mean 0 and standard deviation 1 over the steps taken, and 0 at the others.
+    """
+    values = values * alive
+    following = F.pad(values[..., 1:], (0, 1))
+    raw = discounted_sums(rewards + discount * following - values, discount * gae_lambda)
+    return standardised(raw, alive)
+
+
+def standardised(values: Tensor, alive: Tensor) -> Tensor:
+    """Values [T, R, H] less their mean over a task's steps taken, in units of their deviation."""
+    count = alive.sum(dim=(1, 2), keepdim=True).clamp(min=1.0)
+    centred = (values - (values * alive).sum(dim=(1, 2), keepdim=True) / count) * alive
+    deviation = (centred.square().sum(dim=(1, 2), keepdim=True) / count).sqrt()
+    return centred / (deviation + _EPSILON)

@@ -1,0 +1,127 @@
+"""Tasks in which a policy acts, as datasets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from typing_extensions import override
+
+from mamlbench.datasets.base import Dataset
+from mamlbench.errors import require
+from mamlbench.rl.environments.base import Environments
+from mamlbench.rl.environments.navigation2d import PointEnvironments
+from mamlbench.rl.experience import Experience
+from mamlbench.rl.objective import PolicyGradient
+from mamlbench.rl.rollouts import Credit, Rollouts
+from mamlbench.tasks import Examples, TaskBatch
+
+
+class Control(Dataset):
+    """One task is one goal in an environment; its examples are made by acting.
+
+    A subclass sets `environments` before it calls this constructor.
+
+    Args:
+        shots: R episodes before each inner step at meta-test, and at meta-training without
+            `train_shots`.
+        queries: R episodes after the last inner step at meta-training.
+        train_shots: R before each inner step at meta-training.
+        discount: of rewards, for each step.
+        gae_lambda: λ of generalised advantages.
+        later_steps: factor on the loss, and so for gradient descent on the step size, from the
+            second inner step on.
+        surrogate: see `PolicyGradient`.
+
+    Attributes:
+        environments: where to act.
+
+    Raises:
+        BadValue: an argument outside of its range.
+    """
+
+    environments: Environments
+
+    def __init__(
+        self,
+        shots: int = 20,
+        queries: int = 20,
+        train_shots: int | None = None,
+        discount: float = 0.99,
+        gae_lambda: float = 1.0,
+        later_steps: float = 0.5,
+        surrogate: str = "log_likelihood",
+    ) -> None:
+        super().__init__(shots, queries, train_shots)
+        require(queries >= 1, "queries", queries, "1 or more")
+        require(0.0 <= discount <= 1.0, "discount", discount, "0 to 1")
+        require(0.0 <= gae_lambda <= 1.0, "gae_lambda", gae_lambda, "0 to 1")
+        require(later_steps > 0.0, "later_steps", later_steps, "more than 0")
+        horizon = self.environments.horizon
+        require(horizon >= 2, "horizon", horizon, "2 or more")
+        self.objective = PolicyGradient(horizon, surrogate)
+        self.input_shape = (self.environments.observation_size,)
+        self.outputs = 2 * self.environments.action_size
+        self.credit = Credit(discount, gae_lambda, later_steps)
+        self.device = torch.device("cpu")
+
+    @property
+    @override
+    def setting(self) -> str:
+        return f"{self.train_shots}episodes"
+
+    @override
+    def load(self, device: torch.device) -> None:
+        self.device = device
+
+    @override
+    def words(self, split: str, shots: int, queries: int) -> int:
+        return self.environments.goal_words
+
+    @override
+    def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
+        goals = self.environments.goals(u)
+        sides = [self._rollouts(goals, r, side) for side, r in enumerate((shots, queries))]
+        support, query = (cast(Examples, side) for side in sides)
+        return TaskBatch(support, query, {"goal": goals})
+
+    @override
+    def sample(self, *arguments: Any, **options: Any) -> TaskBatch:
+        """See `Dataset.sample`; both sides have seeds, for both are acted."""
+        tasks = super().sample(*arguments, **options)
+        return replace(tasks, query=replace(tasks.query, seeds=tasks.support.seeds))
+
+    def _rollouts(self, goals: np.ndarray, episodes: int, side: int) -> Rollouts:
+        values = Experience.size(self.environments.action_size)
+        return Rollouts(
+            torch.zeros(len(goals), 0, self.environments.observation_size, device=self.device),
+            torch.zeros(len(goals), 0, values, device=self.device),
+            self.environments,
+            goals,
+            episodes,
+            self.credit,
+            side,
+        )
+
+
+class Navigation2D(Control):
+    """A point in the plane and a goal that it cannot see; see `PointEnvironments`.
+
+    Args:
+        horizon: steps of an episode.
+        squared: reward −distance² instead of −distance.
+        reach: goals are uniform in [-reach, reach]².
+        options: the arguments of `Control`.
+
+    Raises:
+        BadValue: an argument outside of its range.
+    """
+
+    def __init__(
+        self, horizon: int = 100, squared: bool = False, reach: float = 0.5, **options: Any
+    ) -> None:
+        require(reach > 0.0, "reach", reach, "more than 0")
+        self.environments = PointEnvironments(horizon, squared, reach)
+        super().__init__(**options)

@@ -1,0 +1,181 @@
+"""Any gymnasium environment with continuous actions, as the place where a policy acts."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mamlbench.errors import BadValue, UserError, require
+from mamlbench.rl.environments.base import Environments
+from mamlbench.rl.environments.extra import cores, imported, require_finite
+from mamlbench.rl.environments.workers import Episodes, Workers
+
+
+class GymEnvironments(Environments):
+    """Episodes of a gymnasium environment whose `reset` takes the task as `options["goal"]`.
+
+    So `env.reset(seed=seed, options={"goal": goal})` begins an episode of the task `goal`, an array
+    [G], and the task distribution is uniform in a box. Observations and actions are vectors.
+
+    Args:
+        environment: `package.module.name` of a class or function that makes a `gymnasium.Env`, or
+            an identifier that `gymnasium.make` knows.
+        goal_low: lowest goal, G values.
+        goal_high: highest goal, G values.
+        horizon: steps of an episode.
+        workers: processes; 0 steps everything in this one; null: one for each core. The results do
+            not depend on it.
+
+    Raises:
+        BadValue: an unknown environment, discrete or unbounded actions, or another argument that
+            cannot be used.
+        UserError: gymnasium is not installed; later, a worker died or a value is not finite.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        goal_low: tuple[float, ...],
+        goal_high: tuple[float, ...],
+        horizon: int = 200,
+        workers: int | None = None,
+    ) -> None:
+        require(horizon >= 2, "horizon", horizon, "2 or more")
+        require(workers is None or workers >= 0, "workers", workers, "0 or more, or null")
+        same = len(goal_low) == len(goal_high) >= 1
+        require(same, "goal_high", list(goal_high), f"as many values as goal_low={list(goal_low)}")
+        self._low, self._high = np.array(goal_low, float), np.array(goal_high, float)
+        ordered = bool((self._low <= self._high).all())
+        require(ordered, "goal_high", list(goal_high), f"at least goal_low={list(goal_low)}")
+        one = maker(environment)()
+        self.observation_size, self.action_size = _sizes(one)
+        one.close()
+        self.horizon, self.goal_words = horizon, len(goal_low)
+        self._make = functools.partial(GymRunner, environment)
+        self._count = cores() if workers is None else workers
+        self._workers: Workers | None = None
+
+    @property
+    def workers(self) -> Workers:
+        """The processes; they start when they are first needed."""
+        if self._workers is None:
+            self._workers = Workers(self._make, self._count)
+        return self._workers
+
+    @override
+    def goals(self, u: np.ndarray) -> np.ndarray:
+        return self._low + (self._high - self._low) * u
+
+    @override
+    def reset(self, goals: np.ndarray, episodes: int, seeds: np.ndarray) -> Tensor:
+        self._shape = (len(goals), episodes)
+        each = [[_episode_seed(int(seed), r) for r in range(episodes)] for seed in seeds]
+        return self._tensors(self.workers.reset(goals, np.array(each)))[0]
+
+    @override
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        given = actions.detach().cpu().numpy().astype(np.float64)
+        require_finite("action", given)
+        bounded = np.clip(given, -1.0, 1.0).reshape(-1, self.action_size)
+        return self._tensors(self.workers.step(bounded))
+
+    @override
+    def close(self) -> None:
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+
+    def _tensors(self, episodes: Episodes) -> tuple[Tensor, Tensor, Tensor]:
+        observations, rewards, done = (
+            part.reshape(*self._shape, *part.shape[1:]) for part in episodes
+        )
+        require_finite("observation", observations)
+        require_finite("reward", rewards)
+        observed = torch.from_numpy(observations.astype(np.float32))
+        return observed, torch.from_numpy(rewards.astype(np.float32)), torch.from_numpy(done)
+
+
+class GymRunner:
+    """Episodes of one gymnasium environment, each in an object of its own; see `workers.Runner`."""
+
+    def __init__(self, environment: str) -> None:
+        self._make = maker(environment)
+        self._environments: list[Any] = []
+
+    def reset(self, goals: np.ndarray, seeds: np.ndarray) -> Episodes:
+        """Begin one episode for each goal [E, G] and seed [E]."""
+        while len(self._environments) < len(seeds):
+            self._environments.append(self._make())
+        self._now = [
+            np.ravel(env.reset(seed=int(seed), options={"goal": goal})[0]).astype(np.float64)
+            for env, goal, seed in zip(self._environments, goals, seeds, strict=False)
+        ]
+        self._done = np.zeros(len(seeds), dtype=bool)
+        return self._episodes(np.zeros(len(seeds)))
+
+    def step(self, actions: np.ndarray) -> Episodes:
+        """One step of each episode that is not done, by actions [E, A] in [-1, 1]."""
+        rewards = np.zeros(len(actions))
+        for i in np.flatnonzero(~self._done):
+            env = self._environments[i]
+            low, high = env.action_space.low, env.action_space.high
+            scaled = (low + (actions[i] + 1.0) * 0.5 * (high - low)).astype(env.action_space.dtype)
+            observation, reward, ended, cut, _ = env.step(scaled)
+            self._now[i] = np.ravel(observation).astype(np.float64)
+            rewards[i], self._done[i] = reward, ended or cut
+        return self._episodes(rewards)
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self._environments:
+            env.close()
+
+    def _episodes(self, rewards: np.ndarray) -> Episodes:
+        # a worker may have no episode at all
+        size = _sizes(self._environments[0])[0] if self._environments else _sizes(self._make())[0]
+        observations = np.stack(self._now) if self._now else np.zeros((0, size))
+        return Episodes(observations, rewards, self._done.copy())
+
+
+def maker(environment: str) -> Callable[[], Any]:
+    """What makes the environment of this name.
+
+    Raises:
+        BadValue: nothing of that name.
+    """
+    gymnasium = imported("gymnasium")
+    module, _, name = environment.rpartition(".")
+    accepted = "package.module.name of a gymnasium environment, or a name that it has registered"
+    try:
+        if module:
+            made: Callable[[], Any] = getattr(importlib.import_module(module), name)
+            return made
+        gymnasium.spec(environment)
+    except (ImportError, AttributeError, gymnasium.error.Error) as error:
+        raise BadValue("environment", environment, f"{accepted} ({error})") from error
+    return functools.partial(gymnasium.make, environment, disable_env_checker=True)
+
+
+def _sizes(env: Any) -> tuple[int, int]:
+    """Values of an observation and of an action, where both are vectors."""
+    box = imported("gymnasium").spaces.Box
+    actions, observations = env.action_space, env.observation_space
+    bounded = isinstance(actions, box) and actions.is_bounded()
+    continuous = bounded and np.issubdtype(actions.dtype, np.floating) and len(actions.shape) == 1
+    require(continuous, "environment", f"with actions {actions}", "continuous, bounded actions")
+    if not isinstance(observations, box):
+        raise UserError(f"environment: observations {observations}, accepted is an array (Box)")
+    return int(np.prod(observations.shape)), int(actions.shape[0])
+
+
+def _episode_seed(seed: int, episode: int) -> int:
+    """Gymnasium seeds an episode with one number."""
+    entropy = np.random.SeedSequence([seed, episode])
+    return int(entropy.generate_state(1, np.uint32)[0])

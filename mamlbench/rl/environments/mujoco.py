@@ -1,0 +1,133 @@
+"""What the environments on MuJoCo's models have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mamlbench.errors import require
+from mamlbench.rl.environments.base import Environments
+from mamlbench.rl.environments.extra import cores, require_finite
+from mamlbench.rl.environments.physics import Physics, gymnasium_model, starts
+
+
+class MuJoCoEnvironments(Environments):
+    """Episodes of one of gymnasium's models, with the rewards of MAML's code (cbfinn/maml_rl).
+
+    A first state is the model's own, with normal noise of deviation 0.01 on positions and 0.1 on
+    velocities. An episode that is done stands still.
+
+    A subclass says what is observed and rewarded (`read`) and when an episode is over (`over`).
+
+    Args:
+        horizon: steps of an episode.
+        frame_skip: time steps of the simulator in one step of the environment.
+        threads: simulations that advance at once; null: as many as there are cores. The results
+            do not depend on it.
+
+    Raises:
+        BadValue: an argument outside of its range.
+        UserError: MuJoCo or gymnasium is not installed.
+    """
+
+    model_name: ClassVar[str]
+
+    def __init__(self, horizon: int, frame_skip: int, threads: int | None = None) -> None:
+        require(horizon >= 2, "horizon", horizon, "2 or more")
+        require(frame_skip >= 1, "frame_skip", frame_skip, "1 or more")
+        require(threads is None or threads >= 1, "threads", threads, "1 or more, or null")
+        self.horizon, self.frame_skip, self.threads = horizon, frame_skip, threads or cores()
+        self.model = gymnasium_model(self.model_name)
+        self.action_size = self.model.nu
+        self._physics: Physics | None = None
+
+    @property
+    def start(self) -> np.ndarray:
+        """Positions [nq] of the first state without noise."""
+        return np.asarray(self.model.qpos0)
+
+    @abstractmethod
+    def read(
+        self, state: np.ndarray, acceleration: np.ndarray, control: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """What is to be known of N simulations: `observation` [N, D], and what rewards need."""
+
+    @abstractmethod
+    def reward(
+        self, goals: np.ndarray, seen: dict[str, np.ndarray], actions: np.ndarray
+    ) -> np.ndarray:
+        """Rewards [N] from goals [N, ...], what `read` gave, and actions [N, A] in [-1, 1]."""
+
+    def over(self, state: np.ndarray) -> np.ndarray:
+        """Which of N simulations have ended, [N] bool; no half-cheetah ever does."""
+        return np.zeros(len(state), dtype=bool)
+
+    @property
+    def physics(self) -> Physics:
+        """The simulations; their threads start when they are first needed."""
+        if self._physics is None:
+            self._physics = Physics(self.model, self.threads)
+        return self._physics
+
+    @property
+    def states(self) -> np.ndarray:
+        """The present states [T, R, 1 + nq + nv]: time in seconds, positions, velocities."""
+        return self._state.reshape(*self._shape, -1).copy()
+
+    @override
+    def reset(self, goals: np.ndarray, episodes: int, seeds: np.ndarray) -> Tensor:
+        nq, nv = self.model.nq, self.model.nv
+        noise = starts(seeds, episodes, nq + nv)
+        noise *= np.repeat([0.01, 0.1], [nq, nv])
+        first = np.concatenate([[0.0], self.start, np.zeros(nv)])
+        state = first + np.pad(noise, [(0, 0), (0, 0), (1, 0)])
+        return self.reset_to(goals, state)
+
+    def reset_to(self, goals: np.ndarray, states: np.ndarray) -> Tensor:
+        """Begin anew from given states [T, R, 1 + nq + nv]; first observations [T, R, D]."""
+        self._shape = states.shape[:2]
+        self._goals = np.repeat(goals, states.shape[1], axis=0)
+        self._state = states.reshape(-1, states.shape[-1]).copy()
+        count = len(self._state)
+        self._acceleration = np.zeros((count, self.model.nv))
+        self._done = np.zeros(count, dtype=bool)
+        at_rest = np.zeros((count, self.action_size))
+        self._observation = self.read(self._state, self._acceleration, at_rest)["observation"]
+        return self._tensor(self._observation)
+
+    @override
+    def step(self, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        given = actions.detach().cpu().numpy().astype(np.float64)
+        require_finite("action", given)
+        bounded = np.clip(given, -1.0, 1.0).reshape(-1, self.action_size)
+        rewards = np.zeros(len(bounded))
+        running: Any = np.flatnonzero(~self._done) if self._done.any() else slice(None)
+        control, before = bounded[running], self._state[running]
+        # both models' actuators take [-1, 1], whatever force that is: no rescaling is left to do
+        state, acceleration, _ = self.physics.advance(
+            before, self._acceleration[running], control, self.frame_skip
+        )
+        seen = self.read(state, acceleration, control)
+        failed = ~np.isfinite(seen["observation"]).all(-1)
+        over = self.over(state) | failed
+        rewards[running] = self.reward(self._goals[running], seen, control)
+        require_finite("reward", rewards.reshape(self._shape))
+        self._state[running], self._acceleration[running] = state, acceleration
+        self._observation[running], self._done[running] = seen["observation"], over
+        require_finite("observation", self._observation.reshape(*self._shape, -1))
+        done = torch.from_numpy(self._done.reshape(self._shape).copy())
+        return self._tensor(self._observation), self._tensor(rewards), done
+
+    @override
+    def close(self) -> None:
+        if self._physics is not None:
+            self._physics.close()
+            self._physics = None
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).reshape(*self._shape, *values.shape[1:])

@@ -1,0 +1,161 @@
+"""Processes that each run a part of the episodes, and whose end is noticed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from mamlbench.errors import UserError
+
+
+class Episodes(NamedTuple):
+    """Of E episodes: observations [E, D], rewards [E], and which are done, [E] bool."""
+
+    observations: np.ndarray
+    rewards: np.ndarray
+    done: np.ndarray
+
+
+class Runner(Protocol):
+    """What a worker runs: a number of episodes, one after the other."""
+
+    def reset(self, goals: np.ndarray, seeds: np.ndarray) -> Episodes:
+        """Begin one episode for each goal [E, ...] and seed [E]."""
+
+    def step(self, actions: np.ndarray) -> Episodes:
+        """One step of each, by actions [E, A] in [-1, 1]."""
+
+    def close(self) -> None:
+        """Free what is held."""
+
+
+class _Worker(NamedTuple):
+    process: BaseProcess
+    pipe: Connection
+
+
+class Workers:
+    """Runners in processes of their own; with count 0, one runner in this process.
+
+    Args:
+        make: makes a runner; has to be importable by name, with arguments that can be pickled.
+        count: processes.
+
+    Raises:
+        UserError: a worker has died, or its environment raised; says which, and with what tasks.
+    """
+
+    def __init__(self, make: Callable[[], Runner], count: int) -> None:
+        self._local = make() if count == 0 else None
+        self._workers = [_start(make) for _ in range(count)]
+        self._parts: list[np.ndarray] = []
+        self._episodes = 1
+
+    @property
+    def processes(self) -> list[BaseProcess]:
+        """The workers' processes."""
+        return [worker.process for worker in self._workers]
+
+    def reset(self, goals: np.ndarray, seeds: np.ndarray) -> Episodes:
+        """Begin anew from goals [T, ...] and seeds [T, R]; E = T R episodes, task by task."""
+        self._episodes = seeds.shape[1]
+        goals, seeds = np.repeat(goals, seeds.shape[1], axis=0), seeds.reshape(-1)
+        if self._local is not None:
+            return self._local.reset(goals, seeds)
+        self._parts = np.array_split(np.arange(len(seeds)), len(self._workers))
+        return self._ask("reset", [(goals[part], seeds[part]) for part in self._parts])
+
+    def step(self, actions: np.ndarray) -> Episodes:
+        """One step of every episode, by actions [E, A]."""
+        if self._local is not None:
+            return self._local.step(actions)
+        return self._ask("step", [(actions[part],) for part in self._parts])
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._local is not None:
+            self._local.close()
+        for worker in self._workers:
+            worker.pipe.close()  # which a worker takes as its end
+        for worker in self._workers:
+            worker.process.join(timeout=5.0)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+        self._workers = []
+
+    def _ask(self, what: str, arguments: Sequence[tuple[np.ndarray, ...]]) -> Episodes:
+        for number, (worker, values) in enumerate(zip(self._workers, arguments, strict=True)):
+            try:
+                worker.pipe.send((what, values))
+            except OSError:
+                self._died(number)
+        answers: list[Any] = [None] * len(self._workers)
+        pending: dict[Any, int] = {w.pipe: number for number, w in enumerate(self._workers)}
+        while pending:
+            for pipe in wait(list(pending)):
+                number = pending.pop(pipe)
+                answers[number] = self._answer(number)
+        return Episodes(*map(np.concatenate, zip(*answers, strict=True)))
+
+    def _answer(self, number: int) -> Episodes:
+        try:
+            answer = self._workers[number].pipe.recv()
+        except (EOFError, OSError):
+            self._died(number)
+        if isinstance(answer, str):
+            raise UserError(f"{self._name(number)}: its environment failed: {answer}")
+        return Episodes(*answer)
+
+    def _died(self, number: int) -> None:
+        process = self._workers[number].process
+        process.join(timeout=5.0)
+        code = process.exitcode
+        how = f"exit code {code}"
+        if code is not None and code < 0:
+            how = signal.Signals(-code).name
+        raise UserError(f"{self._name(number)} died ({how}); the run can be continued as it was")
+
+    def _name(self, number: int) -> str:
+        process, part = self._workers[number].process, self._parts[number]
+        name = f"environment worker {number} of {len(self._workers)} (process {process.pid}"
+        if len(part) == 0:
+            return f"{name})"
+        first, last = part[[0, -1]] // self._episodes
+        return f"{name}, tasks {first} to {last} of the batch)"
+
+
+def _start(make: Callable[[], Runner]) -> _Worker:
+    # a fork would copy the locks of this process's threads in whatever state they are
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, make), daemon=True)
+    process.start()
+    theirs.close()  # so that a worker's end is the pipe's end
+    return _Worker(process, ours)
+
+
+def _work(pipe: Connection, make: Callable[[], Runner]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
+    runner = None
+    while True:
+        try:
+            what, arguments = pipe.recv()
+        except (EOFError, OSError):
+            break
+        try:
+            runner = make() if runner is None else runner
+            pipe.send(tuple(getattr(runner, what)(*arguments)))
+        except UserError as error:
+            pipe.send(str(error))
+        except Exception as error:
+            pipe.send(" ".join(traceback.format_exception_only(error)[-1].split()))
+    if runner is not None:
+        runner.close()

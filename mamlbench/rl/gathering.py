@@ -1,0 +1,134 @@
+"""From tasks to act in to the examples that an outer step learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import nn
+
+from mamlbench.errors import UserError
+from mamlbench.networks.base import Params, TaskNetwork
+from mamlbench.rl.objective import PolicyGradient
+from mamlbench.rl.rollouts import Rollouts
+from mamlbench.rl.trust_region import Trial
+from mamlbench.tasks import Examples, TaskBatch
+
+if TYPE_CHECKING:
+    from mamlbench.algorithms.base import MetaLearner
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The support sets of T tasks, one for each inner step, as they were gathered once.
+
+    Attributes:
+        steps: entry s is what was met before inner step s.
+    """
+
+    steps: Sequence[Examples]
+
+    def __len__(self) -> int:
+        return len(self.steps[0])
+
+    def __getitem__(self, tasks: slice) -> Recorded:
+        return Recorded([examples[tasks] for examples in self.steps])
+
+    def __call__(self, step: int, params: Params) -> Examples:
+        """The support set for inner step `step`."""
+        del params
+        return self.steps[step]
+
+
+class _Recorder:
+    """Passes on what rollouts give, and keeps it."""
+
+    def __init__(self, rollouts: Rollouts) -> None:
+        self.rollouts, self.kept = rollouts, list[Examples]()
+
+    def __len__(self) -> int:
+        return len(self.rollouts)
+
+    def __call__(self, step: int, params: Params) -> Examples:
+        self.kept.append(self.rollouts(step, params))
+        return self.kept[-1]
+
+
+def acting(tasks: TaskBatch, network: nn.Module) -> TaskBatch:
+    """The tasks, with this network as the policy that acts in them; ordinary tasks as they are.
+
+    Raises:
+        UserError: a network that normalises over examples, of which a policy sees few at a time.
+    """
+    support, query = _sides(tasks)
+    if not isinstance(support, Rollouts):
+        return tasks
+    norm = network.norm if isinstance(network, TaskNetwork) else "none"
+    if norm not in ("none", "group"):
+        raise UserError(f"network.norm={norm}: accepted is none or group, where a policy acts")
+    sides = {"support": support, "query": query}
+    own: Any = {name: replace(side, network=network) for name, side in sides.items()}
+    return replace(tasks, **own)
+
+
+def met_by(query: Examples, step: int, params: Params) -> Examples:
+    """The query set for parameters after `step` inner steps: the same for all, or what they met."""
+    side = cast(Any, query)
+    return side(step, params) if isinstance(side, Rollouts) else query
+
+
+def gathered(learner: MetaLearner, tasks: TaskBatch) -> TaskBatch:
+    """What an outer step learns from: all that the learner meets while it adapts, and after.
+
+    Ordinary tasks come back as they are.
+    """
+    tasks = acting(tasks, learner.network)
+    support, query = _sides(tasks)
+    if not isinstance(support, Rollouts):
+        return tasks
+    recorder = _Recorder(support)
+    with torch.no_grad():
+        adapted = learner.adapt(recorder)
+        after = query(len(recorder.kept), adapted.params[-1])
+    return TaskBatch(cast(Examples, Recorded(recorder.kept)), after, tasks.info)
+
+
+def trials(learner: MetaLearner, parts: Sequence[TaskBatch]) -> list[Trial]:
+    """For each part of a gathered batch, what its policies gain and how far they move.
+
+    Each is a function of the meta-parameters as they stand: the part's share of the mean over all
+    tasks of the surrogate gain, and of KL(policy at the start || policy), both after adaptation.
+
+    Raises:
+        UserError: the learner's adaptation has no gradient.
+    """
+    objective = learner.objective
+    assert isinstance(objective, PolicyGradient)  # of the learner's constructor
+    total = sum(map(len, parts))
+    return [_trial(learner, objective, part, total) for part in parts]
+
+
+def _trial(learner: MetaLearner, objective: PolicyGradient, tasks: TaskBatch, total: int) -> Trial:
+    def outputs() -> torch.Tensor:
+        adapted = learner.adapt(tasks.support)
+        return learner.predict(adapted, tasks.query.x).squeeze(1)
+
+    with torch.no_grad():
+        old, y = outputs(), tasks.query.y
+
+    def trial() -> tuple[torch.Tensor, torch.Tensor]:
+        new = outputs()
+        if torch.is_grad_enabled() and not new.requires_grad:
+            why = f"{type(learner).__name__} takes no gradient through its inner steps"
+            raise UserError(f"algorithm.outer_optimizer=trpo: accepted is adam or sgd: {why}")
+        gain = objective.surrogate(new, y).sum() / total
+        return gain, objective.divergence(old, new, y).sum() / total
+
+    return trial
+
+
+def _sides(tasks: TaskBatch) -> tuple[Any, Any]:
+    # rollouts stand where examples do, until somebody acts
+    return tasks.support, tasks.query

@@ -1,0 +1,69 @@
+"""MuJoCo's and gymnasium's environments, as datasets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mamlbench.errors import one_of
+from mamlbench.rl.control import Control
+from mamlbench.rl.environments import LOCOMOTION, GymEnvironments, MuJoCoEnvironments
+
+
+class Locomotion(Control):
+    """A body that runs, in MuJoCo (arXiv 1703.03400, section 5.3).
+
+    Args:
+        environment: one of `LOCOMOTION`.
+        horizon: steps of an episode.
+        frame_skip: time steps of the simulator in one step.
+        threads: simulations that advance at once; null: as many as there are cores.
+        options: the arguments of `Control`.
+
+    Raises:
+        BadValue: an argument outside of its range.
+        UserError: MuJoCo or gymnasium is not installed.
+    """
+
+    environments: MuJoCoEnvironments
+
+    def __init__(
+        self,
+        environment: str,
+        horizon: int = 200,
+        frame_skip: int = 1,
+        threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        one_of("environment", environment, LOCOMOTION)
+        kind: Any = LOCOMOTION[environment]
+        self.environments = kind(horizon, frame_skip, threads)
+        super().__init__(**options)
+
+
+class GymControl(Control):
+    """A gymnasium environment and a box of goals; the arguments of both.
+
+    Args:
+        environment: see `GymEnvironments`, like the next four.
+        goal_low: lowest goal.
+        goal_high: highest goal.
+        horizon: steps of an episode.
+        workers: processes.
+        options: the arguments of `Control`.
+
+    Raises:
+        BadValue: an argument that cannot be used.
+        UserError: gymnasium is not installed.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        goal_low: tuple[float, ...],
+        goal_high: tuple[float, ...],
+        horizon: int = 200,
+        workers: int | None = None,
+        **options: Any,
+    ) -> None:
+        self.environments = GymEnvironments(environment, goal_low, goal_high, horizon, workers)
+        super().__init__(**options)

@@ -1,0 +1,135 @@
+"""Episodes of the policy that is being adapted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mamlbench import noise
+from mamlbench.networks.base import Params, forward
+from mamlbench.networks.layers import Rows
+from mamlbench.rl.advantages import advantages, discounted_sums, fitted_values
+from mamlbench.rl.environments.base import Environments
+from mamlbench.rl.experience import Experience
+from mamlbench.rl.objective import normal_log_prob
+from mamlbench.tasks import Examples
+
+
+@dataclass(frozen=True)
+class Credit:
+    """How rewards become advantages.
+
+    Attributes:
+        discount: of rewards, for each step.
+        gae_lambda: λ of generalised advantages; 1 is the return less the baseline.
+        later_steps: factor on advantages from the second inner step on. For gradient descent it is
+            a factor on the step size.
+    """
+
+    discount: float = 0.99
+    gae_lambda: float = 1.0
+    later_steps: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """One side of T tasks whose examples are made by acting, anew for each inner step.
+
+    What comes back depends on the parameters, the tasks' seeds, the side and the inner step, and on
+    nothing that was drawn before.
+
+    Attributes:
+        x: [T, 0, D], which says how many tasks, on what device and of what type.
+        y: [T, 0, A + 4].
+        environments: where to act.
+        goals: [T, ...], as the environments gave them.
+        episodes: R of each task.
+        credit: how rewards become advantages.
+        side: 0 for support, 1 for query.
+        seeds: [T] int64.
+        network: the policy, as `acting` has it.
+    """
+
+    x: Tensor
+    y: Tensor
+    environments: Environments
+    goals: np.ndarray
+    episodes: int
+    credit: Credit
+    side: int
+    seeds: np.ndarray | None = None
+    network: nn.Module | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, tasks: slice) -> Rollouts:
+        seeds = None if self.seeds is None else self.seeds[tasks]
+        return Rollouts(
+            self.x[tasks],
+            self.y[tasks],
+            self.environments,
+            self.goals[tasks],
+            self.episodes,
+            self.credit,
+            self.side,
+            seeds,
+            self.network,
+        )
+
+    @torch.no_grad()
+    def __call__(self, step: int, params: Params) -> Examples:
+        """What policies with these parameters meet: x [T, R*H, D], y [T, R*H, A + 4].
+
+        Args:
+            step: inner steps taken so far.
+            params: as `networks.base.forward` takes them.
+        """
+        observations, action, log_prob, reward, alive = self._act(step, params)
+        credit = self.credit
+        returns = discounted_sums(reward, credit.discount)
+        values = fitted_values(observations, returns, alive)
+        advantage = advantages(reward, values, alive, credit.discount, credit.gae_lambda)
+        if step > 0 and self.side == 0:
+            advantage = credit.later_steps * advantage
+        met = Experience(action, log_prob, advantage, reward, alive)
+        return Examples(observations.flatten(1, 2), met.targets(), self.seeds)
+
+    def _act(self, step: int, params: Params) -> list[Tensor]:
+        """Observations, actions, their log-densities, rewards and `alive`, [T, R, H, ...]."""
+        if self.network is None:
+            raise TypeError("a policy has to be given first, by mamlbench.rl.gathering.acting")
+        place = _place(self.side, step)
+        horizon, size = self.environments.horizon, self.environments.action_size
+        start = Examples(self.x, self.y, self.seeds)
+        drawn = noise.normal(start, (horizon, self.episodes, size), place, like=self.x)
+        seeds = self._seeds(place)
+        observed = self.environments.reset(self.goals, self.episodes, seeds).to(self.x)
+        alive = torch.ones_like(observed[..., 0])
+        met: list[tuple[Tensor, ...]] = []
+        for numbers in drawn.unbind(1):
+            outputs = forward(self.network, params, observed, Rows())
+            mean, log_sd = outputs.chunk(2, dim=-1)
+            action = mean + log_sd.exp() * numbers
+            # environments need not stand what is not finite; its reward tells
+            finite = torch.isfinite(action).all(-1)
+            following, reward, done = self.environments.step(
+                action.masked_fill(~finite.unsqueeze(-1), 0.0)
+            )
+            reward = reward.to(self.x).masked_fill(~finite, torch.nan) * alive
+            met.append((observed, action, normal_log_prob(outputs, action), reward, alive))
+            observed, alive = following.to(self.x), alive * ~done.to(self.x.device)
+        return [torch.stack(values, dim=2) for values in zip(*met, strict=True)]
+
+    def _seeds(self, place: int) -> np.ndarray:
+        """[T] int64 for the environments, 0 or more also where the sum runs over."""
+        seeds = np.arange(len(self)) if self.seeds is None else self.seeds
+        return (seeds + np.int64(place)) & np.int64(2**63 - 1)
+
+
+def _place(side: int, step: int) -> int:
+    """A number of its own for each side and inner step, far from those that algorithms use."""
+    return (1 << 40) + (side << 32) + step

@@ -1,0 +1,169 @@
+"""Rollouts: what acts, what comes back, and on what it depends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mamlbench.errors import BadValue, UserError
+from mamlbench.networks import GaussianMLP
+from mamlbench.rl.advantages import advantages, discounted_sums, fitted_values
+from mamlbench.rl.control import Navigation2D
+from mamlbench.rl.experience import Experience
+from mamlbench.rl.gathering import acting, gathered
+from mamlbench.rl.rollouts import _place
+
+CLOSE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@torch.no_grad()
+def test_what_comes_back_is_what_happened(small):
+    """Each episode replayed step by step from its actions."""
+    learner, _, tasks = small()
+    params = learner.initial(3)
+    batch = acting(tasks, learner.network).support(0, params)
+    met = Experience.of(batch.y, 6)
+    observations = batch.x.unflatten(1, (4, 6))
+    goals = tasks.info["goal"]
+    for task in range(3):
+        for episode in range(4):
+            position = np.zeros(2)
+            for t in range(6):
+                seen, action = observations[task, episode, t], met.action[task, episode, t]
+                np.testing.assert_allclose(seen, position, atol=1e-7)
+                outputs = learner.network(seen.reshape(1, 1, 2), None)[0, 0]
+                policy = torch.distributions.Normal(outputs[:2], outputs[2:].exp())
+                expected = float(policy.log_prob(action).sum())
+                assert float(met.log_prob[task, episode, t]) == pytest.approx(expected)
+                position = position + 0.1 * np.clip(action.numpy(), -1, 1)
+                distance = np.linalg.norm(position - goals[task])
+                assert float(met.reward[task, episode, t]) == pytest.approx(-distance)
+    returns = discounted_sums(met.reward, 0.99)
+    values = fitted_values(observations, returns, met.alive)
+    expected = advantages(met.reward, values, met.alive, 0.99, 1.0)
+    torch.testing.assert_close(met.advantage, expected)
+
+
+def test_actions_are_drawn_from_the_policy():
+    """Their standardised values, over many, are standard normal and independent of the step."""
+    dataset = Navigation2D(shots=200, horizon=50)
+    torch.manual_seed(0)
+    network = GaussianMLP((2,), 4, initial_sd=0.3)
+    tasks = acting(dataset.sample("train", 0, 0, 1), network)
+    batch = tasks.support(0, dict(network.named_parameters()))
+    with torch.no_grad():
+        mean, log_sd = network(batch.x, None).chunk(2, dim=-1)
+    z = (Experience.of(batch.y, 50).action.flatten(1, 2) - mean) / log_sd.exp()
+    assert log_sd.exp().unique().tolist() == pytest.approx([0.3])
+    assert abs(float(z.mean())) < 4 / 20_000**0.5
+    assert float(z.std()) == pytest.approx(1.0, abs=0.03)
+
+
+def test_episodes_depend_on_seeds_alone(small):
+    """Neither on the other tasks of a batch nor on what was done before."""
+    learner, _, tasks = small()
+    together = gathered(learner, tasks)
+    for i in reversed(range(3)):
+        alone = gathered(learner, tasks[i : i + 1])
+        for whole, part in (
+            (together.support.steps[0], alone.support.steps[0]),
+            (together.query, alone.query),
+        ):
+            torch.testing.assert_close(whole[i : i + 1].x, part.x, **CLOSE)
+            torch.testing.assert_close(whole[i : i + 1].y, part.y, **CLOSE)
+
+
+def test_sides_steps_and_tasks_have_numbers_of_their_own(small):
+    learner, _, tasks = small()
+    tasks = acting(tasks, learner.network)
+    params = learner.initial(3)
+    actions = [
+        Experience.of(side(step, params).y, 6).action[task]
+        for side in (tasks.support, tasks.query)
+        for step in (0, 1)
+        for task in range(3)
+    ]
+    assert len({tuple(a[:, 0].flatten().tolist()) for a in actions}) == len(actions)
+
+
+def test_environments_get_seeds_that_generators_accept(small):
+    """A seed of their own for each side and step, never below 0."""
+    _, _, tasks = small()
+    most = np.array([0, 700, 2**63 - 50])
+    found = [
+        replace(side, seeds=most)._seeds(_place(side.side, step))
+        for side in (tasks.support, tasks.query)
+        for step in (0, 1)
+    ]
+    assert (np.array(found) >= 0).all()
+    assert len(np.unique(found)) == 12
+
+
+def test_later_inner_steps_are_shorter(small):
+    """α, then α/2: the second step's change is half of that with advantages as they are."""
+    changes = []
+    for factor in (1.0, 0.5):
+        learner, _, _ = small()
+        dataset = Navigation2D(horizon=6, shots=4, queries=4, later_steps=factor)
+        tasks = acting(dataset.sample("train", 0, 0, 3), learner.float().network)
+        with torch.no_grad():
+            path = learner.adapt(tasks.support, 2).params
+        changes.append([path[s + 1]["head.weight"] - path[s]["head.weight"] for s in (0, 1)])
+    torch.testing.assert_close(changes[1][0], changes[0][0])
+    torch.testing.assert_close(changes[1][1], 0.5 * changes[0][1])
+
+
+def test_tasks_are_a_function_of_seed_split_and_index():
+    dataset = Navigation2D()
+    whole = dataset.sample("train", 3, 0, 7)
+    part = dataset.sample("train", 3, 2, 3)
+    np.testing.assert_array_equal(part.info["goal"], whole.info["goal"][2:5])
+    np.testing.assert_array_equal(part.query.seeds, whole.support.seeds[2:5])
+    for split, seed, first in (("train", 3, 1), ("train", 4, 0), ("test", 3, 0)):
+        other = dataset.sample(split, seed, first, 1)
+        assert (other.info["goal"] != whole.info["goal"][:1]).all()
+
+
+def test_actions_that_are_not_finite_are_not_stepped_and_their_return_tells(small):
+    learner, _, tasks = small()
+    params = learner.initial(3)
+    weight = params["head.weight"].clone()
+    weight[1] = torch.nan
+    batch = acting(tasks, learner.network).query(0, params | {"head.weight": weight})
+    returns = Experience.of(batch.y, 6).mean_return()
+    assert torch.isfinite(returns).tolist() == [True, False, True]
+    assert torch.isfinite(batch.x).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"horizon": 1}, "horizon=1: accepted is 2 or more"),
+        ({"discount": 1.5}, "discount=1.5: accepted is 0 to 1"),
+        ({"gae_lambda": -1.0}, "gae_lambda=-1.0: accepted is 0 to 1"),
+        ({"reach": 0.0}, "reach=0.0: accepted is more than 0"),
+        ({"queries": 0}, "queries=0: accepted is 1 or more"),
+        ({"later_steps": 0.0}, "later_steps=0.0: accepted is more than 0"),
+    ],
+)
+def test_bad_options(options, line):
+    with pytest.raises(BadValue) as error:
+        Navigation2D(**options)
+    assert str(error.value) == line
+
+
+def test_a_policy_has_no_batch_norm():
+    tasks = Navigation2D().sample("train", 0, 0, 1)
+    with pytest.raises(UserError, match=r"network\.norm=batch: accepted is none or group"):
+        acting(tasks, GaussianMLP((2,), 4, norm="batch"))
+
+
+def test_the_least_standard_deviation():
+    network = GaussianMLP((2,), 4, min_sd=1e-3)
+    with torch.no_grad():
+        network.log_sd.fill_(-20.0)
+    deviation = network(torch.zeros(1, 3, 2), None)[..., 2:].exp()
+    torch.testing.assert_close(deviation, torch.full((1, 3, 2), 1e-3))

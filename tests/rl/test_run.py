@@ -1,0 +1,133 @@
+"""Runs on navigation2d, end to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+import runs
+from matplotlib.figure import Figure
+
+from mamlbench.compose import experiment
+from mamlbench.report.trajectories import trajectories
+from mamlbench.training import Stopped, Trainer
+
+TINY = [
+    "dataset=navigation2d",
+    "dataset.horizon=8",
+    "dataset.train_shots=3",
+    "dataset.queries=2",
+    "network.hidden=[8]",
+    "training.meta_batch_size=3",
+    "training.iterations=4",
+    "training.validate_every=2",
+    "training.checkpoint_every=3",
+    "evaluation.tasks=5",
+    "evaluation.shots=3",
+    "evaluation.queries=4",
+    "evaluation.validation_tasks=2",
+    "logger=csv",
+    "hardware.threads=1",
+]
+
+
+def overrides(folder, algorithm, *more):
+    return [f"outputs={folder}", f"algorithm={algorithm}", *TINY, *more]
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile"])
+def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, monkeypatch, algorithm):
+    undisturbed = experiment(overrides(tmp_path / "a", algorithm))
+    undisturbed.run()
+
+    row = Trainer._row
+
+    def interrupted(trainer):
+        if trainer.iteration == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return row(trainer)
+
+    monkeypatch.setattr(Trainer, "_row", interrupted)
+    with pytest.raises(Stopped):
+        experiment(overrides(tmp_path / "b", algorithm)).run()
+    monkeypatch.setattr(Trainer, "_row", row)
+    resumed = experiment(overrides(tmp_path / "b", algorithm))
+    resumed.run()
+
+    expected, found = runs.result(undisturbed.folder.path), runs.result(resumed.folder.path)
+    expected["summary"]["command"] = found["summary"]["command"]  # another outputs folder
+    assert found == expected
+
+
+def test_what_a_run_leaves(tmp_path):
+    run = experiment(overrides(tmp_path, "maml", "evaluation.inner_steps=3"))
+    summary = run.run()
+    assert run.folder.path.parts[-4:-2] == ("navigation2d", "3episodes")
+    tests = pd.read_csv(run.folder.path / "test_tasks.csv")
+    assert tests.columns.tolist() == ["task", "step", "loss", "return"]
+    assert len(tests) == 5 * 4
+    assert (tests["return"] == -tests["loss"]).all()
+    by_step = summary["test"]["by_step"]
+    means = tests.groupby("step")["return"].mean()
+    assert [entry["return"]["mean"] for entry in by_step] == pytest.approx(means.tolist())
+    assert summary["test"]["return"] == by_step[-1]["return"]
+    assert summary["evaluation"].startswith("rl: 5 tasks, 3 shots, 4 queries")
+    figures = {path.name for path in run.folder.figures.iterdir()}
+    assert figures == {"learning_curve.png", "return_by_step.png", "trajectories.png"}
+
+
+def test_the_protocol_is_the_one_that_was_asked_for(tmp_path):
+    asked = experiment([*overrides(tmp_path, "maml"), "evaluation=standard"])
+    usual = experiment(overrides(tmp_path, "maml"))
+    assert (asked.protocol.name, usual.protocol.name) == ("standard", "rl")
+
+
+@pytest.mark.parametrize(("algorithm", "least"), [("maml", -5.0), ("fomaml", -6.2)])
+def test_a_policy_learns_to_adapt(tmp_path, algorithm, least):
+    """The return after one inner step; a policy that was not meta-trained has -7.1."""
+    summary = experiment(
+        [
+            *overrides(tmp_path, algorithm),
+            "dataset.horizon=20",
+            "dataset.train_shots=20",
+            "dataset.queries=20",
+            "network.hidden=[32]",
+            "training.meta_batch_size=10",
+            "training.iterations=15",
+            "training.validate_every=0",
+            "evaluation.select=last",
+            "evaluation.tasks=20",
+            "evaluation.shots=20",
+            "evaluation.inner_steps=1",
+        ]
+    ).run()
+    before, after = (entry["return"]["mean"] for entry in summary["test"]["by_step"])
+    assert before < after
+    assert after > least
+
+
+def test_trajectories_are_drawn_from_the_start_to_the_end(tmp_path, monkeypatch):
+    drawn = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda f, *a, **k: (drawn.append(f), save(f, *a, **k)))
+    goals = np.array([[0.3, 0.4], [-0.2, 0.1]])
+    paths = {step: np.full((2, 3, 5, 2), float(step)) for step in (0, 1, 4)}
+    paths[4][0, 1, 3:] = np.nan
+    trajectories(goals, paths, tmp_path / "t.png")
+    panels = np.array(drawn[0].axes).reshape(3, 2)
+    assert [row[0].get_ylabel() for row in panels] == [
+        "after 0 steps",
+        "after 1 step",
+        "after 4 steps",
+    ]
+    for row, step in zip(panels, (0, 1, 4), strict=True):
+        for axes, goal in zip(row, goals, strict=True):
+            *episodes, start, mark = (line.get_xydata() for line in axes.lines)
+            assert len(episodes) == 3
+            assert start.tolist() == [[0.0, 0.0]]
+            assert mark.tolist() == [goal.tolist()]
+            assert np.nanmax(episodes) == step
+    assert np.isnan(panels[2, 0].lines[1].get_xydata()[3:]).all()
