@@ -15,7 +15,7 @@ from mamlbench.errors import require
 CALIBRATION_BINS = 15
 """Bins of equal width for the confidence, as Guo et al. have them (arXiv 1706.04599, section 5)."""
 
-FRACTIONS = ("accuracy", "accuracy_of_particles", "ece")
+FRACTIONS = ("accuracy", "accuracy_of_particles", "assigned_accuracy", "ece")
 """Metrics that are kept as fractions; reports show them in percent."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import yaml
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Estimate
+from mamlbench.objectives import Classification
 from mamlbench.report.terminal import report
 
 SCHEDULE = [
@@ -93,6 +95,22 @@ def test_choosing_by_variance_takes_particles(
     assert [list(entry) for entry in summary["active_learning"]["curve"]] == [["random"]] * 2
     report(run, summary)
     assert "regression takes a learner with 2 particles or more" in capsys.readouterr().out
+
+
+def test_what_ambiguous_tasks_report_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    means = {"accuracy": 0.5, "nll": 0.7, "coverage": 1.9, "assigned_accuracy": 0.75}
+    step = {n: {"mean": mean, "ci95": 0.02, "n_tasks": 4} for n, mean in means.items()}
+    summary = {"test": {"by_step": [step]}, "evaluation": "so", "diverged_tasks": 0}
+    dataset = SimpleNamespace(objective=Classification())
+    nowhere = SimpleNamespace(figures=Path("nowhere"))
+    report(SimpleNamespace(dataset=dataset, folder=nowhere, label="run"), summary)
+    rows = [row.strip("| ").split("|") for row in capsys.readouterr().out.splitlines()]
+    assert [[cell.strip() for cell in row] for row in rows if "±" in row[-1]] == [
+        ["accuracy, %", "50.00 ± 2.00"],
+        ["NLL", "0.700 ± 0.020"],
+        ["coverage", "1.900 ± 0.020"],
+        ["assigned accuracy, %", "75.00 ± 2.00"],
+    ]
 
 
 def test_a_pool_too_large_is_said_before_training(tmp_path: Path) -> None:

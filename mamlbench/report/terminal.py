@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
 _NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
-_PROBABILISTIC = ("accuracy_of_particles", "mse_of_particles", "nll", "brier", "ece")
+_PROBABILISTIC = (
+    *("accuracy_of_particles", "mse_of_particles", "nll", "brier", "ece"),
+    *("coverage", "assigned_accuracy", "average_nll"),
+)
 
 
 def announce(experiment: Experiment) -> None:
@@ -80,9 +83,7 @@ def _report_active_learning(label: str, metric: str, found: dict[str, Any]) -> N
 
 def _label(metric: str) -> str:
     """The metric's name and, where it is a fraction, that it is shown as percent."""
-    name, *of = metric.split("_", 1)
-    name = _NAMES.get(name, name)
-    words = " ".join([name, *of]).replace("_", " ")
+    words = " ".join(_NAMES.get(word, word) for word in metric.split("_"))
     return f"{words}, %" if _scale(metric) > 1 else words
 
 
