@@ -116,9 +116,9 @@ class Experiment:
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
-        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
-        batch = self.training.meta_batch_size
-        self.hardware.prepare(learner, batch, rows, self.dataset.input_shape)
+        data, batch = self.dataset, self.training.meta_batch_size
+        sides = data.ways * data.train_shots, data.ways * data.queries
+        self.hardware.prepare(learner, batch, *sides, data.input_shape)
         return learner
 
     def _check_inner_steps(self) -> None:
