@@ -97,6 +97,7 @@ class Experiment:
         hash_ = result_hash(self.config, checkpoint=_file_hash(tested) if tested else None, **begun)
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
         self.overrides, self.hash = overrides, hash_
+        self.names = {"algorithm": algorithm, "dataset": dataset, "setting": self.dataset.setting}
         self.folder = RunFolder.of(
             self.options.outputs,
             self.options.name,
@@ -213,14 +214,17 @@ class Experiment:
         if not chosen:
             trainer.run(self.loggers)
             chosen = self._chosen(trainer)
-        members = self._members(len(chosen))
+        members, tested = self._members(len(chosen)), []
         for learner, path in zip(members, chosen, strict=True):
-            load_learner(learner, checkpoint.load(path, self.hardware.torch_device), path)
+            state = checkpoint.load(path, self.hardware.torch_device)
+            load_learner(learner, state, path)
+            tested.append(int(state.get("iteration", 0)))
         if len(members) > 1:
             self.learner = Ensemble(members)
         scores = evaluate(self.learner, self.dataset, "test", self.protocol, self.hardware)
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
-        return self._summary(scores, trainer, chosen) | self._learn_actively()
+        found = self._summary(scores, trainer, chosen) | {"checkpoint_iterations": tested}
+        return found | self._learn_actively()
 
     def _learn_actively(self) -> dict[str, Any]:
         """What active learning adds to the summary, and `active_learning.csv`."""
@@ -273,6 +277,8 @@ class Experiment:
                 "skipped": trainer.skipped,
             },
             "evaluation": protocol.in_words(self.dataset, len(by_step) - 1),
+            **self.names,
+            "hash": self.hash,
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,

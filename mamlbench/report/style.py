@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from mamlbench.files import write_atomically
-from mamlbench.objectives import FRACTIONS
+from mamlbench.metrics import scale
 
 # Okabe and Ito's palette, which people with any colour vision tell apart
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -95,8 +95,3 @@ def metric_axis(axes: Axes, metric: str) -> None:
     axes.set_ylabel(units.get(metric, metric.replace("_", " ")))
     if scale(metric) == 100.0:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-
-
-def scale(metric: str) -> float:
-    """Factor from the metric as it is kept to the metric as it is drawn: fractions as percent."""
-    return 100.0 if metric in FRACTIONS else 1.0
