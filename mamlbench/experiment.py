@@ -214,17 +214,14 @@ class Experiment:
         if not chosen:
             trainer.run(self.loggers)
             chosen = self._chosen(trainer)
-        members, tested = self._members(len(chosen)), []
+        members = self._members(len(chosen))
         for learner, path in zip(members, chosen, strict=True):
-            state = checkpoint.load(path, self.hardware.torch_device)
-            load_learner(learner, state, path)
-            tested.append(int(state.get("iteration", 0)))
+            load_learner(learner, checkpoint.load(path, self.hardware.torch_device), path)
         if len(members) > 1:
             self.learner = Ensemble(members)
         scores = evaluate(self.learner, self.dataset, "test", self.protocol, self.hardware)
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
-        found = self._summary(scores, trainer, chosen) | {"checkpoint_iterations": tested}
-        return found | self._learn_actively()
+        return self._summary(scores, trainer, chosen) | self._learn_actively()
 
     def _learn_actively(self) -> dict[str, Any]:
         """What active learning adds to the summary, and `active_learning.csv`."""
