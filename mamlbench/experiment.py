@@ -96,8 +96,9 @@ class Experiment:
         self.tested_checkpoints = tested_checkpoints(self.config)
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
         self.overrides, self.hash = overrides, hash_of_result(self.config)
-        self.names = {"algorithm": algorithm, "dataset": dataset, "setting": self.dataset.setting}
-        self.folder = folder_of(self.config, *self.names.values(), self.hash)
+        names = algorithm, dataset, self.dataset.setting
+        self.names = dict(zip(("algorithm", "dataset", "setting"), names, strict=True))
+        self.folder = folder_of(self.config, *names, self.hash)
 
     # --- building -------------------------------------------------------------------------------
 

@@ -14,10 +14,9 @@ import yaml
 
 from mamlbench.overrides import over
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import SIZES, defaults_of, differences, flat, shortened
+from mamlbench.report.settings import SCALED, SIZES, defaults_of, differences, flat, shortened
 from mamlbench.tables import Table, TableRun
 
-_SCALED = {"algorithm.iterations", "algorithm.epoch_length"}  # as `budget` has it
 _CHOSEN = ("algorithm", "dataset", "network", "evaluation")
 
 
@@ -110,7 +109,7 @@ def setting_of_cell(run: TableRun) -> Setting:
     OmegaConf.set_struct(composed, False)
     del composed["hydra"]
     written: Any = OmegaConf.to_container(composed, resolve=False)
-    scaled = _SCALED | {
+    scaled = SCALED | {
         name
         for name, value in flat(written).items()
         if isinstance(value, str) and "${training." in value

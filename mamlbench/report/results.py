@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mamlbench.metrics import higher_is_better, scale
+from mamlbench.metrics import digits, higher_is_better, scale, shown
 from mamlbench.report.runs import Run
 
 KINDS = {
@@ -85,6 +85,27 @@ def half_interval(values: np.ndarray) -> float:
 
     interval = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
     return float(interval.high - interval.low) / 2
+
+
+def score_text(metric: str, found: Result | None) -> str:
+    """`94.27 ± 0.89`, or that it is not finite."""
+    if found is None:
+        return "not finite"
+    half = None if found.ci95 is None else found.ci95 / scale(metric)
+    return shown(metric, found.mean / scale(metric), half)
+
+
+def seeds_text(metric: str, found: Result | None) -> str:
+    """`0`, or `0, 1, 2 (sd 0.31)`; of many, the first and the last; a dash without a result."""
+    if found is None:
+        return "–"
+    seeds = list(found.seeds)
+    text = ", ".join(map(str, seeds))
+    if len(seeds) > 3 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        text = f"{seeds[0]}–{seeds[-1]}"
+    if found.seed_sd is None:
+        return text
+    return f"{text} (sd {found.seed_sd:.{digits(metric)}f})"
 
 
 @dataclass(frozen=True)

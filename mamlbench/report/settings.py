@@ -27,6 +27,9 @@ SIZES = {
 }
 """How much was done, which may be less than a cell asks for; in words where it is to be said."""
 
+SCALED = {"algorithm.iterations", "algorithm.epoch_length"}
+"""Options that a budget scales with the outer steps."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ STYLE: dict[str, Any] = {
     "savefig.facecolor": "white",
 }
 
+CURVES = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#882255")
+"""Of several curves in one figure."""
+
+_IN_PAGES: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "mamlbench"}
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
+    colour: f"curve{number}" for number, colour in enumerate(CURVES)
+}
+
 POINTS: dict[str, Any] = {
     "ls": "",
     "marker": "^",
@@ -70,6 +79,32 @@ def figure(out: Path, width: float, height: float) -> Iterator[Figure]:
         png = io.BytesIO()
         drawn.savefig(png, format="png")
     write_atomically(out, png.getvalue())
+
+
+def svg(width: float, height: float, draw: Callable[[Figure], None]) -> str:
+    """A figure as an `<svg>` element for a page, its colours the page's CSS variables.
+
+    Args:
+        width: inches.
+        height: inches.
+        draw: puts the content into the figure.
+    """
+    with matplotlib.style.context(["default", STYLE, _IN_PAGES]):
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        draw(drawn)
+        text = io.StringIO()
+        drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    element = re.sub(r"(?s)^.*?(?=<svg)", "", text.getvalue())
+    element = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", element)
+    )
+    element = re.sub(r"(?s)<metadata>.*?</metadata>", "", element)
+    element = re.sub(
+        r' id="(?:figure|axes|patch|matplotlib|line2d|text|xtick|ytick|legend)[^"]*"', "", element
+    )
+    for colour, variable in _VARIABLES.items():
+        element = element.replace(colour.lower(), f"var(--{variable})")
+    return element
 
 
 def count_axis(axes: Axes, label: str) -> None:
