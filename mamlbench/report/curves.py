@@ -207,7 +207,12 @@ def _paper(figure: Figure, paper: PaperTable) -> None:
             [positions[cell.column] for cell in known],
             [float(cell.published or 0.0) for cell in known],
             yerr=[float(cell.interval or 0.0) for cell in known],
-            **{"ls": "", "marker": "D", "ms": 5, "mfc": "none", "color": colour, "capsize": 2},
+            ls="",
+            marker="D",
+            ms=5,
+            mfc="none",
+            color=colour,
+            capsize=2,
             label=label,
         )
     _name_axes(axes, paper, positions)

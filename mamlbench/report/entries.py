@@ -87,7 +87,7 @@ def labels(entries: Sequence[Entry]) -> list[str]:
             if any(other.get(name) != own.get(name) for other in alike)
         ]
         apart = sorted((n for n in apart if n not in SCALED and n not in SIZES), key=_shown_first)
-        shown = [f"{name}={_text(own.get(name))}" for name in apart[:_SHOWN_OPTIONS]]
+        shown = [f"{n.split('.', 1)[1]}={_text(own.get(n))}" for n in apart[:_SHOWN_OPTIONS]]
         more = [f"and {len(apart) - len(shown)} more"] if len(apart) > len(shown) else []
         found.append(" ".join([entry.first.algorithm, *shown, *more]))
     return found

@@ -55,6 +55,12 @@ _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
     colour: f"curve{number}" for number, colour in enumerate(CURVES)
 }
 
+_OF_A_FILE = (
+    r"(?s)<metadata>.*?</metadata>",
+    r' (?:width|height)="[\d.]+pt"',
+    r' id="(?:figure|axes|patch|matplotlib|line2d|text|xtick|ytick|legend)[^"]*"',
+)
+
 POINTS: dict[str, Any] = {
     "ls": "",
     "marker": "^",
@@ -94,14 +100,10 @@ def svg(width: float, height: float, draw: Callable[[Figure], None]) -> str:
         draw(drawn)
         text = io.StringIO()
         drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    element = re.sub(r"(?s)^.*?(?=<svg)", "", text.getvalue())
-    element = re.sub(
-        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r' height="[^"]*pt"', "", element)
-    )
-    element = re.sub(r"(?s)<metadata>.*?</metadata>", "", element)
-    element = re.sub(
-        r' id="(?:figure|axes|patch|matplotlib|line2d|text|xtick|ytick|legend)[^"]*"', "", element
-    )
+    element = text.getvalue()
+    element = element[element.index("<svg") :]
+    for removed in _OF_A_FILE:  # a page has several, and sets their size
+        element = re.sub(removed, "", element)
     for colour, variable in _VARIABLES.items():
         element = element.replace(colour.lower(), f"var(--{variable})")
     return element
