@@ -40,4 +40,5 @@ def shown(metric: str, mean: float | None, half: float | None = None) -> str:
     if mean is None:
         return "not finite"
     text = f"{scale(metric) * mean:.{digits(metric)}f}"
-    return text if half is None else f"{text} ± {scale(metric) * half:.{digits(metric)}f}"
+    around = "" if half is None else f" ± {scale(metric) * half:.{digits(metric)}f}"
+    return text.replace("-", "−") + around
