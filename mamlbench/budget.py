@@ -72,7 +72,7 @@ def _shorten_training(node: DictConfig, iterations: int, left: int) -> None:
         OmegaConf.update(node, "algorithm.epoch_length", max(1, epoch * left // iterations))
     if scheduled == iterations:
         OmegaConf.update(node, "algorithm.iterations", left)
-    for option, most in (("validate_every", left), ("log_every", max(1, left // 10))):
+    for option, most in (("validate_every", left), ("log_every", max(1, left // 5))):
         every = _number(node, f"training.{option}")
         if every is not None and every > most:
             OmegaConf.update(node, f"training.{option}", most)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mamlbench import __version__
@@ -49,8 +50,10 @@ def _command(arguments: list[str]) -> None:
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
+        arguments, sweeping = _with_jobs_of_table(arguments)
         sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
-        _hydra_main()
+        with sweeping:
+            _hydra_main()
 
 
 def _hydra_main() -> None:
@@ -96,6 +99,7 @@ def _one_run(
 
         build(config.analysis, "analysis").run()
         return None
+    from mamlbench.compose import other_tests
     from mamlbench.experiment import Experiment
     from mamlbench.report.terminal import announce, report
     from mamlbench.training import Stopped
@@ -104,6 +108,10 @@ def _one_run(
     announce(experiment)
     try:
         summary = experiment.run()
+        report(experiment, summary)
+        for other in other_tests(experiment):
+            announce(other)
+            report(other, other.run())
     except Stopped as stop:
         where = f"iteration {stop.iteration}, saved in {experiment.folder.path}"
         print(
@@ -112,7 +120,6 @@ def _one_run(
             file=sys.stderr,
         )
         raise SystemExit(128 + stop.signal) from None
-    report(experiment, summary)
     return float(summary["test"][experiment.dataset.objective.metric]["mean"])
 
 
@@ -129,6 +136,16 @@ def _in_order(arguments: list[str]) -> list[str]:
         name = override.partition("=")[0].removeprefix("+")
         overrides.append(override.removeprefix("+") if name in groups else override)
     return flags + overrides
+
+
+def _with_jobs_of_table(
+    arguments: list[str],
+) -> tuple[list[str], AbstractContextManager[None]]:
+    if not any(argument.lstrip("+").startswith("table") for argument in arguments):
+        return arguments, nullcontext()
+    from mamlbench.table_sweep import table_sweep
+
+    return table_sweep(arguments)
 
 
 def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:

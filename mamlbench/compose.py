@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mamlbench.budget import within_budget
 from mamlbench.config import build
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
+from mamlbench.overrides import other_test
 from mamlbench.place import folder_of, hash_of_result
 
 
@@ -46,6 +47,17 @@ def experiment(overrides: Sequence[str] = ()) -> Experiment:
     """
     composed = config(overrides)
     return Experiment(_without_hydra(composed), *_names(composed), list(overrides))
+
+
+def other_tests(trained: Experiment) -> Iterator[Experiment]:
+    """The other tests that a finished run's `also_test` asks for, each built when it is its turn.
+
+    Raises:
+        UserError: anything in one of them that cannot work.
+        hydra.errors.HydraException: an override that does not fit the config tree.
+    """
+    for test in trained.options.also_test:
+        yield experiment(other_test(trained.overrides, test, str(trained.folder.path)))
 
 
 def folder(overrides: Sequence[str] = ()) -> Path | None:
