@@ -97,6 +97,7 @@ class Experiment:
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
         self.overrides, self.hash = overrides, hash_of_result(self.config)
         names = algorithm, dataset, self.dataset.setting
+        self.names = dict(zip(("algorithm", "dataset", "setting"), names, strict=True))
         self.folder = folder_of(self.config, *names, self.hash)
 
     # --- building -------------------------------------------------------------------------------
@@ -268,6 +269,8 @@ class Experiment:
                 "skipped": trainer.skipped,
             },
             "evaluation": protocol.in_words(self.dataset, len(by_step) - 1),
+            **self.names,
+            "hash": self.hash,
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
             "trained_iterations": trained_iterations,  # also where another run did them
             "norm": getattr(network, "norm", type(network).__name__),
