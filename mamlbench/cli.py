@@ -45,12 +45,24 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> None:
     from mamlbench import help as help_
+    from mamlbench.config_tree import parsed
 
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
         sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
+        if parsed(sys.argv[1:]).multirun:
+            _prepare_sweep()
         _hydra_main()
+
+
+def _prepare_sweep() -> None:
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # runs the modules of Hydra's plugins, so before ours take classes of them
+    from mamlbench.sweep import register
+
+    register()
 
 
 def _hydra_main() -> None:
@@ -67,6 +79,8 @@ def _run(config: DictConfig) -> float | None:
     hydra_config: Any = HydraConfig.get()
     choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    if "detach" in config.hardware and not in_sweep and "SLURM_JOB_ID" not in os.environ:
+        _fail(f"hardware={choices.hardware}: submits the runs of a sweep; accepted is it with -m")
     try:
         return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
     except UserError as error:

@@ -32,6 +32,7 @@ from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import RunFolder, require_relative_name, versions
+from mamlbench.slurm.options import of_the_run
 from mamlbench.training import Trainer, Training
 
 
@@ -77,7 +78,7 @@ class Experiment:
         self.config = plain(config)
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
-        self.hardware = construct(Hardware, self.config["hardware"], "hardware")
+        self.hardware = construct(Hardware, of_the_run(self.config["hardware"]), "hardware")
         self.training = construct(Training, self.config["training"], "training")
         self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
