@@ -32,6 +32,7 @@ from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import RunFolder, require_relative_name, versions
+from mamlbench.run_state import recorded
 from mamlbench.slurm.options import of_the_run
 from mamlbench.training import Trainer, Training
 
@@ -154,6 +155,10 @@ class Experiment:
         self.folder.open()
         if self.folder.summary.is_file() and not self.options.restart:
             return self.folder.read_summary()
+        with recorded(self.folder.path):
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         try:
             self.dataset.load(self.hardware.torch_device)
             self._check_protocol()

@@ -87,31 +87,60 @@ EOF
 start() {
     check
     [ ! -e "$folder" ] || fail 5 "$folder is there already: stop it first"
-    umask 022
     mkdir -p "$folder"
-    trap 'stop >/dev/null 2>&1' ERR
     configure
-    export SLURM_CONF=$folder/slurm.conf
+    started=no
+    trap '[ $started = yes ] || stop >/dev/null 2>&1' EXIT
     munged --force --socket="$folder/munge/socket" --key-file="$folder/munge/key" \
         --log-file="$folder/munge/log" --pid-file="$folder/munge/pid" \
-        --seed-file="$folder/munge/seed" || fail_start munge/log
-    slurmctld -f "$SLURM_CONF" -c 
-    slurmd -f "$SLURM_CONF"
-    for _ in $(seq 100); do
-        [ "$(sinfo --noheader --format=%T 2>/dev/null)" = idle ] && break
+        --seed-file="$folder/munge/seed" >/dev/null || fail_start munge/log
+    export SLURM_CONF=$folder/slurm.conf
+    slurmctld -f "$SLURM_CONF" -c || fail_start slurmctld.log
+    slurmd -f "$SLURM_CONF" || fail_start slurmd.log
+    for _ in $(seq 300); do
+        [ "$(sinfo --noheader --format=%T 2>/dev/null)" != idle ] || break
         sleep 0.1
     done
-    [ "$(sinfo --noheader --format=%T)" = idle ] || fail_start slurmd.log
+    [ "$(sinfo --noheader --format=%T)" = idle ] || fail_start slurmctld.log
+    started=yes
     echo "export SLURM_CONF=$SLURM_CONF"
 }
 
 fail_start() {
-    tail -n 5 "$folder/$1" >&2
-    fail 5 "the node did not come up; the last lines of $folder/$1 are above"
+    tail -n 5 "$folder/$1" >&2 || true
+    fail 5 "SLURM did not start; the last lines of its $1 are above"
+}
+
+# Ends a daemon by the file in which it keeps its process id, and waits for its end.
+end() {
+    local pid
+    pid=$(cat "$1" 2>/dev/null) || return 0
+    kill "$pid" 2>/dev/null || return 0
+    for _ in $(seq 100); do
+        kill -0 "$pid" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL "$pid" 2>/dev/null || true
 }
 
 stop() {
-    echo todo
+    [ -e "$folder/slurm.conf" ] || fail 2 "nothing to stop: $folder has no slurm.conf"
+    check
+    export SLURM_CONF=$folder/slurm.conf
+    if [ -e "$folder/slurmctld.pid" ]; then
+        # whoever waits in the queue first, so that nobody takes the place of those that run
+        scancel --user="$(id -un)" --state=PENDING 2>/dev/null || true
+        scancel --user="$(id -un)" --signal=KILL --full 2>/dev/null || true
+        scancel --user="$(id -un)" 2>/dev/null || true
+        for _ in $(seq 200); do
+            [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+            sleep 0.1
+        done
+    fi
+    end "$folder/slurmd.pid"
+    end "$folder/slurmctld.pid"
+    end "$folder/munge/pid"
+    rm -rf "$folder"
 }
 
 action=${1:-}

@@ -107,7 +107,11 @@ class Submission:
             "nodes": self.nodes,
             "ntasks_per_node": self.tasks_per_node,
             "array_parallelism": self.array_parallelism,
-            "setup": [*self.setup, f"export MAMLBENCH_MAX_REQUEUES={self.max_requeues}"],
+            "setup": [
+                "export SLURM_OPEN_MODE=append",  # srun's log of a next turn after the one before
+                f"export MAMLBENCH_MAX_REQUEUES={self.max_requeues}",
+                *self.setup,
+            ],
             "stderr_to_stdout": True,
             "additional_parameters": further,
         }

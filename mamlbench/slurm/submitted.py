@@ -97,6 +97,6 @@ def last_error(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    own = ("srun: ", "slurmstepd", "submitit ")
+    own = ("srun: ", "slurmstepd", "submitit")
     said = [line.strip() for line in lines if line.strip() and not line.startswith(own)]
     return said[-1].removeprefix("mamlbench: ") if said else ""
