@@ -22,6 +22,7 @@ def wait_for(
     Raises:
         UserError: SLURM does not answer any more.
     """
+    names = _names(cells)
     ended: dict[int, float | UserError | None] = {}
     pause = _FIRST_PAUSE
     try:
@@ -33,7 +34,7 @@ def wait_for(
                 slurm = known.get(job.job)
                 if index not in ended and (slurm is None or not slurm.is_alive):
                     ended[index] = _outcome(job, cell, slurm)
-                    _say(len(ended), len(jobs), job, ended[index])
+                    _say(len(ended), len(jobs), names[index], ended[index])
     except KeyboardInterrupt:
         ids = " ".join(dict.fromkeys(job.job.split("_")[0] for job in jobs))
         print(f"\nmamlbench: the jobs go on without this command; scancel {ids} ends them")
@@ -60,7 +61,13 @@ def _outcome(job: SubmittedCell, cell: Cell, slurm: queue.Job | None) -> float |
     return UserError(f"job {job.job} {state}: {reason}; its output is in {job.log}")
 
 
-def _say(count: int, of: int, job: SubmittedCell, outcome: object) -> None:
+def _say(count: int, of: int, name: str, outcome: object) -> None:
     failed = isinstance(outcome, UserError)
     words = f"failed: {outcome}" if failed else "finished"
-    print(f"{count} of {of}: {' '.join(job.overrides)}: {words}", file=sys.stderr)
+    print(f"{count} of {of}: {name}: {words}", file=sys.stderr)
+
+
+def _names(cells: Sequence[Cell]) -> list[str]:
+    """Of each cell the overrides that not all share."""
+    shared = set.intersection(*(set(cell.overrides) for cell in cells)) if len(cells) > 1 else set()
+    return [" ".join(text for text in cell.overrides if text not in shared) for cell in cells]
