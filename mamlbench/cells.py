@@ -70,8 +70,9 @@ class CellReader:
         _, self._repository = loader._parse_overrides_and_create_caching_repo(name, hydra)
         self._parser = OverridesParser.create(config_loader=loader)
         self._parsed: dict[str, Override] = {}
+        self._choosing: dict[str, bool] = {}
         self._composed: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
-        self._reused: dict[tuple[tuple[str, ...], ...], DictConfig] = {}
+        self._reused: dict[tuple[tuple[str, ...], ...], tuple[DictConfig, tuple[str, ...]]] = {}
         self._datasets: dict[str, tuple[str, str]] = {}
         self._cells: dict[tuple[str, ...], Cell] = {}
 
@@ -105,21 +106,22 @@ class CellReader:
         return Cell(overrides, label, folder, metric, restart, hardware)
 
     def _config(self, overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
-        parsed = {text: self._parse(text) for text in overrides}
-        groups = tuple(text for text in overrides if self._chooses(parsed[text]))
-        values = [parsed[text] for text in overrides if text not in groups]
+        groups = tuple(text for text in overrides if self._chooses(text))
+        values = tuple(text for text in overrides if text not in groups)
         if groups not in self._composed:
             self._composed[groups] = self._compose(groups)
         config, choices = self._composed[groups]
-        if all(map(_replaces, values)):
-            # the next cell with these keys replaces the same values
-            keys = groups, tuple(value.key_or_group for value in values)
-            if keys not in self._reused:
-                self._reused[keys] = copy.deepcopy(config)
-            config = self._reused[keys]
-        else:
+        parsed = [self._parse(text) for text in values]
+        if not all(map(_replaces, parsed)):
             config = copy.deepcopy(config)
-        self._loader._apply_overrides_to_config(values, config)
+            self._loader._apply_overrides_to_config(parsed, config)
+            return config, choices
+        # the cell before with these keys left nothing that this one does not replace
+        keys = groups, tuple(value.key_or_group for value in parsed)
+        config, there = self._reused.get(keys) or (copy.deepcopy(config), ())
+        new = [self._parse(text) for text in values if text not in there]
+        self._loader._apply_overrides_to_config(new, config)
+        self._reused[keys] = config, values
         return config, choices
 
     def _parse(self, text: str) -> Override:
@@ -127,10 +129,13 @@ class CellReader:
             self._parsed[text] = self._parser.parse_override(text)
         return self._parsed[text]
 
-    def _chooses(self, override: Override) -> bool:
-        """Whether it chooses from a group, in Hydra's understanding."""
-        is_group = self._repository.group_exists(override.key_or_group)
-        return is_group and not isinstance(override.value(), dict)
+    def _chooses(self, text: str) -> bool:
+        """Whether an override chooses from a group, in Hydra's understanding."""
+        if text not in self._choosing:
+            parsed = self._parse(text)
+            is_group = self._repository.group_exists(parsed.key_or_group)
+            self._choosing[text] = is_group and not isinstance(parsed.value(), dict)
+        return self._choosing[text]
 
     def _compose(self, groups: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
         config = self._loader.load_sweep_config(self._master, list(groups))

@@ -76,12 +76,17 @@ def _run(config: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from mamlbench.slurm.options import is_submitted
+    from mamlbench.slurm.preemption import job_id
+
     hydra_config: Any = HydraConfig.get()
     choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
-    if "detach" in config.hardware and not in_sweep and "SLURM_JOB_ID" not in os.environ:
-        _fail(f"hardware={choices.hardware}: submits the runs of a sweep; accepted is it with -m")
     try:
+        if is_submitted(config.hardware) and job_id() is None:
+            accepted = "one for the whole sweep" if in_sweep else "it with -m, for one run too"
+            why = "submits the runs of a sweep"
+            raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
         return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
     except UserError as error:
         if not in_sweep:

@@ -24,15 +24,27 @@ class CellSweeper(BasicSweeper):
         # one that launches with a reader of its own needs not read the cells again
         reader = getattr(self.launcher, "reader", None)
         self._reader = reader or CellReader(of_hydra["hydra_context"], of_hydra["config"])
+        self._next: list[list[str]] = []
 
     @override
-    def get_job_batch(self) -> Sequence[Sequence[str]]:
-        """The next combinations, composed and so found to be valid; finished ones are shown.
+    def is_done(self) -> bool:
+        """Whether nothing is left to launch; looks for the next batch with something in it.
 
         Raises:
             hydra.errors.HydraException: an override that does not fit the config tree.
         """
-        batch = super().get_job_batch()
+        while not self._next and not super().is_done():
+            self._next = self._unfinished(super().get_job_batch())
+        return not self._next
+
+    @override
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """What `is_done` has found."""
+        batch, self._next = self._next, []
+        return batch
+
+    def _unfinished(self, batch: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Those that are left, all of them composed and so found to be valid; shows the others."""
         cells = [self._reader.read(overrides) for overrides in batch]
         left = [cell for cell in cells if not (cell.is_finished and _show(cell))]
         if len(left) < len(batch):

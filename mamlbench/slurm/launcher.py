@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -94,6 +95,7 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             executor.update_parameters(**asked.parameters())
             jobs = executor.submit_array([Job(self._arguments(cell)) for cell in cells])
         except (RuntimeError, OSError) as error:  # submitit's own are RuntimeErrors
+            shutil.rmtree(folder, ignore_errors=True)
             raise UserError(f"hardware: SLURM takes no jobs: {_reason(error)}") from error
         found = [
             SubmittedCell(job.job_id, cell.overrides, _place(cell), log_of(folder, job.job_id))
