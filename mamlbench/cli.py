@@ -46,14 +46,26 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> None:
     from mamlbench import help as help_
+    from mamlbench.config_tree import parsed
 
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
         arguments, sweeping = _with_jobs_of_table(arguments)
         sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
+        if parsed(sys.argv[1:]).multirun:
+            _prepare_sweep()
         with sweeping:
             _hydra_main()
+
+
+def _prepare_sweep() -> None:
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # runs the modules of Hydra's plugins, so before ours take classes of them
+    from mamlbench.sweep import register
+
+    register()
 
 
 def _hydra_main() -> None:
@@ -67,10 +79,17 @@ def _run(config: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from mamlbench.slurm.options import is_submitted
+    from mamlbench.slurm.preemption import job_id
+
     hydra_config: Any = HydraConfig.get()
     choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
+        if is_submitted(config.hardware) and job_id() is None:
+            accepted = "one for the whole sweep" if in_sweep else "it with -m, for one run too"
+            why = "submits the runs of a sweep"
+            raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
         return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
     except UserError as error:
         if not in_sweep:

@@ -33,6 +33,8 @@ from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.place import folder_of, hash_of_result, tested_checkpoints
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import require_relative_name, versions
+from mamlbench.run_state import recorded
+from mamlbench.slurm.options import of_the_run
 from mamlbench.training import Trainer, Training
 
 
@@ -80,7 +82,7 @@ class Experiment:
         self.config, self.shortened = within_budget(config)
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
-        self.hardware = construct(Hardware, self.config["hardware"], "hardware")
+        self.hardware = construct(Hardware, of_the_run(self.config["hardware"]), "hardware")
         self.training = construct(Training, self.config["training"], "training")
         self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
@@ -144,6 +146,10 @@ class Experiment:
         self.folder.open()
         if self.folder.summary.is_file() and not self.options.restart:
             return self.folder.read_summary()
+        with recorded(self.folder.path):
+            return self._run()
+
+    def _run(self) -> dict[str, Any]:
         try:
             self.dataset.load(self.hardware.torch_device)
             self._check_protocol()

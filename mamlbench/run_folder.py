@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mamlbench import __version__
+from mamlbench import __version__, run_state
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors, remove_leftovers, write_atomically
 
@@ -77,8 +77,13 @@ class RunFolder:
             file.unlink()
 
     def remove_if_empty(self, outputs: Path) -> None:
-        """Remove the folder, and those above it up to `outputs`, as far as they are empty."""
+        """Remove the folder, and those above it up to `outputs`, as far as they are empty.
+
+        A status says nothing of a run that has nothing else.
+        """
         with suppress(OSError):
+            if [path.name for path in self.path.iterdir()] == [run_state.NAME]:
+                (self.path / run_state.NAME).unlink()
             for folder in (self.path, *self.path.parents):
                 folder.rmdir()
                 if folder == outputs:
