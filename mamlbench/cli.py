@@ -9,18 +9,24 @@ import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mamlbench import __version__
-from mamlbench.errors import UserError
+from mamlbench.errors import Busy, UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 USER_ERROR = 2
+BUSY = 75
+"""Exit code where another process is at work on the run; sysexits.h's for "try again later"."""
+
+_busy: list[str] = []
+"""The runs of this process's sweep that others are at work on."""
 
 
 def main() -> None:
     """Entry point; exits with 0, with 2 after a mistake of the user's, with 128 + n after signal n.
 
-    In a sweep every run is tried; the exit code is that of the first one that failed.
+    With 75 where another process is at work on the run. In a sweep every run is tried; the exit
+    code is that of the first one that failed, or else 75 where others are at work on some.
     """
     arguments = sys.argv[1:]
     if "--version" in arguments:  # Hydra would tell its own
@@ -50,7 +56,11 @@ def _command(arguments: list[str]) -> None:
         print(help_.text(arguments))
     else:
         sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
+        _busy.clear()
         _hydra_main()
+        if _busy:
+            print(f"mamlbench: others are at work on {len(_busy)} of these runs", file=sys.stderr)
+            raise SystemExit(BUSY)
 
 
 def _hydra_main() -> None:
@@ -69,6 +79,12 @@ def _run(config: DictConfig) -> float | None:
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
         return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
+    except Busy as busy:
+        if not in_sweep:
+            _fail(str(busy), BUSY)
+        print(f"mamlbench: {busy}", file=sys.stderr)
+        _busy.append(str(busy))
+        return None
     except UserError as error:
         if not in_sweep:
             _fail(str(error))  # at once: Hydra would say its own word about it first
@@ -139,6 +155,6 @@ def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
     return with_overrides_of_checkpoint(arguments)
 
 
-def _fail(line: str) -> NoReturn:
+def _fail(line: str, code: int = USER_ERROR) -> NoReturn:
     print(f"mamlbench: {line}", file=sys.stderr)
-    raise SystemExit(USER_ERROR)
+    raise SystemExit(code)
