@@ -38,6 +38,8 @@ def main() -> None:
         _command(arguments)
     except UserError as error:
         _fail(str(error))
+    except Busy as busy:  # a search; of runs it is said where they are
+        _fail(str(busy), BUSY)
     except BrokenPipeError:  # whoever reads, say `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
@@ -55,7 +57,9 @@ def _command(arguments: list[str]) -> None:
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
-        sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
+        from mamlbench.tuning.arguments import with_search
+
+        sys.argv[1:] = _in_order(with_search(_with_overrides_of_checkpoint(arguments)))
         _busy.clear()
         _hydra_main()
         if _busy:
@@ -66,11 +70,15 @@ def _command(arguments: list[str]) -> None:
 def _hydra_main() -> None:
     import hydra
 
+    if "hydra/sweeper=optuna" in sys.argv:
+        from mamlbench.tuning.sweeper import register
+
+        register()
     hydra.main(config_path="pkg://mamlbench.conf", config_name="config", version_base="1.3")(_run)()
 
 
 def _run(config: DictConfig) -> float | None:
-    """One job; gives the test metric, which a sweeper may optimise."""
+    """One job; gives its best meta-validation, which a sweeper may optimise."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -78,7 +86,8 @@ def _run(config: DictConfig) -> float | None:
     choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
-        return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
+        names = str(choices.algorithm), str(choices.dataset)
+        return _one_run(config, *names, overrides, hydra_config.sweeper)
     except Busy as busy:
         if not in_sweep:
             _fail(str(busy), BUSY)
@@ -105,7 +114,7 @@ def _as_typed(overrides: Any) -> list[str]:
 
 
 def _one_run(
-    config: DictConfig, algorithm: str, dataset: str, overrides: list[str]
+    config: DictConfig, algorithm: str, dataset: str, overrides: list[str], sweeper: DictConfig
 ) -> float | None:
     if config.analysis is not None:
         from mamlbench.config import build
@@ -115,11 +124,17 @@ def _one_run(
     from mamlbench.experiment import Experiment
     from mamlbench.report.terminal import announce, report
     from mamlbench.training import Stopped
+    from mamlbench.tuning import trial
 
     experiment = Experiment(config, algorithm, dataset, overrides)
+    number = sweeper.get("trial")
+    study = None if number is None else trial.watch(experiment, sweeper)
     announce(experiment)
     try:
         summary = experiment.run()
+    except trial.Pruned as pruned:
+        print(f"mamlbench: {experiment.folder.path}: {pruned}", file=sys.stderr)
+        return None
     except Stopped as stop:
         where = f"iteration {stop.iteration}, saved in {experiment.folder.path}"
         print(
@@ -128,8 +143,10 @@ def _one_run(
             file=sys.stderr,
         )
         raise SystemExit(128 + stop.signal) from None
+    if study is not None:
+        trial.conclude(study, number, summary)
     report(experiment, summary)
-    return float(summary["test"][experiment.dataset.objective.metric]["mean"])
+    return None if summary["validation"] is None else summary["validation"]["value"]
 
 
 def _in_order(arguments: list[str]) -> list[str]:
