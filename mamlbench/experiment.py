@@ -141,21 +141,30 @@ class Experiment:
 
         Raises:
             UserError: data that is missing, a disk that refuses, a loss that is not finite.
+            Busy: another process is at work on it.
             Stopped: a signal asked for it; the same command goes on from there.
         """
-        self.folder.open()
-        if self.folder.summary.is_file() and not self.options.restart:
+        if self._is_finished:
             return self.folder.read_summary()
         with recorded(self.folder.path):
             return self._run()
 
     def _run(self) -> dict[str, Any]:
         try:
-            self.dataset.load(self.hardware.torch_device)
-            self._check_protocol()
+            with self.folder.owned():
+                # asked again, as another process may have finished it before this one owned it
+                return self.folder.read_summary() if self._is_finished else self._run()
         except UserError:
             self.folder.remove_if_empty(Path(self.options.outputs))
             raise
+
+    @property
+    def _is_finished(self) -> bool:
+        return self.folder.summary.is_file() and not self.options.restart
+
+    def _run(self) -> dict[str, Any]:
+        self.dataset.load(self.hardware.torch_device)
+        self._check_protocol()
         if self.options.restart:
             self.folder.clear()
         trainer = Trainer(
