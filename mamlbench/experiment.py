@@ -146,12 +146,8 @@ class Experiment:
         """
         if self._is_finished:
             return self.folder.read_summary()
-        with recorded(self.folder.path):
-            return self._run()
-
-    def _run(self) -> dict[str, Any]:
         try:
-            with self.folder.owned():
+            with self.folder.owned(), recorded(self.folder.path):
                 # asked again, as another process may have finished it before this one owned it
                 return self.folder.read_summary() if self._is_finished else self._run()
         except UserError:
