@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 from published import PUBLISHED
 
-from mamlbench.compose import values
 from mamlbench.config_tree import ConfigTree
-from mamlbench.errors import UserError
-from mamlbench.identity import identity
-from mamlbench.tables import Cell, Table, TableRun, load_table
+from mamlbench.tables import load_table
 
 NAMES = ConfigTree().choices("table")
 TABLES = {name: load_table(name) for name in NAMES}
@@ -34,7 +31,9 @@ def test_every_checked_value_stands_with_the_same_digits(name):
     for place, printed in expected.items():
         around = "" if "±" in printed else " ± "  # an interval from memory beside a checked value
         text = cells[place].published_text
-        assert text == printed or (around and text.startswith(printed + around) and cells[place].note)
+        assert text == printed or (
+            around and text.startswith(printed + around) and cells[place].note
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

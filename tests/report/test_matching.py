@@ -113,9 +113,7 @@ def test_another_protocol_has_a_footnote_or_is_refused(tmp_path, sinusoid):
     row, notes = row_of(table(cell()), runs)
     assert row[3] == "0.650 ± 0.305[1]"
     assert notes[0] == ("[1] tested otherwise than in the paper: evaluation.queries=15 for shots")
-    with pytest.raises(
-        UserError, match=r"MAML, 1: .*a was tested with evaluation.queries=15"
-    ):
+    with pytest.raises(UserError, match=r"MAML, 1: .*a was tested with evaluation.queries=15"):
         shown(table(cell()), runs, strict=True)
     # where a run has the cell's own protocol, the other is not shown in its place
     runs.append(read_run(kept.keep(tmp_path / "b", sinusoid(), kept.SCORES * 2)))
