@@ -244,6 +244,16 @@ class Experiment:
             return []
         return [trainer.best_path]
 
+    def _selected(self, chosen: list[Path]) -> str:
+        """What was tested, as `evaluation.select` would say it; it may not be what was asked for.
+
+        A run without meta-validation has no best checkpoint, and a folder may lack one.
+        """
+        if self.protocol.kept > 1 and chosen:
+            return f"top{len(chosen)}"
+        names = {"best.pt": "best", "checkpoint.pt": "last"}
+        return names.get(chosen[0].name, self.protocol.select) if chosen else "last"
+
     def _members(self, count: int) -> list[MetaLearner]:
         """The learner, and others made like it."""
         return [self.learner, *(self._build_learner() for _ in range(1, count))][:count]
@@ -265,9 +275,7 @@ class Experiment:
         trained = trainer.iteration * self.training.meta_batch_size
         network = self.learner.network
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
-        protocol = self.protocol
-        if protocol.kept > 1 and chosen:
-            protocol = replace(protocol, select=f"top{len(chosen)}")
+        protocol = replace(self.protocol, select=self._selected(chosen))
         return {
             "test": {**by_step[-1], "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
