@@ -16,6 +16,21 @@ def normal_log_density(squares: Tensor, count: int, log_precision: Tensor) -> Te
     return 0.5 * (count * log_precision - log_precision.exp() * squares)
 
 
+def log_prior(
+    weights: Tensor,
+    log_lambda: Tensor,
+    log_gamma: Tensor,
+    weight_prior: tuple[float, float],
+    noise_prior: tuple[float, float],
+) -> Tensor:
+    """Of weights [B, D] under N(0, 1/λ), and of the logarithms of λ and γ, [B]; gives [B]."""
+    return (
+        normal_log_density(weights.square().sum(1), weights.shape[1], log_lambda)
+        + gamma_log_density(log_lambda, weight_prior)
+        + gamma_log_density(log_gamma, noise_prior)
+    )
+
+
 def gamma_log_density(log_precision: Tensor, prior: tuple[float, float]) -> Tensor:
     """The density in log γ of γ ~ Gamma(shape a, rate b): a log γ - b γ.
 

@@ -113,7 +113,7 @@ def evaluate(
         for first in range(0, count, chunk):
             place = first, min(chunk, count - first)
             tests = hardware.cast(dataset.sample(split, TEST_SEED, *place, shots, queries))
-            tests = acting(tests, learner.network)
+            tests = acting(tests, learner.network, learner.particles)
             adapted = learner.adapt(tests.support, protocol.inner_steps)
             last = len(adapted.params) - 1
             steps = range(last + 1) if every_step else [last]

@@ -15,7 +15,7 @@ from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
 from mamlbench.rl.gathering import gathered, trials
 from mamlbench.rl.objective import SURROGATES
-from mamlbench.rl.trust_region import conjugate_gradients, hessian_product, summed
+from mamlbench.rl.trust_region import conjugate_gradients, fisher_product, summed
 
 
 def set_parameters(learner, values):
@@ -90,7 +90,7 @@ def test_reptile_moves_to_where_its_steps_led(small):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
-def test_hessian_product_against_the_fisher_matrix(small, parts):
+def test_fisher_product_against_the_fisher_matrix(small, parts):
     """F = mean over tasks and steps of Jᵀ I J: J is d(policy's outputs)/dθ through the adaptation,
     by finite differences; I is the Fisher matrix of a normal distribution, 1/σ² for a mean and 2
     for a logarithm of σ."""
@@ -106,7 +106,7 @@ def test_hessian_product_against_the_fisher_matrix(small, parts):
     information = torch.cat([(-2 * outputs()[..., 2:]).exp(), torch.full((3, 24, 2), 2.0)], -1)
     scaled = (jacobian * information).flatten(1)
     fisher = scaled @ jacobian.flatten(1).T / (3 * 24)
-    product = hessian_product(trials(learner, list(fixed.chunks(parts))), own, damping=0.25)
+    product = fisher_product(trials(learner, list(fixed.chunks(parts))), own, damping=0.25)
     columns = [product(v) for v in torch.eye(len(fisher), dtype=fisher.dtype)]
     expected = fisher + 0.25 * torch.eye(len(fisher), dtype=fisher.dtype)
     torch.testing.assert_close(torch.stack(columns), expected, rtol=1e-5, atol=1e-7)
