@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mamlbench.algorithms.base import Adapted, Support
-from mamlbench.algorithms.particles import Particles, for_tasks
+from mamlbench.algorithms.particles import Particles, for_tasks, require_no_trust_region
+from mamlbench.algorithms.posterior import check_policies, check_priors, gradients
 from mamlbench.algorithms.posterior import log_prior, normal_log_density
 from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
@@ -84,18 +85,16 @@ class BMAML(Particles):
         one_of("bandwidth", bandwidth, BANDWIDTHS)
         require(leader_steps >= 1, "leader_steps", leader_steps, "1 or more")
         require(leader_lr is None or leader_lr >= 0, "leader_lr", leader_lr, "0 or more, or null")
-        require(0 < noise_variance < math.inf, "noise_variance", noise_variance, "more than 0")
-        require(0 < weight_variance < math.inf, "weight_variance", weight_variance, "more than 0")
-        accepted = "[shape, rate], both more than 0"
-        require(min(noise_prior) > 0, "noise_prior", list(noise_prior), accepted)
-        require(min(weight_prior) > 0, "weight_prior", list(weight_prior), accepted)
+        check_priors(noise=(noise_variance, noise_prior), weight=(weight_variance, weight_prior))
         still = len(self.adapted_names) < len(list(network.parameters()))
         trained = not (still and first_order and meta_loss == "chaser")
         accepted = "false, where the chaser loss is to train what the inner loop does not move"
         require(trained, "first_order", first_order, accepted)
         self.chaser, self.first_order = meta_loss == "chaser", first_order
         self.acting, self.temperature = isinstance(objective, PolicyGradient), temperature
-        self._check_policies(leader_steps, options.get("outer_optimizer"))
+        check_policies(self.acting, temperature, leader_steps)
+        if self.chaser:
+            require_no_trust_region("chaser", "validation", **options)
         self.leader_steps = leader_steps
         self.leader_lr = self.inner_lr if leader_lr is None else leader_lr
         self.bandwidth, self.exact_repulsion = bandwidth, exact_repulsion
@@ -106,15 +105,6 @@ class BMAML(Particles):
             start = torch.full((self.particles,), -math.log(variance))
             self.initial_precisions[name] = nn.Parameter(start)
         self.start_optimizer()
-
-    def _check_policies(self, leader_steps: int, optimizer: str | None) -> None:
-        given = self.temperature
-        require(0 < given < math.inf, "temperature", given, "more than 0")
-        require(self.acting or given == 1, "temperature", given, "1, where no policy acts")
-        accepted = "1, where a policy acts: the leader has met what the follower met"
-        require(not self.acting or leader_steps == 1, "leader_steps", leader_steps, accepted)
-        right = not (self.chaser and optimizer == "trpo")
-        require(right, "meta_loss", "chaser", "validation, where outer_optimizer=trpo")
 
     # --- adapting: SVGD -------------------------------------------------------------------------
 
@@ -143,25 +133,12 @@ class BMAML(Particles):
         """θ_m ← θ_m + ε φ(θ_m), over weights and log precisions together."""
         names = [*self.adapted_names, *self.precisions]
         second_order = torch.is_grad_enabled() and not self.first_order
-        gradient = self._posterior_gradient(params, names, batch, second_order)
+        log_posterior = partial(self.log_posterior, examples=batch)
+        gradient = gradients(log_posterior, params, names, second_order)
         particles, ascent = self.as_vectors(params, names), self.as_vectors(gradient, names)
         direction = svgd(particles, ascent, self.bandwidth, self.exact_repulsion)
         moved = (particles + rate * direction).flatten(0, 1)
         return as_params(moved, params, names)
-
-    def _posterior_gradient(
-        self, params: Params, names: list[str], batch: Examples, create_graph: bool
-    ) -> Params:
-        with torch.enable_grad():
-            points = {
-                name: params[name] if create_graph else params[name].detach().requires_grad_()
-                for name in names
-            }
-            log_posterior = self.log_posterior(params | points, batch)
-            gradient = torch.autograd.grad(
-                log_posterior.sum(), list(points.values()), create_graph=create_graph
-            )
-        return dict(zip(names, gradient, strict=True))
 
     # --- the posterior --------------------------------------------------------------------------
 

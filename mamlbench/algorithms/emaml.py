@@ -10,8 +10,8 @@ from typing_extensions import override
 
 from mamlbench.algorithms.base import Adapted, Support
 from mamlbench.algorithms.maml import MAML
-from mamlbench.algorithms.particles import Particles
-from mamlbench.errors import one_of, require
+from mamlbench.algorithms.particles import Particles, require_no_trust_region
+from mamlbench.errors import one_of
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch
@@ -45,9 +45,9 @@ class EMAML(Particles, MAML):
     ) -> None:
         super().__init__(network, objective, **options)
         one_of("meta_loss", meta_loss, META_LOSSES)
-        right = not (meta_loss == "reptile" and options.get("outer_optimizer") == "trpo")
-        require(right, "meta_loss", "reptile", "query, where outer_optimizer=trpo")
         self.to_adapted = meta_loss == "reptile"
+        if self.to_adapted:
+            require_no_trust_region("reptile", "query", **options)
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:

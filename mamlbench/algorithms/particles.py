@@ -118,6 +118,16 @@ def for_tasks(values: Tensor, tasks: int) -> Tensor:
     return values.expand(tasks, *values.shape).flatten(0, 1)
 
 
+def require_no_trust_region(meta_loss: str, other: str, **options: Any) -> None:
+    """See that no trust region, which maximises the policies' gain, serves this meta-loss.
+
+    Raises:
+        BadValue: it does.
+    """
+    right = options.get("outer_optimizer") != "trpo"
+    require(right, "meta_loss", meta_loss, f"{other}, where outer_optimizer=trpo")
+
+
 def _names(network: nn.Module, particles_of: str) -> list[str]:
     names = [name for name, _ in network.named_parameters()]
     if particles_of == "head":

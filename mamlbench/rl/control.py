@@ -13,6 +13,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.errors import require
 from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.navigation2d import PointEnvironments
+from mamlbench.rl.environments.oracle import GoalObserved
 from mamlbench.rl.experience import Experience
 from mamlbench.rl.objective import PolicyGradient
 from mamlbench.rl.rollouts import Credit, Rollouts
@@ -34,6 +35,7 @@ class Control(Dataset):
         later_steps: factor on the loss, and so for gradient descent on the step size, from the
             second inner step on.
         surrogate: see `PolicyGradient`.
+        oracle: observations have the goal too, so that nothing is left to adapt to.
 
     Attributes:
         environments: where to act.
@@ -53,13 +55,18 @@ class Control(Dataset):
         gae_lambda: float = 1.0,
         later_steps: float = 0.5,
         surrogate: str = "log_likelihood",
+        oracle: bool = False,
     ) -> None:
         super().__init__(shots, queries, train_shots)
         require(queries >= 1, "queries", queries, "1 or more")
         require(0.0 <= discount <= 1.0, "discount", discount, "0 to 1")
         require(0.0 <= gae_lambda <= 1.0, "gae_lambda", gae_lambda, "0 to 1")
         require(later_steps > 0.0, "later_steps", later_steps, "more than 0")
+        if oracle:
+            self.environments = GoalObserved(self.environments)
+        self.oracle = oracle
         horizon = self.environments.horizon
+        self.examples_per_shot = horizon
         require(horizon >= 2, "horizon", horizon, "2 or more")
         self.objective = PolicyGradient(horizon, surrogate)
         self.input_shape = (self.environments.observation_size,)
@@ -70,7 +77,16 @@ class Control(Dataset):
     @property
     @override
     def setting(self) -> str:
-        return f"{self.train_shots}episodes"
+        return f"{self.train_shots}episodes" + ("_oracle" if self.oracle else "")
+
+    @property
+    @override
+    def simulator(self) -> dict[str, str]:
+        """Environment and reward; versions of packages are recorded with every run."""
+        return {
+            "environment": self.environments.name,
+            "reward": self.environments.reward_in_words,
+        }
 
     @override
     def load(self, device: torch.device) -> None:
