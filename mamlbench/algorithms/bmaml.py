@@ -11,8 +11,13 @@ from torch import Tensor, nn
 
 from mamlbench.algorithms.base import Adapted, Support
 from mamlbench.algorithms.particles import Particles, for_tasks, require_no_trust_region
-from mamlbench.algorithms.posterior import check_policies, check_priors, gradients
-from mamlbench.algorithms.posterior import log_prior, normal_log_density
+from mamlbench.algorithms.posterior import (
+    check_policies,
+    check_priors,
+    gradients,
+    log_prior,
+    normal_log_density,
+)
 from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
 from mamlbench.errors import one_of, require
@@ -148,8 +153,9 @@ class BMAML(Particles):
         if not self.precisions:
             return likelihood
         weights = self.as_vectors(params, self.adapted_names).flatten(0, 1)
-        precisions = (params[name] for name in PRECISIONS)
-        return likelihood + log_prior(weights, *precisions, self.weight_prior, self.noise_prior)
+        log_lambda, log_gamma = (params[name] for name in PRECISIONS)
+        priors = self.weight_prior, self.noise_prior
+        return likelihood + log_prior(weights, log_lambda, log_gamma, *priors)
 
     def log_likelihood(self, params: Params, examples: Examples) -> Tensor:
         """log p(D | θ) of each particle up to a constant, [T*P]: a sum over the examples."""

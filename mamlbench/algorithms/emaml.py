@@ -16,7 +16,6 @@ from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch
 
-
 META_LOSSES = ("query", "reptile")
 
 

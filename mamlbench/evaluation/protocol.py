@@ -59,7 +59,12 @@ class Protocol:
         else:
             require(self.queries >= 1, "queries", self.queries, accepted)
         known = _SELECTION.fullmatch(self.select) is not None
-        require(known, "select", self.select, "best, best_training, last, or top and a number, as in top5")
+        require(
+            known,
+            "select",
+            self.select,
+            "best, best_training, last, or top and a number, as in top5",
+        )
 
     @property
     def kept(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamlbench import noise
@@ -16,6 +17,9 @@ from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.experience import Experience
 from mamlbench.rl.objective import normal_log_prob
 from mamlbench.tasks import Examples
+
+_MOST_TURNS = 16
+"""Where episodes are shorter than a sixteenth of the horizon, there are fewer steps than asked."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,13 @@ class Credit:
 
     def advantages(self, observations: Tensor, reward: Tensor, alive: Tensor) -> Tensor:
         """Advantages [T, R, H] of what T policies met; see `mamlbench.rl.advantages`."""
-        given = (observations, reward, alive)
+        shape, given = reward.shape, [observations, reward, alive]
         if self.pooled:
-            given = tuple(values.flatten(0, 1).unsqueeze(0) for values in given)
-        observations, rewards, taken = given
-        values = fitted_values(observations, discounted_sums(rewards, self.discount), taken)
-        found = advantages(rewards, values, taken, self.discount, self.gae_lambda)
-        return found.reshape(reward.shape)
+            given = [values.flatten(0, 1).unsqueeze(0) for values in given]
+        observations, reward, alive = given
+        values = fitted_values(observations, discounted_sums(reward, self.discount), alive)
+        found = advantages(reward, values, alive, self.discount, self.gae_lambda)
+        return found.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class Rollouts:
         seeds: [T] int64.
         network: the policy, as `acting` has it.
         particles: P, policies of each task, each of which acts in R episodes of its own.
+        fill: R episodes mean R*H steps: where some end early, further ones are acted, R at a time,
+            until each policy has taken as many steps. What a policy did not need is dead from its
+            start.
     """
 
     x: Tensor
@@ -77,6 +84,7 @@ class Rollouts:
     seeds: np.ndarray | None = None
     network: nn.Module | None = None
     particles: int = 1
+    fill: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -94,20 +102,21 @@ class Rollouts:
             seeds,
             self.network,
             self.particles,
+            self.fill,
         )
 
     @torch.no_grad()
     def __call__(self, step: int, params: Params) -> Examples:
         """What policies with these parameters meet: x [T, R*H, D], y [T, R*H, A + 4].
 
-        With P > 1 particles x is [T, P, R*H, D] and y [T, P, R*H, A + 4].
+        With `fill` there may be more episodes than R, as many of each policy. With P > 1 particles
+        x is [T, P, R*H, D] and y [T, P, R*H, A + 4].
 
         Args:
             step: inner steps taken so far.
             params: as `networks.base.forward` takes them.
         """
-        met = (self._by_policy(values) for values in self._act(step, params))
-        observations, action, log_prob, reward, alive = met
+        observations, action, log_prob, reward, alive = self._met(step, params)
         advantage = self.credit.advantages(observations, reward, alive)
         if step > 0 and self.side == 0:
             advantage = self.credit.later_steps * advantage
@@ -117,15 +126,33 @@ class Rollouts:
             x, y = (values.unflatten(0, (-1, self.particles)) for values in (x, y))
         return Examples(x, y, self.seeds)
 
+    def _met(self, step: int, params: Params) -> list[Tensor]:
+        """What `_act` gives, of all episodes of each policy, [T*P, R, H, ...]."""
+        steps = self.episodes * self.environments.horizon
+        turns: list[list[Tensor]] = []
+        short = True
+        while short:
+            acted = self._act(step, params, len(turns))
+            turns.append([self._by_policy(values) for values in acted])
+            taken = sum(turn[-1].sum(dim=(1, 2)) for turn in turns)
+            short = self.fill and len(turns) < _MOST_TURNS and bool((taken < steps).any())
+        met = [torch.cat(values, dim=1) for values in zip(*turns, strict=True)]
+        if self.fill:
+            *rest, reward, alive = met
+            before = F.pad(alive.sum(dim=2).cumsum(dim=1)[:, :-1], (1, 0))
+            needed = (before < steps).to(alive).unsqueeze(-1)
+            met = [*rest, reward * needed, alive * needed]
+        return met
+
     def _by_policy(self, values: Tensor) -> Tensor:
         """Values [T, P*R, ...] of episodes as those of T*P policies, [T*P, R, ...]."""
         return values.unflatten(1, (self.particles, -1)).flatten(0, 1)
 
-    def _act(self, step: int, params: Params) -> list[Tensor]:
+    def _act(self, step: int, params: Params, turn: int) -> list[Tensor]:
         """Observations, actions, their log-densities, rewards and `alive`, [T, P*R, H, ...]."""
         if self.network is None:
             raise TypeError("a policy has to be given first, by mamlbench.rl.gathering.acting")
-        place = _place(self.side, step)
+        place = _place(self.side, step, turn)
         horizon, size = self.environments.horizon, self.environments.action_size
         start = Examples(self.x, self.y, self.seeds)
         episodes = self.particles * self.episodes
@@ -155,6 +182,6 @@ class Rollouts:
         return (seeds + np.int64(place)) & np.int64(2**63 - 1)
 
 
-def _place(side: int, step: int) -> int:
-    """A number of its own for each side and inner step, far from those that algorithms use."""
-    return (1 << 40) + (side << 32) + step
+def _place(side: int, step: int, turn: int = 0) -> int:
+    """A number of its own for each side, step and turn, far from those that algorithms use."""
+    return (1 << 40) + (side << 32) + (turn << 20) + step

@@ -213,5 +213,5 @@ def test_what_policies_cannot_have(small, cls, options, line):
 
 
 def test_only_policies_have_a_temperature():
-    with pytest.raises(BadValue, match="temperature=2.0: accepted is 1, where no policy acts"):
+    with pytest.raises(BadValue, match=r"temperature=2\.0: accepted is 1, where no policy acts"):
         BMAML(MLP((1,), 1), Regression(), temperature=2.0)

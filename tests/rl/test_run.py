@@ -42,7 +42,7 @@ def overrides(folder, algorithm, *more):
     return [f"outputs={folder}", f"algorithm={algorithm}", *TINY, *more]
 
 
-@pytest.mark.parametrize("algorithm", ["maml", "reptile", "joint", "bmaml", "emaml"])
+@pytest.mark.parametrize("algorithm", ["maml", "reptile", "bmaml"])
 def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, monkeypatch, algorithm):
     undisturbed = experiment(overrides(tmp_path / "a", algorithm))
     undisturbed.run()
@@ -103,7 +103,7 @@ def test_an_oracle_sees_the_goal_and_a_result_says_so(tmp_path):
     assert len(summary["test"]["by_step"]) == 1
     assert summary["simulator"] == {
         "environment": "PointEnvironments, goal observed",
-        "reward": "−distance",
+        "reward": "-distance",
     }
 
 

@@ -69,7 +69,7 @@ class HalfCheetah(MuJoCoEnvironments):
 class HalfCheetahDir(HalfCheetah):
     """Run forwards (goal 1) or backwards (goal -1): r = ±v − 0.05 ‖a‖²."""
 
-    reward_in_words = "±v − 0.05 |a|², v of the centre of mass (cbfinn/maml_rl)"
+    reward_in_words = "+-v - 0.05 |a|^2, v of the centre of mass (cbfinn/maml_rl)"
 
     @override
     def goals(self, u: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ class HalfCheetahDir(HalfCheetah):
 class HalfCheetahVel(HalfCheetah):
     """Run at the goal's speed v*, uniform in 0 to 2 m/s: r = −|v − v*| − 0.05 ‖a‖²."""
 
-    reward_in_words = "−|v − v*| − 0.05 |a|², v of the centre of mass (cbfinn/maml_rl)"
+    reward_in_words = "-|v - v*| - 0.05 |a|^2, v of the centre of mass (cbfinn/maml_rl)"
 
     @override
     def goals(self, u: np.ndarray) -> np.ndarray:
