@@ -134,7 +134,7 @@ class Rollouts:
         while short:
             acted = self._act(step, params, len(turns))
             turns.append([self._by_policy(values) for values in acted])
-            taken = sum(turn[-1].sum(dim=(1, 2)) for turn in turns)
+            taken = torch.stack([turn[-1].sum(dim=(1, 2)) for turn in turns]).sum(0)
             short = self.fill and len(turns) < _MOST_TURNS and bool((taken < steps).any())
         met = [torch.cat(values, dim=1) for values in zip(*turns, strict=True)]
         if self.fill:
