@@ -86,8 +86,7 @@ class Experiment:
         self.training = construct(Training, self.config["training"], "training")
         self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
-        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
-        per_task = rows * math.prod(self.dataset.input_shape)
+        per_task = sum(self._sides) * math.prod(self.dataset.input_shape)
         self.hardware.apply(self.training.meta_batch_size * per_task)
         self.learner = self._build_learner()
         self._check_inner_steps()
@@ -111,10 +110,16 @@ class Experiment:
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
-        data, batch = self.dataset, self.training.meta_batch_size
-        sides = data.ways * data.train_shots, data.ways * data.queries
-        self.hardware.prepare(learner, batch, *sides, data.input_shape)
+        batch = self.training.meta_batch_size
+        self.hardware.prepare(learner, batch, *self._sides, self.dataset.input_shape)
         return learner
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        """Rows that the network sees of one meta-training task, of support and query."""
+        data = self.dataset
+        each = data.ways * data.examples_per_shot
+        return each * data.train_shots, each * data.queries
 
     def _check_inner_steps(self) -> None:
         if self.protocol.inner_steps is None:
@@ -280,7 +285,8 @@ class Experiment:
             "test": {**by_step[-1], "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
             "diverged_tasks": scores.diverged(),
-            "validation": trainer.best,
+            "validation": None if self.protocol.by_training else trainer.best,
+            **({"best_training": trainer.best} if self.protocol.by_training else {}),
             "train": {
                 "iterations": trainer.iteration,
                 "seconds": trainer.seconds,
@@ -298,6 +304,7 @@ class Experiment:
             "device": self.hardware.name,
             "precision": self.hardware.precision,
             "versions": versions(),
+            **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),
             "data_sha256": self.dataset.sha256,
             "command": " ".join(["mamlbench", *self.overrides]),
             **({} if self.shortened is None else {"shortened": self.shortened}),
