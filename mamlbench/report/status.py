@@ -115,7 +115,9 @@ def _run_folders(folder: Path) -> Iterator[Path]:
             yield from _run_folders(Path(entry.path))
 
 
-def _row(folder: Path, root: Path, cell: SubmittedCell | None, known: dict[str, queue.Job]) -> Row:
+def _row(
+    folder: Path, root: Path, cell: SubmittedCell | None, known: dict[str, queue.Job] | None
+) -> Row:
     name = os.path.relpath(folder, root)
     status = read(folder)
     begun_anew = status is not None and status.state == RUNNING and works_here(status)
@@ -157,8 +159,7 @@ def _state(
         return "failed", status.error or ""
     if status is not None and said == STOPPED:
         return "preempted", f"{ended}by {status.signal}; {_GOES_ON}"
-    works = works_here(status) if status is not None and slurm is None else False
-    if works is not False:
+    if status is not None and slurm is None and (works := works_here(status)) is not False:
         return "running", "" if works else f"on {status.host}, as it says"
     if cell is not None:
         return "failed", ended + (last_error(cell.log) or _WITHOUT_A_WORD)
