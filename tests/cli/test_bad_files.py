@@ -76,6 +76,9 @@ def test_a_run_that_would_go_on_from_it(mamlbench, run, name):
     assert result.code == 2
     assert result.complaint.startswith(f"checkpoint={path}: {expected}")
     assert result.complaint.endswith("; restart=true begins anew")
+    status = path.with_name("status.json")
+    assert json.loads(status.read_text())["error"] == result.complaint
+    status.unlink()
     assert files_below(Path()) == before
 
 

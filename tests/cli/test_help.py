@@ -40,7 +40,7 @@ def test_every_choice_is_described(file):
     assert TREE.description(group, choice)
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", ["algorithm", "dataset", "network", "hardware", "logger"])
 def test_a_choice_takes_one_line_of_a_hundred_columns(monkeypatch, group):
     monkeypatch.setenv("COLUMNS", "100")
     listed = section(help_.text([]), group)
