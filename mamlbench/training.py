@@ -84,7 +84,7 @@ class Trainer:
         hardware: device and precision.
         seed: of the meta-training tasks.
         on_nan: `stop`, or `skip` the outer step, when the meta-loss is not finite.
-        folder: where `checkpoint.pt` and `best.pt` go, and `best_<iteration>.pt` of each of the
+        folder: where `checkpoint.pt`, the one before it, and `best.pt` go, and `best_<iteration>.pt` of each of the
             best validated learners, where the protocol tests several.
         identity: what else a checkpoint carries: the command that made it, the config's hash, and
             `data_sha256`, on which a resume insists.
@@ -106,6 +106,7 @@ class Trainer:
         self.protocol, self.hardware = protocol, hardware
         self.seed, self.on_nan, self.identity = seed, on_nan, identity
         self.path, self.best_path = folder / "checkpoint.pt", folder / "best.pt"
+        self.path_before = folder / "checkpoint_before.pt"
         self.iteration = 0
         """Outer steps done."""
         self.seconds = 0.0
@@ -124,17 +125,14 @@ class Trainer:
     # --- state ----------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint, if there is one.
+        """Continue from the folder's checkpoint, if there is one; from the one before, if damaged.
 
         Raises:
-            UserError: it is damaged, or of another run.
+            UserError: both are damaged, or it is of another run.
         """
-        if not self.path.is_file():
+        state = checkpoint.load_newest(self.path, self.path_before, self.hardware.torch_device)
+        if state is None:
             return False
-        try:
-            state = checkpoint.load(self.path, self.hardware.torch_device)
-        except UserError as error:
-            raise UserError(f"{error}; restart=true begins anew") from error
         if "optimizer" not in state:
             raise UserError(
                 f"{self.path}: is not the whole state of a run; restart=true begins anew"
@@ -156,7 +154,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write the whole state; the checkpoint before it stays until it is complete."""
+        """Write the whole state; the checkpoint before it stays, as `checkpoint_before.pt`."""
         state = {
             "learner": self.learner.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
@@ -172,7 +170,7 @@ class Trainer:
             "summed": self._summed,
             **self.identity,
         }
-        checkpoint.save(self.path, state)
+        checkpoint.save(self.path, state, self.path_before)
         self._remove_surpassed()
 
     @property
