@@ -256,7 +256,8 @@ class Experiment:
         """
         if self.protocol.kept > 1 and chosen:
             return f"top{len(chosen)}"
-        names = {"best.pt": "best", "checkpoint.pt": "last"}
+        best = self.protocol.select if self.protocol.by_training else "best"
+        names = {"best.pt": best, "checkpoint.pt": "last"}
         return names.get(chosen[0].name, self.protocol.select) if chosen else "last"
 
     def _members(self, count: int) -> list[MetaLearner]:

@@ -64,9 +64,9 @@ class NonFiniteError(ArithmeticError):
 
     def __init__(self, losses: Tensor) -> None:
         self.losses = losses.detach().cpu()
-        bad = int((~torch.isfinite(self.losses)).sum())
+        bad = torch.nonzero(~torch.isfinite(self.losses)).flatten().tolist()
         super().__init__(
-            f"{bad} of {len(losses)} tasks have a loss that is not finite"
+            f"{len(bad)} of {len(losses)} tasks have a loss that is not finite, first task {bad[0]}"
             if bad
             else "the losses are finite but their meta-gradient is not"
         )

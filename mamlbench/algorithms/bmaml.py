@@ -9,15 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mamlbench.algorithms import posterior
 from mamlbench.algorithms.base import Adapted, Support
 from mamlbench.algorithms.particles import Particles, for_tasks, require_no_trust_region
-from mamlbench.algorithms.posterior import (
-    check_policies,
-    check_priors,
-    gradients,
-    log_prior,
-    normal_log_density,
-)
 from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
 from mamlbench.errors import one_of, require
@@ -90,14 +84,16 @@ class BMAML(Particles):
         one_of("bandwidth", bandwidth, BANDWIDTHS)
         require(leader_steps >= 1, "leader_steps", leader_steps, "1 or more")
         require(leader_lr is None or leader_lr >= 0, "leader_lr", leader_lr, "0 or more, or null")
-        check_priors(noise=(noise_variance, noise_prior), weight=(weight_variance, weight_prior))
+        posterior.check_priors(
+            noise=(noise_variance, noise_prior), weight=(weight_variance, weight_prior)
+        )
         still = len(self.adapted_names) < len(list(network.parameters()))
         trained = not (still and first_order and meta_loss == "chaser")
         accepted = "false, where the chaser loss is to train what the inner loop does not move"
         require(trained, "first_order", first_order, accepted)
         self.chaser, self.first_order = meta_loss == "chaser", first_order
         self.acting, self.temperature = isinstance(objective, PolicyGradient), temperature
-        check_policies(self.acting, temperature, leader_steps)
+        posterior.check_policies(self.acting, temperature, leader_steps)
         if self.chaser:
             require_no_trust_region("chaser", "validation", **options)
         self.leader_steps = leader_steps
@@ -139,7 +135,7 @@ class BMAML(Particles):
         names = [*self.adapted_names, *self.precisions]
         second_order = torch.is_grad_enabled() and not self.first_order
         log_posterior = partial(self.log_posterior, examples=batch)
-        gradient = gradients(log_posterior, params, names, second_order)
+        gradient = posterior.gradients(log_posterior, params, names, second_order)
         particles, ascent = self.as_vectors(params, names), self.as_vectors(gradient, names)
         direction = svgd(particles, ascent, self.bandwidth, self.exact_repulsion)
         moved = (particles + rate * direction).flatten(0, 1)
@@ -155,7 +151,7 @@ class BMAML(Particles):
         weights = self.as_vectors(params, self.adapted_names).flatten(0, 1)
         log_lambda, log_gamma = (params[name] for name in PRECISIONS)
         priors = self.weight_prior, self.noise_prior
-        return likelihood + log_prior(weights, log_lambda, log_gamma, *priors)
+        return likelihood + posterior.log_prior(weights, log_lambda, log_gamma, *priors)
 
     def log_likelihood(self, params: Params, examples: Examples) -> Tensor:
         """log p(D | θ) of each particle up to a constant, [T*P]: a sum over the examples."""
@@ -167,7 +163,7 @@ class BMAML(Particles):
         count = examples.y[0].numel()  # values that the loss is a mean over
         if not self.precisions:
             return -count * losses
-        return normal_log_density(count * losses, count, params["log_gamma"])
+        return posterior.normal_log_density(count * losses, count, params["log_gamma"])
 
     # --- learning where to start from -----------------------------------------------------------
 
