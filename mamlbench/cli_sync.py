@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mamlbench.errors import UserError
+from mamlbench.errors import Busy, UserError
 
 _ABOUT = """Send runs to W&B from their metrics.csv, config.yaml and summary.json: runs that were
 logged offline, or without W&B, or while it did not answer. A run that W&B has is completed."""
@@ -58,7 +58,7 @@ def _sync(options: argparse.Namespace) -> int:
             run = KeptRun.read(folder)
             if not options.dry_run:
                 send(run, options.mode, options.timeout)
-        except UserError as error:  # the others are sent all the same
+        except (Busy, UserError) as error:  # the others are sent all the same
             print(f"mamlbench-sync: {error}", file=sys.stderr)
             failed += 1
             continue

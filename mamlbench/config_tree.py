@@ -150,7 +150,9 @@ def _first_of(override: str) -> str:
     parsed = OverridesParser.create().parse_override(override)
     if not parsed.is_sweep_override():
         return override
-    return f"{parsed.get_key_element()}={next(iter(parsed.sweep_string_iterator()))}"
+    value: Any = parsed.value()
+    first = value.start if parsed.is_interval_sweep() else next(parsed.sweep_string_iterator())
+    return f"{parsed.get_key_element()}={first}"
 
 
 def _has_yaml(folder: Path) -> bool:

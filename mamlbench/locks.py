@@ -38,11 +38,8 @@ def only_one(lock: Path, what: str) -> Iterator[None]:
         UserError: the place is not writable.
     """
     held = FileLock(lock, timeout=_patience(), fallback_to_soft=False)
-    try:
-        with disk_errors(lock):
-            _acquire(held)
-    except Timeout as error:
-        raise Busy(f"{what}: {_holder(lock)} is at work on it; nothing was done here") from error
+    with disk_errors(lock):
+        _acquire(held, what)
     try:
         with suppress(OSError):  # a full disk: only the others' message is poorer
             lock.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
@@ -53,9 +50,12 @@ def only_one(lock: Path, what: str) -> Iterator[None]:
         held.release()
 
 
-def _acquire(held: FileLock) -> None:
+def _acquire(held: FileLock, what: str) -> None:
     try:
         held.acquire()
+    except Timeout as error:
+        holder = _holder(Path(held.lock_file))
+        raise Busy(f"{what}: {holder} is at work on it; nothing was done here") from error
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise

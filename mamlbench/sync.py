@@ -13,6 +13,7 @@ import yaml
 
 from mamlbench.config import construct
 from mamlbench.errors import UserError
+from mamlbench.locks import only_one
 from mamlbench.loggers import RunInfo, WandBLogger
 
 
@@ -96,16 +97,18 @@ def send(run: KeptRun, mode: str, timeout: float) -> None:
     W&B shows a run without a summary as failed, until it is finished and sent again.
 
     Raises:
+        Busy: a process is at work on the run, and may be logging it.
         UserError: W&B does not take it.
     """
     logger = run.logger(mode, timeout)
-    try:
-        logger.start(run.run_info)
-        for iteration, metrics in run.rows:
-            logger.log(iteration, metrics)
-        logger.finish(run.summary)
-    finally:
-        logger.close()
+    with only_one(run.folder / ".lock", str(run.folder)):
+        try:
+            logger.start(run.run_info)
+            for iteration, metrics in run.rows:
+                logger.log(iteration, metrics)
+            logger.finish(run.summary)
+        finally:
+            logger.close()
     if logger.failure is not None:
         raise UserError(f"{run.folder}: W&B did not take it: {logger.failure}")
     if mode == "online":

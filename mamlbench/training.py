@@ -84,8 +84,9 @@ class Trainer:
         hardware: device and precision.
         seed: of the meta-training tasks.
         on_nan: `stop`, or `skip` the outer step, when the meta-loss is not finite.
-        folder: where `checkpoint.pt`, the one before it, and `best.pt` go, and `best_<iteration>.pt` of each of the
-            best validated learners, where the protocol tests several.
+        folder: where `checkpoint.pt` and the one before it, and `best.pt` go, and
+            `best_<iteration>.pt` of each of the best validated learners, where the protocol tests
+            several.
         identity: what else a checkpoint carries: the command that made it, the config's hash, and
             `data_sha256`, on which a resume insists.
     """

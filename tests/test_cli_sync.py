@@ -2,10 +2,12 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import runs
@@ -13,6 +15,7 @@ import runs
 from mamlbench import sync
 from mamlbench.cli_sync import main
 from mamlbench.compose import experiment
+from mamlbench.locks import only_one
 from mamlbench.loggers import WandBLogger
 
 
@@ -51,7 +54,6 @@ def sent(monkeypatch):
     got = []
 
     class Server:
-        has: dict[str, int] = {}
         fails_on = ""
 
     def start(self, info):
@@ -113,9 +115,7 @@ def test_what_wandb_reads_back_is_what_the_run_left(run, finished, capsys, is_fi
 
 
 def test_a_run_is_told_to_wandb_as_it_told_itself(run, finished):
-    from mamlbench.training import Trainer
-
-    own = finished._run_info(type("Done", (Trainer,), {"__init__": lambda self: None})())
+    own = finished._run_info(SimpleNamespace(iteration=6))
     told = sync.KeptRun.read(run).run_info
     assert (told.run_id, told.name) == (own.run_id, own.name)
     assert told.iterations == own.iterations
@@ -147,6 +147,13 @@ def test_a_dry_run_sends_nothing(run, sent, capsys):
     assert sent[0] == []
     assert runs.files_below(run) == before
     assert "would be sent as" in capsys.readouterr().out
+
+
+def test_a_run_that_is_going_on_is_left_to_itself(run, sent, capsys):
+    with only_one(run / ".lock", "it"):
+        assert main([str(run), "--mode", "offline"]) == 2
+    assert sent[0] == []
+    assert re.match(rf"mamlbench-sync: {run}: process \d+ on .* is at", capsys.readouterr().err)
 
 
 def test_what_was_sent_is_marked_for_wandb_sync(run, sent, monkeypatch):

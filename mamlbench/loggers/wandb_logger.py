@@ -25,8 +25,8 @@ class WandBLogger(Logger):
 
     A run that continues keeps its W&B id; the rows that it computes again are not sent twice. W&B
     is called in a thread of its own, and training never waits for it; only the end of a run does,
-    for twice `timeout` at most. Where W&B does not answer, the run is logged offline, and where it fails
-    otherwise, the run goes on without it; each after one warning. `mamlbench-sync` completes it.
+    for twice `timeout` at most. Where W&B does not answer, the run is logged offline, and where it
+    fails otherwise, the run goes on without it; after one warning. `mamlbench-sync` completes it.
 
     Args:
         mode: `online`, `offline` (to be sent later), `disabled`, or `auto`: what WANDB_MODE says,

@@ -18,6 +18,8 @@ def with_search(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: a search without `-m`.
     """
+    if "tune=null" in arguments:  # only what is typed is searched
+        return [argument for argument in arguments if argument != "tune=null"]
     line = parsed(arguments)
     keys = {override.lstrip("+").partition("=")[0] for override in line.overrides}
     if "tune" not in keys and _SWEEPER not in line.overrides:

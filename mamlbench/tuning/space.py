@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
 
 from mamlbench.errors import UserError
 
@@ -22,7 +24,9 @@ def space_of(overrides: Sequence[str]) -> tuple[dict[str, BaseDistribution], lis
     Raises:
         UserError: a sweep that is not an interval, a range, or a list of choices.
     """
-    parsed = {o.get_key_element(): o for o in OverridesParser.create().parse_overrides(overrides)}
+    parsed = {
+        o.get_key_element(): o for o in OverridesParser.create().parse_overrides(list(overrides))
+    }
     space, fixed = {}, []
     for key, override in parsed.items():
         if override.is_sweep_override():
@@ -40,12 +44,20 @@ def _distribution(key: str, override: Override) -> BaseDistribution:
         if isinstance(value, IntervalSweep):
             return _numbers(value.start, value.end, "log" in value.tags)
         if isinstance(value, RangeSweep) and not value.shuffle:
-            last = value.stop - value.step if type(value.stop) is int else value.stop
-            return _numbers(value.start, last, "log" in value.tags, value.step)
+            return _range(value.start, value.stop, value.step)
         return CategoricalDistribution(list(override.sweep_string_iterator()))
-    except (TypeError, ValueError, AttributeError) as error:
-        accepted = "interval(0.1,1), tag(log,interval(0.1,1)), range(1,6) or choice(a,b)"
+    except (TypeError, ValueError, AttributeError, HydraException) as error:
+        accepted = (
+            "interval(0.1,1), int(interval(1,9)), tag(log,interval(0.1,1)), range(1,6) or "
+            "choice(a,b)"
+        )
         raise UserError(f"{override.input_line}: accepted is {key}={accepted}") from error
+
+
+def _range(start: Any, stop: Any, step: Any) -> BaseDistribution:
+    """Of what `range` counts, `stop` not among it."""
+    last = start + step * (math.ceil((stop - start) / step) - 1)
+    return _numbers(start, last, False, step)
 
 
 def _numbers(low: Any, high: Any, log: bool, step: Any = None) -> BaseDistribution:

@@ -9,9 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
-import types
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mamlbench.config import build, plain, result_hash
 from mamlbench.config_tree import ConfigTree
@@ -58,20 +56,12 @@ class OptunaSweeper(Sweeper):
                 "hydra/sweeper=optuna: Optuna is not installed; `pip install 'mamlbench[tune]'` "
                 "brings it"
             )
-        params = [f"{key}={value}" for key, value in self.options["params"].items()]
-        space, fixed = space_of([*params, *arguments])
-        choices = self.config.hydra.runtime.choices
-        if not space:
-            known = ", ".join(ConfigTree().choices("tune"))
-            raise UserError(
-                f"algorithm={choices.algorithm}: has no search space; accepted is tune= one of "
-                f"{known}, or an option as algorithm.inner_lr=interval(0.01,1)"
-            )
-        # what it brought is in the space; its algorithm goes into the command instead
-        fixed = [line for line in fixed if not line.lstrip("+").startswith(("tune=", "algorithm="))]
-        fixed.insert(0, f"algorithm={choices.algorithm}")
-        task = plain(OmegaConf.masked_copy(self.config, [k for k in self.config if k != "hydra"]))
-        hash_ = result_hash(task, space=str(sorted(space.items(), key=str)), seed=str(task["seed"]))
+        space, fixed = self._space(arguments)
+        composed: Any = self.config
+        task = plain({key: node for key, node in composed.items() if key != "hydra"})
+        choices = composed.hydra.runtime.choices
+        known = str(sorted(space.items(), key=str))
+        hash_ = result_hash(task, space=known, seed=str(task["seed"]))
         name = f"{choices.algorithm}_{choices.dataset}-{hash_}"
         folder = Path(task["outputs"]) / task["name"] / "tune"
         with disk_errors(folder):
@@ -81,6 +71,22 @@ class OptunaSweeper(Sweeper):
             _resume(study)
             self._search(study, space, fixed)
         self._show_best(study, fixed)
+
+    def _space(self, arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+        """The search space, and the overrides that all trials share."""
+        params = [f"{key}={value}" for key, value in self.options["params"].items()]
+        space, fixed = space_of([*params, *arguments])
+        composed: Any = self.config
+        algorithm = composed.hydra.runtime.choices.algorithm
+        if not space:
+            known = ", ".join(ConfigTree().choices("tune"))
+            raise UserError(
+                f"algorithm={algorithm}: has no search space; accepted is tune= one of {known}, or "
+                "an option as algorithm.inner_lr=interval(0.01,1)"
+            )
+        # what `tune` brought is in the space, but for the algorithm
+        others = [line for line in fixed if line.partition("=")[0] not in ("tune", "algorithm")]
+        return space, [f"algorithm={algorithm}", *others]
 
     def _study(self, name: str, folder: Path, task: dict[str, Any]) -> Any:
         import optuna
@@ -108,7 +114,8 @@ class OptunaSweeper(Sweeper):
         while (left := self.options["n_trials"] - _counted(study)) > 0:
             trials = [study.ask(space) for _ in range(min(left, self.options["n_jobs"]))]
             jobs = [[*fixed, *_values(t.params), *self._place(study, t.number)] for t in trials]
-            returned = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
+            launcher: Any = self.launcher
+            returned = launcher.launch(jobs, initial_job_idx=trials[0].number)
             for trial, job in zip(trials, returned, strict=True):
                 if job.status != JobStatus.COMPLETED:
                     study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
@@ -142,14 +149,8 @@ class OptunaSweeper(Sweeper):
 
 
 def register() -> None:
-    """Make the sweeper known to Hydra, which takes plugins from a package of its name only."""
-    name = "hydra_plugins.mamlbench"
-    with suppress(ImportError):
-        importlib.import_module("hydra_plugins")
-    sys.modules.setdefault("hydra_plugins", types.ModuleType("hydra_plugins"))
-    sys.modules[name] = sys.modules[__name__]
-    OptunaSweeper.__module__ = name
-    Plugins.instance().register(OptunaSweeper)
+    """Make the sweeper known to Hydra, which takes plugins from `hydra_plugins` alone."""
+    Plugins.instance().class_name_to_class["hydra_plugins.mamlbench.OptunaSweeper"] = OptunaSweeper
 
 
 def _values(params: dict[str, Any]) -> list[str]:

@@ -89,7 +89,7 @@ MISTAKES = {
     "the name of a choice": (
         ["reptile"],
         r"reptile: accepted is key=value "
-        r"\(did you mean algorithm=reptile or evaluation=reptile\?\)",
+        r"\(did you mean algorithm=reptile or evaluation=reptile or tune=reptile\?\)",
     ),
     "an open bracket": (
         ["algorithm=[maml"],

@@ -1,0 +1,205 @@
+"""A search with Optuna from the command line: judged, pruned, resumed, and its mistakes."""
+
+import importlib.util
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from runs import TINY
+
+from mamlbench.algorithms import MAML
+from mamlbench.training import Trainer
+
+optuna = pytest.importorskip("optuna", reason="mamlbench[tune] is not installed")
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+RUN = [
+    *TINY["sinusoid"],
+    "logger=csv",
+    "hardware.threads=1",
+    "training.iterations=4",
+    "training.log_every=2",
+    "training.validate_every=2",
+    "training.checkpoint_every=2",
+]
+SEARCH = ["-m", "tune=maml", *RUN, "hydra.sweeper.pruner=null"]
+
+
+def the_study():
+    """The only one below `outputs`."""
+    [file] = Path("outputs").rglob("*.db")
+    storage = f"sqlite:///{file}"
+    [name] = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def states(study):
+    return [trial.state.name for trial in study.trials]
+
+
+def summaries():
+    return [json.loads(path.read_text()) for path in Path("outputs").rglob("summary.json")]
+
+
+def test_the_best_by_validation_is_given_as_a_command(mamlbench):
+    result = mamlbench(*SEARCH, "hydra.sweeper.n_trials=2")
+    assert result.code == 0, result.err
+    study, runs = the_study(), summaries()
+    assert states(study) == ["COMPLETE"] * 2
+    # never by the test: each trial's value is its run's best meta-validation
+    assert sorted(t.value for t in study.trials) == sorted(r["validation"]["value"] for r in runs)
+    assert all(set(trial.intermediate_values) == {2, 4} for trial in study.trials)
+    assert "2 trials: 2 finished, 0 pruned, 0 failed; sqlite:///" in result.out
+
+    command = result.out.splitlines()[-1]
+    [best] = [run for run in runs if run["validation"]["value"] == study.best_value]
+    assert shlex.split(command) == best["command"].split()
+    before = {path: path.stat().st_mtime_ns for path in Path("outputs").rglob("summary.json")}
+    pasted = mamlbench(*shlex.split(command)[1:])
+    assert pasted.code == 0
+    after = {path: path.stat().st_mtime_ns for path in Path("outputs").rglob("summary.json")}
+    assert after == before  # it is that trial's run, which is finished
+
+    # the same command again has nothing left to do; a larger one goes on
+    assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=2").code == 0
+    assert len(the_study().trials) == 2
+    assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=3").code == 0
+    assert len({tuple(trial.params.items()) for trial in the_study().trials}) == 3
+
+
+def test_a_killed_search_goes_on_with_the_trial_it_was_at(mamlbench, monkeypatch):
+    class Killed(BaseException):
+        """What no handler of errors sees, as a signal's exit."""
+
+    with monkeypatch.context() as patch:
+        run, calls = Trainer.run, []
+
+        def killed_in_the_second(trainer, logger):
+            calls.append(trainer)
+            if len(calls) == 2:
+                step = trainer._step
+
+                def stop_after_three():
+                    step()
+                    if trainer.iteration == 3:
+                        raise Killed
+
+                trainer._step = stop_after_three
+            run(trainer, logger)
+
+        patch.setattr(Trainer, "run", killed_in_the_second)
+        with pytest.raises(Killed):
+            mamlbench(*SEARCH, "hydra.sweeper.n_trials=2")
+    assert states(the_study()) == ["COMPLETE", "RUNNING"]
+
+    begun = []
+    resume = Trainer.resume
+
+    def watched(trainer):
+        found = resume(trainer)
+        begun.append(trainer.iteration)
+        return found
+
+    monkeypatch.setattr(Trainer, "resume", watched)
+    assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=2").code == 0
+    study = the_study()
+    assert states(study) == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert study.trials[2].params == study.trials[1].params
+    assert begun == [2]  # from its checkpoint
+    assert len(summaries()) == 2
+
+
+def test_a_trial_is_pruned_by_its_validation(mamlbench):
+    search = [
+        *["-m", "hydra/sweeper=optuna", "tune=null", *RUN, "hydra.sweeper.n_trials=1"],
+        "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
+        *["~hydra.sweeper.pruner.n_startup_trials", "+hydra.sweeper.pruner.upper=10.0"],
+    ]
+    result = mamlbench(*search, "algorithm.inner_lr=choice(30.0)")  # far off, but finite
+    assert result.code == 2
+    [trial] = the_study().trials
+    assert trial.state.name == "PRUNED"
+    assert set(trial.intermediate_values) == {2}
+    assert trial.intermediate_values[2] > 10.0
+    assert re.search(r"seed0: pruned at iteration 2: val/mse \d", result.err)
+    assert "no trial of this search finished (0 finished, 1 pruned, 0 failed)" in result.err
+    assert summaries() == []
+
+
+def test_a_failing_trial_stops_no_other(mamlbench, monkeypatch):
+    step, failed = MAML.meta_step, []
+
+    def fails_at_first(learner, tasks):
+        if not failed:
+            failed.append(learner)
+            raise RuntimeError("of this trial alone")
+        return step(learner, tasks)
+
+    monkeypatch.setattr(MAML, "meta_step", fails_at_first)
+    result = mamlbench(*SEARCH, "hydra.sweeper.n_trials=2")
+    assert result.code == 0
+    assert states(the_study()) == ["FAIL", "COMPLETE"]
+    assert "1 finished, 0 pruned, 1 failed" in result.out
+
+
+def test_a_space_comes_by_itself_and_what_is_typed_has_the_last_word(mamlbench):
+    search = ["-m", "hydra/sweeper=optuna", "algorithm=fomaml", *RUN, "hydra.sweeper.n_trials=1"]
+    assert (
+        mamlbench(*search, "algorithm.inner_steps=1", "algorithm.clip=interval(1.0,2.0)").code == 0
+    )
+    [trial] = the_study().trials
+    assert trial.params.keys() == {"algorithm.inner_lr", "algorithm.outer_lr", "algorithm.clip"}
+    assert " algorithm.inner_steps=1 " in summaries()[0]["command"]
+
+
+def test_one_process_searches_at_a_time(mamlbench):
+    assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=1").code == 0
+    [file] = Path("outputs").rglob("*.db")
+    from mamlbench.locks import only_one
+
+    with only_one(file.with_suffix(".lock"), "it"):
+        result = mamlbench(*SEARCH, "hydra.sweeper.n_trials=2")
+    assert result.code == 75
+    assert re.search(
+        r"^mamlbench: the search outputs/.*\.db: process \d+ on .* is at work on it;",
+        result.err,
+        re.M,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["tune=maml"], "tune=maml: a search is a sweep, which takes -m"),
+        (["-m", "tune=mmal"], "tune=mmal: accepted is anil, bmaml, "),
+        (
+            ["-m", "hydra/sweeper=optuna", "tune=null"],
+            "algorithm=maml: has no search space; accepted is tune= one of anil, bmaml, ",
+        ),
+        (
+            ["-m", "tune=maml", "training.validate_every=0"],
+            "no trial of this search finished (0 finished, 0 pruned, 1 failed); ",
+        ),
+    ],
+)
+def test_mistakes(mamlbench, arguments, says):
+    more = ["hydra.sweeper.n_trials=1"] if "-m" in arguments else []
+    result = mamlbench(*RUN, *more, *arguments)
+    assert result.code == 2
+    last = result.err.splitlines()[-1]
+    assert last.startswith(f"mamlbench: {says}"), result.err
+    assert "Traceback" not in result.err
+
+
+def test_without_optuna(mamlbench, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "optuna" else find(name, *a)
+    )
+    result = mamlbench(*SEARCH)
+    assert result.code == 2
+    assert result.complaint == (
+        "hydra/sweeper=optuna: Optuna is not installed; `pip install 'mamlbench[tune]'` brings it"
+    )
