@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
 
 from mamlbench.config_tree import ConfigTree, parsed
 from mamlbench.errors import UserError
@@ -55,18 +56,22 @@ def _sweeping(jobs: Sequence[Sequence[str]]) -> Iterator[None]:
     installed packages of their own, `hydra_plugins.*`.
     """
 
+    # of the plugins, as Hydra makes this class anew when it looks for them
+    known: list[Any] = Plugins.instance().discover(Sweeper)
+    basic = next(sweeper for sweeper in known if sweeper.__name__ == "BasicSweeper")
+    products = basic.split_arguments
+
     def split(overrides: list[Any], max_batch_size: int | None) -> list[list[list[str]]]:
         swept = [override for override in overrides if override.is_sweep_override()]
         [combinations] = products(swept, None)
         mixed = [over(job, combination) for combination in combinations for job in jobs]
-        return list(BasicSweeper.split_overrides_to_chunks(mixed, max_batch_size))
+        return list(basic.split_overrides_to_chunks(mixed, max_batch_size))
 
-    products = BasicSweeper.split_arguments
-    setattr(BasicSweeper, "split_arguments", staticmethod(split))  # noqa: B010
+    basic.split_arguments = staticmethod(split)
     try:
         yield
     finally:
-        setattr(BasicSweeper, "split_arguments", staticmethod(products))  # noqa: B010
+        basic.split_arguments = staticmethod(products)
 
 
 def _chosen(table: Table, typed: dict[str, str], rest: Sequence[str]) -> Table:
