@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import traceback
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mamlbench import __version__
@@ -61,13 +60,12 @@ def _command(arguments: list[str]) -> None:
     else:
         from mamlbench.tuning.arguments import with_search
 
-        arguments, sweeping = _with_jobs_of_table(arguments)
-        sys.argv[1:] = _in_order(with_search(_with_overrides_of_checkpoint(arguments)))
+        arguments = _with_overrides_of_checkpoint(_with_jobs_of_table(arguments))
+        sys.argv[1:] = _in_order(with_search(arguments))
         if parsed(sys.argv[1:]).multirun:
             _prepare_sweep()
         _busy.clear()
-        with sweeping:
-            _hydra_main()
+        _hydra_main()
         if _busy:
             print(f"mamlbench: others are at work on {len(_busy)} of these runs", file=sys.stderr)
             raise SystemExit(BUSY)
@@ -190,14 +188,12 @@ def _in_order(arguments: list[str]) -> list[str]:
     return flags + overrides
 
 
-def _with_jobs_of_table(
-    arguments: list[str],
-) -> tuple[list[str], AbstractContextManager[None]]:
+def _with_jobs_of_table(arguments: list[str]) -> list[str]:
     if not any(argument.lstrip("+").startswith("table") for argument in arguments):
-        return arguments, nullcontext()
-    from mamlbench.table_sweep import table_sweep
+        return arguments
+    from mamlbench.table_sweep import arguments_of_table
 
-    return table_sweep(arguments)
+    return arguments_of_table(arguments)
 
 
 def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:

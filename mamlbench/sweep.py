@@ -13,10 +13,33 @@ from typing_extensions import override
 
 from mamlbench.cells import Cell, CellReader
 from mamlbench.errors import UserError
+from mamlbench.overrides import over
 
 
 class CellSweeper(BasicSweeper):
-    """Hydra's own sweeper, every combination of the values, without those that are finished."""
+    """Hydra's own sweeper, every combination of the values, without those that are finished.
+
+    Args:
+        jobs: the overrides of runs that differ in more than one option at once; each is combined
+            with the values that are typed as a sweep, and what is typed besides is in them. None:
+            there is one, of what is typed.
+        options: the arguments of `BasicSweeper`.
+    """
+
+    def __init__(self, jobs: Sequence[Sequence[str]] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.jobs = jobs
+
+    def split_arguments(  # type: ignore[override] # Hydra's is static, and called as a method
+        self, overrides: list[Any], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """The overrides of each run, in batches."""
+        if self.jobs is None:
+            return BasicSweeper.split_arguments(overrides, max_batch_size)
+        swept = [override for override in overrides if override.is_sweep_override()]
+        [combinations] = BasicSweeper.split_arguments(swept, None)
+        runs = [over(job, combination) for combination in combinations for job in self.jobs]
+        return list(BasicSweeper.split_overrides_to_chunks(runs, max_batch_size))
 
     @override
     def setup(self, **of_hydra: Any) -> None:

@@ -20,7 +20,7 @@ GROUPS = tuple(f"{group}=" for group in TREE.groups())
 
 @functools.cache
 def built(name: str) -> Experiment:
-    if "dir" in name or "vel" in name:
+    if name.endswith(("_dir", "_vel", "_goal")):
         pytest.importorskip("mujoco")
     return experiment([f"experiment={name}", "logger=csv"])
 
@@ -36,7 +36,7 @@ def test_composes_and_builds(name):
         return
     run = built(name)
     assert run.shortened is None
-    assert run.training.iterations >= 100
+    assert (run.training.iterations >= 100) != name.startswith("random/")
 
 
 @pytest.mark.parametrize("name", sorted({run.experiment for run in RUNS}))

@@ -1,6 +1,8 @@
 """`mamlbench -m table=NAME`: its runs and seeds as one sweep, gaps filled, mistakes in a line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,13 +55,23 @@ def test_runs_and_seeds_and_other_tests_then_gaps_only(mamlbench, own):
         assert f" {shots} shots, " in summary["evaluation"]
         assert summary["trained_iterations"] == 2
 
-    gap = next(folder for folder in first if folder not in tests)
+    gap = min(tests)
     (Path(gap) / "summary.json").unlink()
     stamps = {folder: (Path(folder) / "config.yaml").stat().st_mtime_ns for folder in first}
     assert mamlbench(*own).code == 0
     assert summaries().keys() == first.keys()
     changed = [f for f in first if (Path(f) / "config.yaml").stat().st_mtime_ns != stamps[f]]
     assert changed == [gap]
+
+
+def test_all_jobs_in_a_process_of_their_own(own, tmp_path):
+    """Hydra finds its plugins, and makes their classes, once in a process."""
+    line = [sys.executable, "-m", "mamlbench", *own, "training.iterations=-1"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Launching 2 jobs" in done.stderr
+    for seed in (0, 1):
+        assert f": experiment=maml/sinusoid seed={seed} " in done.stderr
 
 
 def test_some_seeds_of_a_sweep_within_a_budget(mamlbench, own):
