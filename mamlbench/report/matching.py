@@ -15,7 +15,15 @@ import yaml
 
 from mamlbench.overrides import over
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import SCALED, SIZES, defaults_of, differences, flat, shortened
+from mamlbench.report.settings import (
+    SCALED,
+    SIZES,
+    defaults_of,
+    differences,
+    flat,
+    read_yaml,
+    shortened,
+)
 from mamlbench.tables import Table, TableRun
 
 _CHOSEN = ("algorithm", "dataset", "network", "evaluation")
@@ -174,7 +182,7 @@ def _written_in(experiment: str) -> Mapping[str, Any]:
     path = Path(str(files("mamlbench.conf"))) / "experiment" / f"{experiment}.yaml"
     if not path.is_file():
         return {}
-    content = yaml.safe_load(path.read_text()) or {}
+    content = read_yaml(path) or {}
     found: dict[str, Any] = {}
     for entry in content.pop("defaults", []):
         if isinstance(entry, str) and entry.startswith("/experiment/"):
