@@ -68,7 +68,7 @@ def _shorten_training(node: DictConfig, iterations: int, left: int) -> None:
     epoch = _number(node, "algorithm.epoch_length")
     scheduled = _number(node, "algorithm.iterations")
     OmegaConf.update(node, "training.iterations", left)
-    if epoch is not None:
+    if epoch is not None and iterations:
         OmegaConf.update(node, "algorithm.epoch_length", max(1, epoch * left // iterations))
     if scheduled == iterations:
         OmegaConf.update(node, "algorithm.iterations", left)

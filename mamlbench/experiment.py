@@ -33,6 +33,8 @@ from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.place import folder_of, hash_of_result, tested_checkpoints
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import require_relative_name, versions
+from mamlbench.run_state import recorded
+from mamlbench.slurm.options import of_the_run
 from mamlbench.training import Trainer, Training
 
 
@@ -80,12 +82,11 @@ class Experiment:
         self.config, self.shortened = within_budget(config)
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
-        self.hardware = construct(Hardware, self.config["hardware"], "hardware")
+        self.hardware = construct(Hardware, of_the_run(self.config["hardware"]), "hardware")
         self.training = construct(Training, self.config["training"], "training")
         self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
-        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
-        per_task = rows * math.prod(self.dataset.input_shape)
+        per_task = sum(self._sides) * math.prod(self.dataset.input_shape)
         self.hardware.apply(self.training.meta_batch_size * per_task)
         self.learner = self._build_learner()
         self._check_inner_steps()
@@ -109,10 +110,16 @@ class Experiment:
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
-        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
         batch = self.training.meta_batch_size
-        self.hardware.prepare(learner, batch, rows, self.dataset.input_shape)
+        self.hardware.prepare(learner, batch, *self._sides, self.dataset.input_shape)
         return learner
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        """Rows that the network sees of one meta-training task, of support and query."""
+        data = self.dataset
+        each = data.ways * data.examples_per_shot
+        return each * data.train_shots, each * data.queries
 
     def _check_inner_steps(self) -> None:
         if self.protocol.inner_steps is None:
@@ -139,17 +146,26 @@ class Experiment:
 
         Raises:
             UserError: data that is missing, a disk that refuses, a loss that is not finite.
+            Busy: another process is at work on it.
             Stopped: a signal asked for it; the same command goes on from there.
         """
-        self.folder.open()
-        if self.folder.summary.is_file() and not self.options.restart:
+        if self._is_finished:
             return self.folder.read_summary()
         try:
-            self.dataset.load(self.hardware.torch_device)
-            self._check_protocol()
+            with self.folder.owned(), recorded(self.folder.path):
+                # asked again, as another process may have finished it before this one owned it
+                return self.folder.read_summary() if self._is_finished else self._run()
         except UserError:
             self.folder.remove_if_empty(Path(self.options.outputs))
             raise
+
+    @property
+    def _is_finished(self) -> bool:
+        return self.folder.summary.is_file() and not self.options.restart
+
+    def _run(self) -> dict[str, Any]:
+        self.dataset.load(self.hardware.torch_device)
+        self._check_protocol()
         if self.options.restart:
             self.folder.clear()
         trainer = Trainer(
@@ -233,6 +249,16 @@ class Experiment:
             return []
         return [trainer.best_path]
 
+    def _selected(self, chosen: list[Path]) -> str:
+        """What was tested, as `evaluation.select` would say it; it may not be what was asked for.
+
+        A run without meta-validation has no best checkpoint, and a folder may lack one.
+        """
+        if self.protocol.kept > 1 and chosen:
+            return f"top{len(chosen)}"
+        names = {"best.pt": "best", "checkpoint.pt": "last"}
+        return names.get(chosen[0].name, self.protocol.select) if chosen else "last"
+
     def _members(self, count: int) -> list[MetaLearner]:
         """The learner, and others made like it."""
         return [self.learner, *(self._build_learner() for _ in range(1, count))][:count]
@@ -254,14 +280,13 @@ class Experiment:
         trained = trainer.iteration * self.training.meta_batch_size
         network = self.learner.network
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
-        protocol = self.protocol
-        if protocol.kept > 1 and chosen:
-            protocol = replace(protocol, select=f"top{len(chosen)}")
+        protocol = replace(self.protocol, select=self._selected(chosen))
         return {
             "test": {**by_step[-1], "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
             "diverged_tasks": scores.diverged(),
-            "validation": trainer.best,
+            "validation": None if self.protocol.by_training else trainer.best,
+            **({"best_training": trainer.best} if self.protocol.by_training else {}),
             "train": {
                 "iterations": trainer.iteration,
                 "seconds": trainer.seconds,
@@ -279,6 +304,7 @@ class Experiment:
             "device": self.hardware.name,
             "precision": self.hardware.precision,
             "versions": versions(),
+            **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),
             "data_sha256": self.dataset.sha256,
             "command": " ".join(["mamlbench", *self.overrides]),
             **({} if self.shortened is None else {"shortened": self.shortened}),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
@@ -19,12 +17,11 @@ _OPTIONS = ("table", "table.rows", "table.seeds")
 _OF_A_CELL = ("experiment", "checkpoint", "also_test")
 
 
-def table_sweep(arguments: Sequence[str]) -> tuple[list[str], AbstractContextManager[None]]:
-    """What Hydra is to be given for a command line, and what must be in force as it sweeps.
+def arguments_of_table(arguments: Sequence[str]) -> list[str]:
+    """The command line; a table among its overrides becomes the jobs of a sweep.
 
-    A table among the overrides becomes the jobs of a sweep. `table.rows=[..]` and
-    `table.seeds=[..]` choose among them; of `budget=smoke` the table's first seed alone is run.
-    What is typed besides goes for every job and has the last word.
+    `table.rows=[..]` and `table.seeds=[..]` choose among them; of `budget=smoke` the table's first
+    seed alone is run. What is typed besides goes for every job and has the last word.
 
     Raises:
         UserError: no such table, row or experiment, or no `-m`.
@@ -32,7 +29,7 @@ def table_sweep(arguments: Sequence[str]) -> tuple[list[str], AbstractContextMan
     line = parsed(arguments)
     typed = {key_of(override): override for override in line.overrides}
     if "table" not in typed or line.cfg is not None or line.info is not None:
-        return list(arguments), nullcontext()
+        return list(arguments)
     name = typed["table"].partition("=")[2]
     table = load_table(name, tree=ConfigTree(arguments))
     if not line.multirun:
@@ -44,29 +41,7 @@ def table_sweep(arguments: Sequence[str]) -> tuple[list[str], AbstractContextMan
     rest = [override for override in line.overrides if key_of(override) not in _OPTIONS]
     jobs = _jobs(_chosen(table, typed, rest), rest)
     # the first job's overrides too, so that what is typed finds the options that it is for
-    return [*flags, *over(jobs[0], rest)], _sweeping(jobs)
-
-
-@contextmanager
-def _sweeping(jobs: Sequence[Sequence[str]]) -> Iterator[None]:
-    """Let Hydra's sweeper run these jobs, each with every combination of what is typed as a sweep.
-
-    By itself it knows products of single options only, and it takes other sweepers only from
-    installed packages of their own, `hydra_plugins.*`.
-    """
-
-    def split(overrides: list[Any], max_batch_size: int | None) -> list[list[list[str]]]:
-        swept = [override for override in overrides if override.is_sweep_override()]
-        [combinations] = products(swept, None)
-        mixed = [over(job, combination) for combination in combinations for job in jobs]
-        return list(BasicSweeper.split_overrides_to_chunks(mixed, max_batch_size))
-
-    products = BasicSweeper.split_arguments
-    setattr(BasicSweeper, "split_arguments", staticmethod(split))  # noqa: B010
-    try:
-        yield
-    finally:
-        setattr(BasicSweeper, "split_arguments", staticmethod(products))  # noqa: B010
+    return [*flags, *over(jobs[0], rest), f"hydra.sweeper.jobs={quoted(jobs)}"]
 
 
 def _chosen(table: Table, typed: dict[str, str], rest: Sequence[str]) -> Table:

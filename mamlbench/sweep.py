@@ -1,0 +1,117 @@
+"""Sweeps: what is finished is shown, what is left goes to the launcher in one batch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from typing_extensions import override
+
+from mamlbench.cells import Cell, CellReader
+from mamlbench.errors import UserError
+from mamlbench.overrides import over
+
+
+class CellSweeper(BasicSweeper):
+    """Hydra's own sweeper, every combination of the values, without those that are finished.
+
+    Args:
+        jobs: the overrides of runs that differ in more than one option at once; each is combined
+            with the values that are typed as a sweep, and what is typed besides is in them. None:
+            there is one, of what is typed.
+        options: the arguments of `BasicSweeper`.
+    """
+
+    def __init__(self, jobs: Sequence[Sequence[str]] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.jobs = jobs
+
+    def split_arguments(  # type: ignore[override] # Hydra's is static, and called as a method
+        self, overrides: list[Any], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """The overrides of each run, in batches."""
+        if self.jobs is None:
+            return BasicSweeper.split_arguments(overrides, max_batch_size)
+        swept = [override for override in overrides if override.is_sweep_override()]
+        [combinations] = BasicSweeper.split_arguments(swept, None)
+        runs = [over(job, combination) for combination in combinations for job in self.jobs]
+        return list(BasicSweeper.split_overrides_to_chunks(runs, max_batch_size))
+
+    @override
+    def setup(self, **of_hydra: Any) -> None:
+        super().setup(**of_hydra)
+        # one that launches with a reader of its own needs not read the cells again
+        reader = getattr(self.launcher, "reader", None)
+        self._reader = reader or CellReader(of_hydra["hydra_context"], of_hydra["config"])
+        self._next: list[list[str]] = []
+
+    @override
+    def is_done(self) -> bool:
+        """Whether nothing is left to launch; looks for the next batch with something in it.
+
+        Raises:
+            hydra.errors.HydraException: an override that does not fit the config tree.
+        """
+        while not self._next and not super().is_done():
+            self._next = self._unfinished(super().get_job_batch())
+        return not self._next
+
+    @override
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """What `is_done` has found."""
+        batch, self._next = self._next, []
+        return batch
+
+    def _unfinished(self, batch: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Those that are left, all of them composed and so found to be valid; shows the others."""
+        cells = [self._reader.read(overrides) for overrides in batch]
+        left = [cell for cell in cells if not (cell.is_finished and _show(cell))]
+        if len(left) < len(batch):
+            done = len(batch) - len(left)
+            print(f"{done} of {len(batch)} runs were finished before", file=sys.stderr)
+        return [list(cell.overrides) for cell in left]
+
+    @override
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Nothing: all of it has been composed."""
+
+
+def _show(cell: Cell) -> bool:
+    """Print a finished run's result; False where it cannot be read, which the run itself tells."""
+    from mamlbench.report.terminal import print_result  # imports torch: seconds
+
+    assert cell.folder is not None
+    try:
+        summary = cell.folder.read_summary()
+        print_result(cell.label, cell.metric, cell.folder, summary)
+    except (UserError, KeyError, TypeError):
+        return False
+    return True
+
+
+class NeedsExtra(Launcher):
+    """In the place of the SLURM launcher where its packages are not installed."""
+
+    @override
+    def setup(self, **of_hydra: Any) -> None:
+        raise UserError("hardware=slurm_...: needs pip install 'mamlbench[slurm]'")
+
+    @override
+    def launch(self, job_overrides: Any, initial_job_idx: int) -> Any:
+        raise NotImplementedError
+
+
+def register() -> None:
+    """Make sweeper and launcher known to Hydra, which takes them from `hydra_plugins` alone."""
+    launcher: type[Launcher]
+    try:
+        from mamlbench.slurm.launcher import SlurmLauncher as launcher  # noqa: N813
+    except ImportError:
+        launcher = NeedsExtra
+    known = Plugins.instance().class_name_to_class
+    known["hydra_plugins.mamlbench.CellSweeper"] = CellSweeper
+    known["hydra_plugins.mamlbench.SlurmLauncher"] = launcher
