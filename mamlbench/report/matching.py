@@ -26,6 +26,9 @@ from mamlbench.report.settings import (
 )
 from mamlbench.tables import Table, TableRun
 
+_PROTOCOL = {"evaluation.queries", "evaluation.select", "evaluation.inner_steps"}
+"""How a test may differ from a cell's and still be of it, with a footnote: other shots, say, or
+another normalisation are another cell."""
 _CHOSEN = ("algorithm", "dataset", "network", "evaluation")
 
 
@@ -37,11 +40,13 @@ class Setting:
         options: flat, all interpolations resolved.
         scaled: names of the options that follow from `training.iterations`.
         defaults: of the options that a run from before they were there lacks.
+        begins_warm: with what another run has learned.
     """
 
     options: Mapping[str, Any]
     scaled: frozenset[str]
     defaults: Mapping[str, Any]
+    begins_warm: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,14 +108,16 @@ def _matches(
         if otherwise_tested is None:
             continue
         for run in runs:
-            less = shortened(setting.options, options, run.iterations)
-            if not run.config.get("warm_start"):
+            # longer training is another result, most of all where a cell asks for none
+            is_longer = run.iterations > setting.options["training.iterations"]
+            if not is_longer and bool(run.config.get("warm_start")) == setting.begins_warm:
+                less = shortened(setting.options, options, run.iterations)
                 found.append(Match(run, tuple(less), otherwise_tested))
     return found
 
 
 def _apart(setting: Setting, options: Mapping[str, Any]) -> Mapping[str, tuple[Any, Any]] | None:
-    """Options of the protocol that differ; None where others do too, sizes aside."""
+    """Options of the protocol that differ, sizes aside; None where it is another setting."""
     apart = differences(setting.options, options, setting.defaults)
     as_long = "training.iterations" not in apart
     kept = {
@@ -118,7 +125,7 @@ def _apart(setting: Setting, options: Mapping[str, Any]) -> Mapping[str, tuple[A
         for name, values in apart.items()
         if name not in SIZES and (as_long or name not in setting.scaled)
     }
-    return None if any(not name.startswith("evaluation.") for name in kept) else kept
+    return kept if _PROTOCOL.issuperset(kept) else None
 
 
 @cache
@@ -148,7 +155,8 @@ def setting_of_cell(run: TableRun) -> Setting:
     for group in _CHOSEN:
         if choices.get(group):
             defaults |= defaults_of(group, choices[group])
-    return Setting(flat(plain(composed)), frozenset(scaled), defaults)
+    begins_warm = written.get("warm_start") is not None
+    return Setting(flat(plain(composed)), frozenset(scaled), defaults, begins_warm)
 
 
 def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:

@@ -67,6 +67,27 @@ def test_a_shorter_run_says_so(tmp_path, sinusoid):
     assert row[-2:] == ["7,000 of 70,000", "shortened"]
 
 
+def test_a_longer_run_is_another_result(tmp_path, sinusoid):
+    """A policy that has learned nothing is not one that has, of the same config otherwise."""
+    runs = [read_run(kept.keep(tmp_path / "a", sinusoid()))]
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "training.iterations=0"))
+    assert row_of(table(cell(run=asked)), runs)[0][-1] == "not run"
+
+
+def test_a_warm_start_is_another_setting(tmp_path, sinusoid):
+    runs = [read_run(kept.keep(tmp_path / "a", {**sinusoid(), "warm_start": "outputs/other"}))]
+    assert row_of(table(cell()), runs)[0][-1] == "not run"
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "warm_start=outputs/mine"))
+    assert row_of(table(cell(run=asked)), runs)[0][-1] == "within (our interval)"
+
+
+@pytest.mark.parametrize("change", [{"shots": 10}, {"transductive": False}, {"active_rounds": 2}])
+def test_a_test_of_something_else_is_not_of_the_cell(tmp_path, sinusoid, change):
+    config = sinusoid(**{f"evaluation__{name}": value for name, value in change.items()})
+    runs = [read_run(kept.keep(tmp_path / "a", config))]
+    assert row_of(table(cell()), runs)[0][-1] == "not run"
+
+
 def test_fewer_test_tasks_are_a_shorter_run(tmp_path, sinusoid):
     asked = TableRun("maml/sinusoid", ("evaluation.tasks=8",))
     row, _ = row_of(table(cell(run=asked)), [read_run(kept.keep(tmp_path / "a", sinusoid()))])
