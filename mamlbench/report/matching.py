@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from mamlbench.errors import UserError
 from mamlbench.overrides import over
 from mamlbench.report.runs import Run
 from mamlbench.report.settings import (
@@ -133,15 +134,20 @@ def setting_of_cell(run: TableRun) -> Setting:
     """The setting that a table's run composes, of full length.
 
     Raises:
-        hydra.errors.HydraException: an override that does not fit the config tree.
+        UserError: an override that does not fit the config tree.
     """
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
     from mamlbench.config import plain
     from mamlbench.config_tree import ConfigTree
 
-    overrides = [f"experiment={run.experiment}", *run.overrides]
-    composed = ConfigTree().compose(over(overrides, run.evaluate))
+    overrides = over([f"experiment={run.experiment}", *run.overrides], run.evaluate)
+    try:
+        composed = ConfigTree().compose(overrides)
+    except HydraException as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"a table's cell, {' '.join(overrides)}: {why}") from error
     choices = composed.hydra.runtime.choices
     OmegaConf.set_struct(composed, False)
     del composed["hydra"]

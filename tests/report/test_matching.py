@@ -186,3 +186,23 @@ def test_diverged_tasks_are_said(tmp_path, sinusoid):
     runs = [read_run(kept.keep(tmp_path / "a", sinusoid(), diverged_tasks=2))]
     _, notes = row_of(table(cell()), runs)
     assert notes[0] == "[1] 2 test tasks diverged"
+
+
+def test_results_on_other_data_have_a_footnote(tmp_path, sinusoid):
+    runs = [
+        read_run(kept.keep(tmp_path / "a", sinusoid(), data_sha256="a" * 64)),
+        read_run(kept.keep(tmp_path / "b", sinusoid(), data_sha256="b" * 64, commit="c" * 40)),
+    ]
+    found = shown(table(cell()), runs)
+    assert sorted(row[3] for row in found.rows) == ["0.650 ± 0.305[1][2]", "0.650 ± 0.305[3][4]"]
+    assert found.notes[:4] == (
+        *("[1] commit 1234567", "[2] sinusoid, data of sha256 aaaaaaaaaaaa"),
+        *("[3] commit ccccccc", "[4] sinusoid, data of sha256 bbbbbbbbbbbb"),
+    )
+
+
+def test_a_cell_that_cannot_be_composed_is_one_line(tmp_path, sinusoid):
+    runs = [read_run(kept.keep(tmp_path / "a", sinusoid()))]
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "algorithm.no_such=1"))
+    with pytest.raises(UserError, match=r"a table's cell, experiment=maml/sinusoid .*no_such"):
+        shown(table(cell(run=asked)), runs)
