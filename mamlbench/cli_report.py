@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -62,8 +61,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     if options.status is not None:
-        status = importlib.import_module("mamlbench.report.status")
-        print(status.show(options.status))
+        from mamlbench.report.status import show
+
+        print(show(options.status))
         return 0
     if options.compare is not None:
         from mamlbench.report.compare import compare

@@ -49,7 +49,8 @@ def keep_tests(source: Path, target: Path) -> None:
     if last > STEPS:
         rows = rows[rows["step"] == last]
     metrics = [name for name in rows.columns if name not in ("task", "step", "loss")]
-    if any(rows[name].equals(rows["loss"]) or rows[name].equals(-rows["loss"]) for name in metrics):
+    loss = rows.get("loss")
+    if loss is not None and any(rows[n].equals(loss) or rows[n].equals(-loss) for n in metrics):
         rows = rows.drop(columns="loss")
     # without a time in it, the same run gives the same file
     packed = {"method": "gzip", "mtime": 0}

@@ -170,6 +170,25 @@ def score_by_step(entry: Entry, metric: str) -> Curve:
     return Curve(np.arange(steps), mean_of("mean"), mean_of("ci95"))
 
 
+def score_by_label(entry: Entry, metric: str) -> Curve | None:
+    """The metric after each label that active learning chose, of the lowest seed."""
+    found = (entry.first.summary.model_extra or {}).get("active_learning")
+    if not found or any("uncertainty" not in step for step in found["curve"]):
+        return None
+    steps = [step["uncertainty"][metric] for step in found["curve"]]
+    mean, half = (
+        scale(metric) * np.array([s[n] for s in steps], dtype=float) for n in ("mean", "ci95")
+    )
+    return Curve(np.arange(len(steps)), mean, half)
+
+
+_WHOLE_CURVES: dict[str, Callable[[Entry, str], Curve | None]] = {
+    "iterations": learning_curve,
+    "labels": score_by_label,
+}
+"""Figures of which one run makes a whole curve, by what is along x."""
+
+
 def paper_figure(paper: PaperTable) -> Drawing | None:
     """A paper's figure from our runs, with the published points where their values are known.
 
@@ -192,11 +211,11 @@ def _paper(figure: Figure, paper: PaperTable) -> None:
     for number, row in enumerate(rows):
         colour = style.CURVES[number % _MOST]
         lines = [line for line in paper.lines if line.cell.row == row]
-        if table.x == "iterations":
-            for line in [line for line in lines if line.entry is not None][:1]:
-                curve = None if line.entry is None else learning_curve(line.entry, table.metric)
-                if curve is not None:
-                    _plot(axes, curve, row, number)
+        if table.x in _WHOLE_CURVES:
+            entries = [line.entry for line in lines if line.entry is not None]
+            curve = _WHOLE_CURVES[table.x](entries[0], table.metric) if entries else None
+            if curve is not None:
+                _plot(axes, curve, row, number)
             continue
         ours = [line for line in lines if line.ours is not None]
         if ours:
@@ -210,7 +229,8 @@ def _paper(figure: Figure, paper: PaperTable) -> None:
             [positions[cell.column] for cell in known],
             [float(cell.published or 0.0) for cell in known],
             yerr=[float(cell.interval or 0.0) for cell in known],
-            ls="",
+            ls=":",
+            lw=0.9,
             marker="D",
             ms=5,
             mfc="none",
@@ -228,7 +248,7 @@ def _name_axes(axes: Axes, paper: PaperTable, positions: dict[str, float]) -> No
         axes, words.get(str(paper.table.x), str(paper.table.x or "").replace("_", " "))
     )
     style.metric_axis(axes, paper.table.metric)
-    if paper.table.x != "iterations" and _number(paper.table.columns[0]) is None:
+    if paper.table.x not in _WHOLE_CURVES and _number(paper.table.columns[0]) is None:
         axes.set_xticks(list(positions.values()), list(positions))
 
 

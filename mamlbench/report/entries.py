@@ -51,6 +51,15 @@ class Entry:
         return len({run.code for run in self.runs}) == 1
 
 
+def data_words(entry: Entry, entries: Iterable[Entry]) -> str | None:
+    """Which data an entry is of, where others of the same dataset are of other data."""
+    own = entry.first
+    hashes = {e.first.summary.data_sha256 for e in entries if e.first.dataset == own.dataset}
+    if len(hashes) < 2:
+        return None
+    return f"{own.dataset}, data of sha256 {str(own.summary.data_sha256)[:12]}"
+
+
 def entries_of_cell(matches: Sequence[Match]) -> list[Entry]:
     """What to show in a cell: the runs of full length and its own protocol, or the nearest to it.
 

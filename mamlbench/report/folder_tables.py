@@ -9,7 +9,7 @@ from datetime import timedelta
 from mamlbench import metrics
 from mamlbench.errors import UserError
 from mamlbench.report.compare import against_best
-from mamlbench.report.entries import Entry, entries_of_folder, labels
+from mamlbench.report.entries import Entry, data_words, entries_of_folder, labels
 from mamlbench.report.paper_tables import Notes
 from mamlbench.report.results import Result, result, score_text, seeds_text
 from mamlbench.report.runs import Run
@@ -92,6 +92,8 @@ def sheets(table: FolderTable) -> list[Sheet]:
         marks = notes.mark(f"protocol: {entry.first.summary.evaluation}") if several else ""
         if len(codes) > 1 or not entry.has_one_code:
             marks += notes.mark(entry.code)
+        of_data = data_words(entry, table.entries)
+        marks += notes.mark(of_data) if of_data else ""
         rows.append(
             [
                 label + marks,

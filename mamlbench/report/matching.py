@@ -13,11 +13,23 @@ from typing import Any
 
 import yaml
 
+from mamlbench.errors import UserError
 from mamlbench.overrides import over
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import SCALED, SIZES, defaults_of, differences, flat, shortened
+from mamlbench.report.settings import (
+    SCALED,
+    SIZES,
+    defaults_of,
+    differences,
+    flat,
+    read_yaml,
+    shortened,
+)
 from mamlbench.tables import Table, TableRun
 
+_PROTOCOL = {"evaluation.queries", "evaluation.select", "evaluation.inner_steps"}
+"""How a test may differ from a cell's and still be of it, with a footnote: other shots, say, or
+another normalisation are another cell."""
 _CHOSEN = ("algorithm", "dataset", "network", "evaluation")
 
 
@@ -29,11 +41,13 @@ class Setting:
         options: flat, all interpolations resolved.
         scaled: names of the options that follow from `training.iterations`.
         defaults: of the options that a run from before they were there lacks.
+        begins_warm: with what another run has learned.
     """
 
     options: Mapping[str, Any]
     scaled: frozenset[str]
     defaults: Mapping[str, Any]
+    begins_warm: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,14 +109,16 @@ def _matches(
         if otherwise_tested is None:
             continue
         for run in runs:
-            less = shortened(setting.options, options, run.iterations)
-            if not run.config.get("warm_start"):
+            # longer training is another result, most of all where a cell asks for none
+            is_longer = run.iterations > setting.options["training.iterations"]
+            if not is_longer and bool(run.config.get("warm_start")) == setting.begins_warm:
+                less = shortened(setting.options, options, run.iterations)
                 found.append(Match(run, tuple(less), otherwise_tested))
     return found
 
 
 def _apart(setting: Setting, options: Mapping[str, Any]) -> Mapping[str, tuple[Any, Any]] | None:
-    """Options of the protocol that differ; None where others do too, sizes aside."""
+    """Options of the protocol that differ, sizes aside; None where it is another setting."""
     apart = differences(setting.options, options, setting.defaults)
     as_long = "training.iterations" not in apart
     kept = {
@@ -110,7 +126,7 @@ def _apart(setting: Setting, options: Mapping[str, Any]) -> Mapping[str, tuple[A
         for name, values in apart.items()
         if name not in SIZES and (as_long or name not in setting.scaled)
     }
-    return None if any(not name.startswith("evaluation.") for name in kept) else kept
+    return kept if _PROTOCOL.issuperset(kept) else None
 
 
 @cache
@@ -118,15 +134,20 @@ def setting_of_cell(run: TableRun) -> Setting:
     """The setting that a table's run composes, of full length.
 
     Raises:
-        hydra.errors.HydraException: an override that does not fit the config tree.
+        UserError: an override that does not fit the config tree.
     """
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
     from mamlbench.config import plain
     from mamlbench.config_tree import ConfigTree
 
-    overrides = [f"experiment={run.experiment}", *run.overrides]
-    composed = ConfigTree().compose(over(overrides, run.evaluate))
+    overrides = over([f"experiment={run.experiment}", *run.overrides], run.evaluate)
+    try:
+        composed = ConfigTree().compose(overrides)
+    except HydraException as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"a table's cell, {' '.join(overrides)}: {why}") from error
     choices = composed.hydra.runtime.choices
     OmegaConf.set_struct(composed, False)
     del composed["hydra"]
@@ -140,7 +161,8 @@ def setting_of_cell(run: TableRun) -> Setting:
     for group in _CHOSEN:
         if choices.get(group):
             defaults |= defaults_of(group, choices[group])
-    return Setting(flat(plain(composed)), frozenset(scaled), defaults)
+    begins_warm = written.get("warm_start") is not None
+    return Setting(flat(plain(composed)), frozenset(scaled), defaults, begins_warm)
 
 
 def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
@@ -174,7 +196,7 @@ def _written_in(experiment: str) -> Mapping[str, Any]:
     path = Path(str(files("mamlbench.conf"))) / "experiment" / f"{experiment}.yaml"
     if not path.is_file():
         return {}
-    content = yaml.safe_load(path.read_text()) or {}
+    content = read_yaml(path) or {}
     found: dict[str, Any] = {}
     for entry in content.pop("defaults", []):
         if isinstance(entry, str) and entry.startswith("/experiment/"):

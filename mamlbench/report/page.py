@@ -169,7 +169,7 @@ def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Detai
         "iterations": iterations_text(line),
         "iterations_value": _key(None if line.entry is None else line.entry.first.iterations),
         "verdict": line.verdict.word,
-        "tone": line.verdict.tone,
+        "tone": "published-only" if line.verdict.word == "published only" else line.verdict.tone,
         "why": "" if line.verdict.word == "shortened" else line.verdict.why,
     }
 

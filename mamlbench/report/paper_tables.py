@@ -8,7 +8,7 @@ from typing import Any
 
 from mamlbench import metrics
 from mamlbench.errors import UserError
-from mamlbench.report.entries import Entry, entries_of_cell
+from mamlbench.report.entries import Entry, data_words, entries_of_cell
 from mamlbench.report.matching import Match, setting_of_cell
 from mamlbench.report.results import (
     KINDS,
@@ -105,6 +105,7 @@ def paper_table(
         _require_own_protocol(table, shown)
     notes = Notes()
     words = {e.first.summary.evaluation for entries in shown.values() for e in entries}
+    everything = [entry for entries in shown.values() for entry in entries]
     lines = []
     for cell in table.cells:
         of_published = "" if cell.verified else notes.mark("published: not verified in the paper")
@@ -114,8 +115,10 @@ def paper_table(
             word = "published only" if cell.run is None else "not run"
             lines.append(Line(cell, None, None, Verdict(word), (of_published, "")))
         for entry in entries:
-            marks = (of_published, _marks(entry, entries, words, notes))
-            lines.append(_line(cell, entry, marks))
+            of_ours = _marks(entry, entries, words, notes)
+            of_data = data_words(entry, everything)
+            of_ours += notes.mark(of_data) if of_data else ""
+            lines.append(_line(cell, entry, (of_published, of_ours)))
     common = [f"protocol: {next(iter(words))}"] if len(words) == 1 else []
     return PaperTable(table, tuple(lines), (*notes.lines(), *common, *table.footnotes))
 

@@ -52,6 +52,8 @@ def report_tables(names: Sequence[str], folders: Sequence[Path], strict: bool = 
     runs, skipped = collect(folders)
     matches = match(tables, runs)
     papers = tuple(paper_table(table, matches, strict) for table in tables)
+    if "all" in names:  # those with results first
+        papers = tuple(sorted(papers, key=lambda paper: not _runs_of(paper)))
     used = {id(run) for paper in papers for run in _runs_of(paper)}
     return Report(papers, (), tuple(r for r in runs if id(r) in used), tuple(skipped))
 

@@ -17,12 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mamlbench.config import result_hash
 from mamlbench.errors import UserError
 from mamlbench.metrics import PRIMARY
-from mamlbench.report.settings import choice_of, setting_of
+from mamlbench.report.settings import choice_of, read_yaml, setting_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TESTS = ("test_tasks.csv", "test_tasks.csv.gz")
 _IN_PATH = re.compile(r"([0-9a-f]{8})/seed\d+$")
 
@@ -247,7 +246,7 @@ def read_run(folder: Path) -> Run:
     except (ValueError, OSError) as error:
         raise UserError(_why("summary.json", error)) from error
     try:
-        content = yaml.load((folder / "config.yaml").read_bytes(), _LOADER)
+        content = read_yaml(folder / "config.yaml")
         Config.model_validate(content)
     except (ValueError, OSError, yaml.YAMLError) as error:
         raise UserError(_why("config.yaml", error)) from error

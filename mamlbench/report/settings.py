@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -33,6 +32,16 @@ SCALED = {"algorithm.iterations", "algorithm.epoch_length"}
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML file, by the fast loader where PyYAML has it.
+
+    Raises:
+        OSError: it cannot be read.
+        yaml.YAMLError: it is no YAML.
+    """
+    return yaml.load(path.read_bytes(), _LOADER)
+
+
 def flat(config: Mapping[str, Any], groups: tuple[str, ...] = GROUPS) -> dict[str, Any]:
     """The setting's options by their dotted names; those without effect on it are left out."""
     found: dict[str, Any] = {}
@@ -46,7 +55,7 @@ def _flatten(value: Any, name: str, found: dict[str, Any]) -> None:
         for key, inner in value.items():
             _flatten(inner, f"{name}.{key}", found)
     else:
-        found[name] = json.loads(json.dumps(value, default=str))  # tuples as lists
+        found[name] = list(value) if isinstance(value, tuple) else value
 
 
 def differences(
@@ -77,7 +86,7 @@ def defaults_of(group: str, choice: str) -> Mapping[str, Any]:
     path = Path(str(files("mamlbench.conf"))) / group / f"{choice}.yaml"
     if not path.is_file():
         return {}
-    content = yaml.load(path.read_bytes(), _LOADER) or {}
+    content = read_yaml(path) or {}
     found: dict[str, Any] = {}
     for other in content.pop("defaults", []):
         if isinstance(other, str) and other != "_self_":

@@ -67,6 +67,27 @@ def test_a_shorter_run_says_so(tmp_path, sinusoid):
     assert row[-2:] == ["7,000 of 70,000", "shortened"]
 
 
+def test_a_longer_run_is_another_result(tmp_path, sinusoid):
+    """A policy that has learned nothing is not one that has, of the same config otherwise."""
+    runs = [read_run(kept.keep(tmp_path / "a", sinusoid()))]
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "training.iterations=0"))
+    assert row_of(table(cell(run=asked)), runs)[0][-1] == "not run"
+
+
+def test_a_warm_start_is_another_setting(tmp_path, sinusoid):
+    runs = [read_run(kept.keep(tmp_path / "a", {**sinusoid(), "warm_start": "outputs/other"}))]
+    assert row_of(table(cell()), runs)[0][-1] == "not run"
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "warm_start=outputs/mine"))
+    assert row_of(table(cell(run=asked)), runs)[0][-1] == "within (our interval)"
+
+
+@pytest.mark.parametrize("change", [{"shots": 10}, {"transductive": False}, {"active_rounds": 2}])
+def test_a_test_of_something_else_is_not_of_the_cell(tmp_path, sinusoid, change):
+    config = sinusoid(**{f"evaluation__{name}": value for name, value in change.items()})
+    runs = [read_run(kept.keep(tmp_path / "a", config))]
+    assert row_of(table(cell()), runs)[0][-1] == "not run"
+
+
 def test_fewer_test_tasks_are_a_shorter_run(tmp_path, sinusoid):
     asked = TableRun("maml/sinusoid", ("evaluation.tasks=8",))
     row, _ = row_of(table(cell(run=asked)), [read_run(kept.keep(tmp_path / "a", sinusoid()))])
@@ -165,3 +186,23 @@ def test_diverged_tasks_are_said(tmp_path, sinusoid):
     runs = [read_run(kept.keep(tmp_path / "a", sinusoid(), diverged_tasks=2))]
     _, notes = row_of(table(cell()), runs)
     assert notes[0] == "[1] 2 test tasks diverged"
+
+
+def test_results_on_other_data_have_a_footnote(tmp_path, sinusoid):
+    runs = [
+        read_run(kept.keep(tmp_path / "a", sinusoid(), data_sha256="a" * 64)),
+        read_run(kept.keep(tmp_path / "b", sinusoid(), data_sha256="b" * 64, commit="c" * 40)),
+    ]
+    found = shown(table(cell()), runs)
+    assert sorted(row[3] for row in found.rows) == ["0.650 ± 0.305[1][2]", "0.650 ± 0.305[3][4]"]
+    assert found.notes[:4] == (
+        *("[1] commit 1234567", "[2] sinusoid, data of sha256 aaaaaaaaaaaa"),
+        *("[3] commit ccccccc", "[4] sinusoid, data of sha256 bbbbbbbbbbbb"),
+    )
+
+
+def test_a_cell_that_cannot_be_composed_is_one_line(tmp_path, sinusoid):
+    runs = [read_run(kept.keep(tmp_path / "a", sinusoid()))]
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "algorithm.no_such=1"))
+    with pytest.raises(UserError, match=r"a table's cell, experiment=maml/sinusoid .*no_such"):
+        shown(table(cell(run=asked)), runs)

@@ -77,7 +77,8 @@ def test_several_seeds(tmp_path, sinusoid):
     (tmp_path / "2" / "test_tasks.csv").unlink()
     # then the mean of the seeds' own intervals
     halves = [3.18245 * values.std(ddof=1) / 2 for values in (kept.SCORES[-1], more[-1])]
-    assert result(runs, "mse").ci95 == pytest.approx(np.mean(halves), rel=1e-4)
+    anew = [read_run(run.folder) for run in runs]
+    assert result(anew, "mse").ci95 == pytest.approx(np.mean(halves), rel=1e-4)
 
 
 def test_accuracy_is_in_percent(tmp_path, sinusoid):
