@@ -29,7 +29,7 @@ class Submission:
         nodes: nodes of a run.
         tasks_per_node: processes on each node.
         setup: shell commands before a run, such as `module load cuda`.
-        array_parallelism: runs of the sweep at the same time.
+        array_parallelism: runs of an array at the same time.
         signal_before: seconds before the time limit at which a run saves and is queued again.
         max_requeues: times that a run goes back to the queue.
         sbatch: further options of sbatch by their long names.
