@@ -39,6 +39,7 @@ def slurm(slurm_conf, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm_conf)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setattr("mamlbench.slurm.waiting._LONGEST_PAUSE", 1.0)
 
 
 def command(*arguments: str) -> str:
