@@ -19,12 +19,13 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from mamlbench.config import build, plain, result_hash
+from mamlbench.budget import within_budget
+from mamlbench.config import build, result_hash
 from mamlbench.errors import UserError
 from mamlbench.run_folder import RunFolder
 
 # What a run's folder depends on by a file's content, or what has no folder: left to the run itself.
-_NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis")
+_NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis", "also_test")
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ class CellReader:
         config, choices = self._config(overrides)
         algorithm, dataset = str(choices["algorithm"]), str(choices["dataset"])
         try:
-            values = plain(config)
+            values, _ = within_budget(config)
             restart, hardware = bool(values["restart"]), values["hardware"]
-            if any(values.get(name) is not None for name in _NEEDS_ITS_RUN):
+            if any(values.get(name) for name in _NEEDS_ITS_RUN):
                 return Cell(overrides, " ".join(overrides), None, "", restart, hardware)
             setting, metric = self._dataset(values["dataset"])
             place = values["outputs"], values["name"], algorithm, dataset, setting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,12 +17,14 @@ from mamlbench.files import write_atomically
 
 FORMAT = {"format": "mamlbench", "version": 1}
 _PLAIN = (type(None), bool, int, float, str, bytes)
+_log = logging.getLogger(__name__)
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
+def save(path: Path, state: dict[str, Any], before: Path | None = None) -> None:
     """Write `state`, nested dicts, lists and tuples of tensors and plain values, atomically.
 
-    The file that was there stays until the new one is complete on the disk.
+    The file that was there stays until the new one is complete on the disk, and afterwards too
+    under the name `before`, if that is given.
 
     Raises:
         TypeError: a value that `load` would refuse, named by its place in the state.
@@ -31,7 +34,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     # through memory: torch's own file writer cannot be told to stop cleanly on a full disk
     buffer = io.BytesIO()
     torch.save({**FORMAT, **state}, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), before)
 
 
 def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> dict[str, Any]:
@@ -65,33 +68,59 @@ def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> 
     return state
 
 
-def resolve(path: Path, option: str = "checkpoint") -> Path:
+def load_newest(newest: Path, before: Path, device: torch.device | str) -> dict[str, Any] | None:
+    """The state in `newest`, or if that is damaged, after a warning, in `before`; None without any.
+
+    The damaged file is put aside, so that the next save does not put it in the place of `before`.
+
+    Raises:
+        UserError: there are such files, and none is whole.
+    """
+    there = [path for path in (newest, before) if path.is_file()]
+    if not there:
+        return None
+    try:
+        return load(there[0], device)
+    except UserError as error:
+        if len(there) == 1:
+            raise UserError(f"{error}; restart=true begins anew") from error
+        damage = error
+    try:
+        state = load(before, device)
+    except UserError as error:
+        raise UserError(f"{damage}; {error}; restart=true begins anew") from error
+    newest.replace(newest.with_name("checkpoint_damaged.pt"))
+    _log.warning("%s; going on from the one before, of iteration %d", damage, state["iteration"])
+    return state
+
+
+def resolve(path: Path, option: str = "checkpoint", last: bool = False) -> Path:
     """The checkpoint meant by `path`: a file is itself; a run folder its `best.pt`, else the last.
 
-    `option` is what asked for it; a mistake is named by it.
+    With `last` it is the last first. `option` is what asked for it; a mistake is named by it.
 
     Raises:
         UserError: nothing there.
     """
     if path.is_file():
         return path
-    for name in ("best.pt", "checkpoint.pt"):
+    for name in ("checkpoint.pt", "best.pt") if last else ("best.pt", "checkpoint.pt"):
         if (path / name).is_file():
             return path / name
     found = "a folder without best.pt or checkpoint.pt" if path.is_dir() else "nothing there"
     raise UserError(f"{option}={path}: {found}; accepted is a run's folder or a checkpoint file")
 
 
-def resolve_best(path: Path, count: int) -> list[Path]:
+def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
     """The checkpoints meant by `path` where the `count` best are tested together, best first.
 
-    A file is itself alone. Of a run folder that kept fewer, all.
+    A file is itself alone. Of a run folder that kept fewer, all. `last`: see `resolve`.
 
     Raises:
         UserError: nothing there, or it kept none.
     """
     if count == 1 or not path.is_dir():
-        return [resolve(path)]
+        return [resolve(path, last=last)]
     scores = {kept: load(kept, "cpu").get("score", 0.0) for kept in path.glob("best_*.pt")}
     if not scores:
         raise UserError(

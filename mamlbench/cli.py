@@ -6,21 +6,28 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mamlbench import __version__
-from mamlbench.errors import UserError
+from mamlbench.errors import Busy, UserError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 USER_ERROR = 2
+BUSY = 75
+"""Exit code where another process is at work on the run; sysexits.h's for "try again later"."""
+
+_busy: list[str] = []
+"""The runs of this process's sweep that others are at work on."""
 
 
 def main() -> None:
     """Entry point; exits with 0, with 2 after a mistake of the user's, with 128 + n after signal n.
 
-    In a sweep every run is tried; the exit code is that of the first one that failed.
+    With 75 where another process is at work on the run. In a sweep every run is tried; the exit
+    code is that of the first one that failed, or else 75 where others are at work on some.
     """
     arguments = sys.argv[1:]
     if "--version" in arguments:  # Hydra would tell its own
@@ -32,6 +39,8 @@ def main() -> None:
         _command(arguments)
     except UserError as error:
         _fail(str(error))
+    except Busy as busy:  # a search; of runs it is said where they are
+        _fail(str(busy), BUSY)
     except BrokenPipeError:  # whoever reads, say `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
@@ -50,10 +59,18 @@ def _command(arguments: list[str]) -> None:
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
-        sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
+        from mamlbench.tuning.arguments import with_search
+
+        arguments, sweeping = _with_jobs_of_table(arguments)
+        sys.argv[1:] = _in_order(with_search(_with_overrides_of_checkpoint(arguments)))
         if parsed(sys.argv[1:]).multirun:
             _prepare_sweep()
-        _hydra_main()
+        _busy.clear()
+        with sweeping:
+            _hydra_main()
+        if _busy:
+            print(f"mamlbench: others are at work on {len(_busy)} of these runs", file=sys.stderr)
+            raise SystemExit(BUSY)
 
 
 def _prepare_sweep() -> None:
@@ -68,11 +85,15 @@ def _prepare_sweep() -> None:
 def _hydra_main() -> None:
     import hydra
 
+    if "hydra/sweeper=optuna" in sys.argv:
+        from mamlbench.tuning.sweeper import register
+
+        register()
     hydra.main(config_path="pkg://mamlbench.conf", config_name="config", version_base="1.3")(_run)()
 
 
 def _run(config: DictConfig) -> float | None:
-    """One job; gives the test metric, which a sweeper may optimise."""
+    """One job; gives its best meta-validation, which a sweeper may optimise."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -87,7 +108,14 @@ def _run(config: DictConfig) -> float | None:
             accepted = "one for the whole sweep" if in_sweep else "it with -m, for one run too"
             why = "submits the runs of a sweep"
             raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
-        return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
+        names = str(choices.algorithm), str(choices.dataset)
+        return _one_run(config, *names, overrides, hydra_config.sweeper)
+    except Busy as busy:
+        if not in_sweep:
+            _fail(str(busy), BUSY)
+        print(f"mamlbench: {busy}", file=sys.stderr)
+        _busy.append(str(busy))
+        return None
     except UserError as error:
         if not in_sweep:
             _fail(str(error))  # at once: Hydra would say its own word about it first
@@ -108,21 +136,34 @@ def _as_typed(overrides: Any) -> list[str]:
 
 
 def _one_run(
-    config: DictConfig, algorithm: str, dataset: str, overrides: list[str]
+    config: DictConfig, algorithm: str, dataset: str, overrides: list[str], sweeper: DictConfig
 ) -> float | None:
     if config.analysis is not None:
         from mamlbench.config import build
 
         build(config.analysis, "analysis").run()
         return None
+    from mamlbench.compose import other_tests
     from mamlbench.experiment import Experiment
     from mamlbench.report.terminal import announce, report
     from mamlbench.training import Stopped
+    from mamlbench.tuning import trial
 
     experiment = Experiment(config, algorithm, dataset, overrides)
+    number = sweeper.get("trial")
+    study = None if number is None else trial.watch(experiment, sweeper)
     announce(experiment)
     try:
         summary = experiment.run()
+        if study is not None:
+            trial.conclude(study, number, summary)
+        report(experiment, summary)
+        for other in other_tests(experiment):
+            announce(other)
+            report(other, other.run())
+    except trial.Pruned as pruned:
+        print(f"mamlbench: {experiment.folder.path}: {pruned}", file=sys.stderr)
+        return None
     except Stopped as stop:
         where = f"iteration {stop.iteration}, saved in {experiment.folder.path}"
         print(
@@ -131,8 +172,7 @@ def _one_run(
             file=sys.stderr,
         )
         raise SystemExit(128 + stop.signal) from None
-    report(experiment, summary)
-    return float(summary["test"][experiment.dataset.objective.metric]["mean"])
+    return None if summary["validation"] is None else summary["validation"]["value"]
 
 
 def _in_order(arguments: list[str]) -> list[str]:
@@ -150,6 +190,16 @@ def _in_order(arguments: list[str]) -> list[str]:
     return flags + overrides
 
 
+def _with_jobs_of_table(
+    arguments: list[str],
+) -> tuple[list[str], AbstractContextManager[None]]:
+    if not any(argument.lstrip("+").startswith("table") for argument in arguments):
+        return arguments, nullcontext()
+    from mamlbench.table_sweep import table_sweep
+
+    return table_sweep(arguments)
+
+
 def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
     if not any(argument.lstrip("+").startswith("checkpoint=") for argument in arguments):
         return arguments
@@ -158,6 +208,6 @@ def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
     return with_overrides_of_checkpoint(arguments)
 
 
-def _fail(line: str) -> NoReturn:
+def _fail(line: str, code: int = USER_ERROR) -> NoReturn:
     print(f"mamlbench: {line}", file=sys.stderr)
-    raise SystemExit(USER_ERROR)
+    raise SystemExit(code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +14,8 @@ from torch import nn
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.begin_from import load_learner, warm_start
-from mamlbench.config import build, construct, options_of, plain, result_hash
+from mamlbench.budget import within_budget
+from mamlbench.config import build, construct, options_of
 from mamlbench.config_tree import NODES
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
@@ -30,8 +30,9 @@ from mamlbench.evaluation import (
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
+from mamlbench.place import folder_of, hash_of_result, tested_checkpoints
 from mamlbench.report.run_figures import draw_figures
-from mamlbench.run_folder import RunFolder, require_relative_name, versions
+from mamlbench.run_folder import require_relative_name, versions
 from mamlbench.run_state import recorded
 from mamlbench.slurm.options import of_the_run
 from mamlbench.training import Trainer, Training
@@ -48,6 +49,8 @@ class Options:
     checkpoint: str | None
     warm_start: str | None
     on_nan: str
+    budget: str
+    also_test: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
         require_relative_name(self.name)
@@ -76,38 +79,27 @@ class Experiment:
         self, config: Mapping[str, Any], algorithm: str, dataset: str, overrides: list[str]
     ) -> None:
         _require_known(config)
-        self.config = plain(config)
+        self.config, self.shortened = within_budget(config)
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
         self.hardware = construct(Hardware, of_the_run(self.config["hardware"]), "hardware")
         self.training = construct(Training, self.config["training"], "training")
         self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
-        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
-        per_task = rows * math.prod(self.dataset.input_shape)
+        per_task = sum(self._sides) * math.prod(self.dataset.input_shape)
         self.hardware.apply(self.training.meta_batch_size * per_task)
         self.learner = self._build_learner()
         self._check_inner_steps()
         # the console last, so that the others' start-up counts in no estimate of the time left
         self.loggers = Loggers([*self._build_loggers(), ConsoleProgress()])
-        path = self.options.checkpoint
-        kept = self.protocol.kept
-        tested = [] if path is None else checkpoint.resolve_best(Path(path), kept)
-        self.tested_checkpoints = tested
-        # a file is what is in it, wherever it lies; without a warm start, nothing of it is hashed
-        begun = {"warm_start": self._warm_start()} if self.options.warm_start else {}
-        hash_ = result_hash(self.config, checkpoint=_file_hash(tested) if tested else None, **begun)
+        if self.options.warm_start is not None:
+            self._warm_start(self.options.warm_start)
+        self.tested_checkpoints = tested_checkpoints(self.config)
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
-        self.overrides, self.hash = overrides, hash_
-        self.folder = RunFolder.of(
-            self.options.outputs,
-            self.options.name,
-            algorithm,
-            dataset,
-            self.dataset.setting,
-            hash_,
-            self.options.seed,
-        )
+        self.overrides, self.hash = overrides, hash_of_result(self.config)
+        names = algorithm, dataset, self.dataset.setting
+        self.names = dict(zip(("algorithm", "dataset", "setting"), names, strict=True))
+        self.folder = folder_of(self.config, *names, self.hash)
 
     # --- building -------------------------------------------------------------------------------
 
@@ -118,10 +110,16 @@ class Experiment:
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
-        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
         batch = self.training.meta_batch_size
-        self.hardware.prepare(learner, batch, rows, self.dataset.input_shape)
+        self.hardware.prepare(learner, batch, *self._sides, self.dataset.input_shape)
         return learner
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        """Rows that the network sees of one meta-training task, of support and query."""
+        data = self.dataset
+        each = data.ways * data.examples_per_shot
+        return each * data.train_shots, each * data.queries
 
     def _check_inner_steps(self) -> None:
         if self.protocol.inner_steps is None:
@@ -131,12 +129,10 @@ class Experiment:
         except BadValue as error:
             raise error.under("evaluation") from error
 
-    def _warm_start(self) -> str:
-        """Begin with the network of `warm_start`; gives its file's hash."""
-        path = checkpoint.resolve(Path(self.options.warm_start or ""), "warm_start")
+    def _warm_start(self, place: str) -> None:
+        path = checkpoint.resolve(Path(place), "warm_start")
         state = checkpoint.load(path, self.hardware.torch_device, "warm_start")
         warm_start(self.learner, state, path)
-        return _file_hash([path])
 
     def _build_loggers(self) -> list[Any]:
         nodes = dict(self.config.get("logger") or {})
@@ -150,21 +146,26 @@ class Experiment:
 
         Raises:
             UserError: data that is missing, a disk that refuses, a loss that is not finite.
+            Busy: another process is at work on it.
             Stopped: a signal asked for it; the same command goes on from there.
         """
-        self.folder.open()
-        if self.folder.summary.is_file() and not self.options.restart:
+        if self._is_finished:
             return self.folder.read_summary()
-        with recorded(self.folder.path):
-            return self._run()
-
-    def _run(self) -> dict[str, Any]:
         try:
-            self.dataset.load(self.hardware.torch_device)
-            self._check_protocol()
+            with self.folder.owned(), recorded(self.folder.path):
+                # asked again, as another process may have finished it before this one owned it
+                return self.folder.read_summary() if self._is_finished else self._run()
         except UserError:
             self.folder.remove_if_empty(Path(self.options.outputs))
             raise
+
+    @property
+    def _is_finished(self) -> bool:
+        return self.folder.summary.is_file() and not self.options.restart
+
+    def _run(self) -> dict[str, Any]:
+        self.dataset.load(self.hardware.torch_device)
+        self._check_protocol()
         if self.options.restart:
             self.folder.clear()
         trainer = Trainer(
@@ -219,14 +220,17 @@ class Experiment:
         if not chosen:
             trainer.run(self.loggers)
             chosen = self._chosen(trainer)
-        members = self._members(len(chosen))
+        members, iterations = self._members(len(chosen)), [trainer.iteration]
         for learner, path in zip(members, chosen, strict=True):
-            load_learner(learner, checkpoint.load(path, self.hardware.torch_device), path)
+            state = checkpoint.load(path, self.hardware.torch_device)
+            load_learner(learner, state, path)
+            iterations.append(state.get("iteration", 0))
         if len(members) > 1:
             self.learner = Ensemble(members)
         scores = evaluate(self.learner, self.dataset, "test", self.protocol, self.hardware)
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
-        return self._summary(scores, trainer, chosen) | self._learn_actively()
+        summary = self._summary(scores, trainer, chosen, max(iterations))
+        return summary | self._learn_actively()
 
     def _learn_actively(self) -> dict[str, Any]:
         """What active learning adds to the summary, and `active_learning.csv`."""
@@ -245,6 +249,16 @@ class Experiment:
             return []
         return [trainer.best_path]
 
+    def _selected(self, chosen: list[Path]) -> str:
+        """What was tested, as `evaluation.select` would say it; it may not be what was asked for.
+
+        A run without meta-validation has no best checkpoint, and a folder may lack one.
+        """
+        if self.protocol.kept > 1 and chosen:
+            return f"top{len(chosen)}"
+        names = {"best.pt": "best", "checkpoint.pt": "last"}
+        return names.get(chosen[0].name, self.protocol.select) if chosen else "last"
+
     def _members(self, count: int) -> list[MetaLearner]:
         """The learner, and others made like it."""
         return [self.learner, *(self._build_learner() for _ in range(1, count))][:count]
@@ -259,19 +273,20 @@ class Experiment:
             iterations=self.training.iterations,
         )
 
-    def _summary(self, scores: Scores, trainer: Trainer, chosen: list[Path]) -> dict[str, Any]:
+    def _summary(
+        self, scores: Scores, trainer: Trainer, chosen: list[Path], trained_iterations: int
+    ) -> dict[str, Any]:
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
         network = self.learner.network
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
-        protocol = self.protocol
-        if protocol.kept > 1 and chosen:
-            protocol = replace(protocol, select=f"top{len(chosen)}")
+        protocol = replace(self.protocol, select=self._selected(chosen))
         return {
             "test": {**by_step[-1], "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
             "diverged_tasks": scores.diverged(),
-            "validation": trainer.best,
+            "validation": None if self.protocol.by_training else trainer.best,
+            **({"best_training": trainer.best} if self.protocol.by_training else {}),
             "train": {
                 "iterations": trainer.iteration,
                 "seconds": trainer.seconds,
@@ -279,15 +294,20 @@ class Experiment:
                 "skipped": trainer.skipped,
             },
             "evaluation": protocol.in_words(self.dataset, len(by_step) - 1),
+            **self.names,
+            "hash": self.hash,
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
+            "trained_iterations": trained_iterations,  # also where another run did them
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
             "device": self.hardware.name,
             "precision": self.hardware.precision,
             "versions": versions(),
+            **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),
             "data_sha256": self.dataset.sha256,
             "command": " ".join(["mamlbench", *self.overrides]),
+            **({} if self.shortened is None else {"shortened": self.shortened}),
         }
 
 
@@ -300,7 +320,3 @@ def _require_known(config: Mapping[str, Any]) -> None:
             raise UserError(f"{name}: there is no such option; accepted: {accepted}")
         if name in NODES and config[name] is not None:
             options_of(config[name], name)
-
-
-def _file_hash(paths: list[Path]) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()

@@ -34,6 +34,9 @@ _CPU_VALUES = 2**19
 the time of one task at a time (calls cost less), and 32 at once hardly less than 8, at four times
 the memory."""
 
+_LEAST_VALUES = 64
+"""What an example counts for that has fewer input values: hidden units are more than those."""
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -99,7 +102,7 @@ class Hardware:
         """
         if self.task_chunk is not None or self.torch_device.type == "cuda":
             return self.task_chunk
-        return max(1, _CPU_VALUES // max(1, rows * math.prod(input_shape)))
+        return max(1, _CPU_VALUES // max(1, rows * max(math.prod(input_shape), _LEAST_VALUES)))
 
     def apply(self, values: int) -> None:
         """Set what is set once a process, for meta-batches of so many input values."""
@@ -110,21 +113,29 @@ class Hardware:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
     def prepare(
-        self, learner: MetaLearner, tasks: int, rows: int, input_shape: tuple[int, ...]
+        self,
+        learner: MetaLearner,
+        tasks: int,
+        support: int,
+        query: int,
+        input_shape: tuple[int, ...],
     ) -> None:
         """Bring a learner to the device and have it compute as these options say.
 
         Args:
             learner: newly built.
             tasks: of a meta-batch.
-            rows: examples of one task.
+            support: support examples of one task.
+            query: query examples of one task.
             input_shape: of one example.
 
         Raises:
             BadValue: an option that this learner does not have.
         """
         learner.to(self.torch_device, self.dtype)
-        learner.task_chunk = self.chunk(rows, input_shape)
+        # a graph through the inner loop holds the support set's activations of every step
+        held = support * max(1, learner.inner_steps) + query
+        learner.task_chunk = self.chunk(held, input_shape)
         learner.checkpoint_inner_steps = self.checkpoint_inner_steps
         if self.precision == "bf16" and not take_products_in(learner.network, torch.bfloat16):
             accepted = "float32 or float64: this network has no layers of mamlbench.networks.layers"
@@ -134,7 +145,7 @@ class Hardware:
             if not learner.replay(compiled=True):
                 why = f"{type(learner).__name__}'s steps depend on more than tasks and parameters"
                 raise BadValue("compile", True, f"false: {why}", "hardware")
-        elif is_small(tasks * rows * math.prod(input_shape)):
+        elif is_small(tasks * (support + query) * math.prod(input_shape)):
             learner.replay()
 
     def cast(self, tasks: TaskBatch) -> TaskBatch:

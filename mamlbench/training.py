@@ -84,7 +84,7 @@ class Trainer:
         hardware: device and precision.
         seed: of the meta-training tasks.
         on_nan: `stop`, or `skip` the outer step, when the meta-loss is not finite.
-        folder: where `checkpoint.pt` and `best.pt` go, and `best_<iteration>.pt` of each of the
+        folder: where `checkpoint.pt`, the one before it, and `best.pt` go, and `best_<iteration>.pt` of each of the
             best validated learners, where the protocol tests several.
         identity: what else a checkpoint carries: the command that made it, the config's hash, and
             `data_sha256`, on which a resume insists.
@@ -106,6 +106,7 @@ class Trainer:
         self.protocol, self.hardware = protocol, hardware
         self.seed, self.on_nan, self.identity = seed, on_nan, identity
         self.path, self.best_path = folder / "checkpoint.pt", folder / "best.pt"
+        self.path_before = folder / "checkpoint_before.pt"
         self.iteration = 0
         """Outer steps done."""
         self.seconds = 0.0
@@ -124,17 +125,14 @@ class Trainer:
     # --- state ----------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint, if there is one.
+        """Continue from the folder's checkpoint, if there is one; from the one before, if damaged.
 
         Raises:
-            UserError: it is damaged, or of another run.
+            UserError: both are damaged, or it is of another run.
         """
-        if not self.path.is_file():
+        state = checkpoint.load_newest(self.path, self.path_before, self.hardware.torch_device)
+        if state is None:
             return False
-        try:
-            state = checkpoint.load(self.path, self.hardware.torch_device)
-        except UserError as error:
-            raise UserError(f"{error}; restart=true begins anew") from error
         if "optimizer" not in state:
             raise UserError(
                 f"{self.path}: is not the whole state of a run; restart=true begins anew"
@@ -156,7 +154,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write the whole state; the checkpoint before it stays until it is complete."""
+        """Write the whole state; the checkpoint before it stays, as `checkpoint_before.pt`."""
         state = {
             "learner": self.learner.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
@@ -172,7 +170,7 @@ class Trainer:
             "summed": self._summed,
             **self.identity,
         }
-        checkpoint.save(self.path, state)
+        checkpoint.save(self.path, state, self.path_before)
         self._remove_surpassed()
 
     @property
@@ -234,7 +232,13 @@ class Trainer:
         except NonFiniteError as error:
             self._not_finite(error)
             metrics = {}
+        except UserError:
+            if self.iteration:
+                self.save()  # such as of a worker that died: what was learned before is sound
+            raise
         self.iteration += 1
+        if metrics and self.protocol.by_training:
+            self._consider(float(metrics[self.learner.objective.metric].mean()))
         self._summed += 1 if metrics else 0
         for name, values in metrics.items():
             mean = values.double().mean()
@@ -288,23 +292,31 @@ class Trainer:
         value = scores[objective.metric].mean
         self.stale += 1
         found = {"value": value, "iteration": self.iteration}
-        state = {
-            "learner": self.learner.state_dict(),
-            "iteration": self.iteration,
-            "score": self._score(found),
-            **self.identity,
-        }
-        if self.best is None or self._score(found) > self._score(self.best):
-            self.best, self.stale = found, 0
-            checkpoint.save(self.best_path, state)
+        if not self.protocol.by_training:
+            self._consider(value)
         if self.protocol.kept > 1:
             # the sort is stable: of equals the earlier one is the better
             ranked = sorted([*self.kept, found], key=self._score, reverse=True)
             self.kept = ranked[: self.protocol.kept]
             if found in self.kept:
-                checkpoint.save(self._kept_path(self.iteration), state)
+                checkpoint.save(self._kept_path(self.iteration), self._candidate(found))
         row = {f"val/{name}": estimate.mean for name, estimate in scores.items()}
         return row | {f"val/{name}_ci95": estimate.ci95 for name, estimate in scores.items()}
+
+    def _consider(self, value: float) -> None:
+        """Keep the learner as it is now, where its value is the best so far."""
+        found = {"value": value, "iteration": self.iteration}
+        if self.best is None or self._score(found) > self._score(self.best):
+            self.best, self.stale = found, 0
+            checkpoint.save(self.best_path, self._candidate(found))
+
+    def _candidate(self, found: dict[str, float]) -> dict[str, Any]:
+        return {
+            "learner": self.learner.state_dict(),
+            "iteration": self.iteration,
+            "score": self._score(found),
+            **self.identity,
+        }
 
     def _score(self, validation: dict[str, float]) -> float:
         """Its metric with the sign that makes higher better; what is not a number is worst."""

@@ -17,6 +17,7 @@ from mamlbench.evaluation import TEST_SEED, Protocol
 from mamlbench.hardware import Hardware
 from mamlbench.objectives import Classification
 from mamlbench.rl.control import Navigation2D
+from mamlbench.rl.locomotion import Locomotion
 from mamlbench.run_folder import RunFolder
 
 _SHOWN_TASKS = 4
@@ -65,6 +66,10 @@ def draw_figures(
         from mamlbench.report.trajectories import draw_trajectories
 
         draw_trajectories(learner, dataset, protocol, hardware, out / "trajectories.png")
+    elif isinstance(dataset, Locomotion):
+        from mamlbench.report.film import draw_film
+
+        draw_film(learner, dataset, protocol, hardware, out)
     elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
         tasks = dataset.sample(
             "test", TEST_SEED, 0, 4, *protocol.shots_and_queries(dataset, "test")
@@ -87,8 +92,8 @@ def _draw_fits(
     shots, _ = protocol.shots_and_queries(dataset, "test")
     tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, shots, 1)
     x = np.linspace(*dataset.domain, _CURVE_POINTS)
-    grid = torch.as_tensor(x, dtype=torch.float32, device=dataset.device)
-    inputs = grid.reshape(1, -1, 1).expand(_SHOWN_TASKS, -1, -1)
+    grid = dataset.inputs(tasks.info or {}, np.tile(x, (_SHOWN_TASKS, 1)))
+    inputs = torch.as_tensor(grid, dtype=torch.float32, device=dataset.device)
     tasks = hardware.cast(replace(tasks, query=replace(tasks.query, x=inputs)))
     learner.eval()
     adapted = learner.adapt(tasks.support, protocol.inner_steps)
