@@ -108,7 +108,12 @@ class CellReader:
 
     def _config(self, overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
         groups = tuple(text for text in overrides if self._chooses(text))
-        values = tuple(text for text in overrides if text not in groups)
+        # Hydra's own options are no part of a run
+        values = tuple(
+            text
+            for text in overrides
+            if text not in groups and not self._parse(text).is_hydra_override()
+        )
         if groups not in self._composed:
             self._composed[groups] = self._compose(groups)
         config, choices = self._composed[groups]

@@ -37,6 +37,7 @@ CELLS = [
     ["debug=smoke", "dataset=harmonic_sinusoid"],
     ["hardware=slurm_cpu", "hardware.time=5", "seed=0"],
     ["name=other", "outputs=elsewhere"],
+    ["name=other", "outputs=elsewhere", "hydra.verbose=true"],
 ]
 
 
@@ -47,7 +48,8 @@ def test_each_cell_has_the_folder_of_its_run(reader):
         assert cell.folder == run.folder, more
         assert cell.label == run.label
         assert cell.metric == run.dataset.objective.metric
-    assert len({cell.folder for cell in cells}) == len(CELLS) - 1  # slurm_cpu's is the CPU's
+    # slurm_cpu's is the CPU's, and Hydra's options make no other run
+    assert len({cell.folder for cell in cells}) == len(CELLS) - 2
 
 
 def test_a_finished_run_is_finished_until_it_is_to_begin_anew(reader, tmp_path: Path):

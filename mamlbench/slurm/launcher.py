@@ -112,8 +112,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         typed_folders = [entry.path for entry in paths if entry.provider == "command-line"]
         own = [path.removeprefix("file://") for path in typed_folders]
         typed: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra)
-        searched = [text for text in typed if text.startswith("hydra.searchpath=")]
-        return (*(f"--config-dir={path}" for path in own), *searched, *cell.overrides)
+        hydra = [text for text in typed if not text.startswith("hydra.mode=")]
+        return (*(f"--config-dir={path}" for path in own), *hydra, *cell.overrides)
 
 
 def _require_values(detach: bool, sweeper: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from mamlbench.errors import BadValue, require
@@ -29,7 +29,7 @@ class Submission:
         nodes: nodes of a run.
         tasks_per_node: processes on each node.
         setup: shell commands before a run, such as `module load cuda`.
-        array_parallelism: runs of the sweep at the same time.
+        array_parallelism: runs of an array at the same time.
         signal_before: seconds before the time limit at which a run saves and is queued again.
         max_requeues: times that a run goes back to the queue.
         sbatch: further options of sbatch by their long names.
@@ -53,7 +53,7 @@ class Submission:
     array_parallelism: int = 256
     signal_before: int = 120
     max_requeues: int = 100
-    sbatch: Mapping[str, Any] = field(default_factory=dict)
+    sbatch: Mapping[str, Any] | None = None
     detach: bool = False
 
     def __post_init__(self) -> None:
@@ -98,11 +98,12 @@ class Submission:
             # in USR1, the run's word for it, not submitit's
             "signal": f"USR1@{self.signal_before}",
             **({} if self.memory is None else {"mem": f"{math.ceil(1024 * self.memory)}M"}),
-            **self.sbatch,
+            **(self.sbatch or {}),
         }
         return {
             **{name: value for name, value in asked.items() if value is not None},
             "job_name": "mamlbench",
+            "wckey": None,  # submitit's own is refused where such keys are kept track of
             "time": self.minutes,
             "nodes": self.nodes,
             "ntasks_per_node": self.tasks_per_node,

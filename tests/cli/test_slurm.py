@@ -39,6 +39,7 @@ def slurm(slurm_conf, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm_conf)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.setattr("mamlbench.slurm.waiting._LONGEST_PAUSE", 1.0)
 
 
 def command(*arguments: str) -> str:
@@ -103,8 +104,9 @@ def test_a_sweep_that_is_interrupted_in_every_way_goes_on_by_itself(mamlbench):
     assert states() == ["preempted"] * 4 + ["queued"] * 2  # the node takes none
     row = f"| preempted | {folders[1].relative_to('outputs')} | {job}_1 | "
     assert row in re.sub(" +", " ", show(Path("outputs")))
+    time.sleep(3)  # a node refuses what was granted in the second in which it ended the turn before
     for number in range(4):  # SLURM lets what it has requeued wait for two minutes
-        command("scontrol", "update", f"JobId={job}_{number}", "StartTime=now")
+        command("scontrol", "update", f"JobId={job}_{number}", "StartTime=now", "TimeLimit=20")
     drain(False)
 
     failed = mamlbench(*BAD)

@@ -1,10 +1,14 @@
 """Sweeps: they fill gaps, go on after a failure, say that they failed, and leave nothing about."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from runs import RUN, files_below
+
+from mamlbench.experiment import Experiment
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -89,3 +93,29 @@ def test_a_single_run_leaves_nothing_about(mamlbench):
     assert {entry.name for entry in Path().iterdir()} == {"outputs"}
     [summary] = Path("outputs").rglob("summary.json")
     assert json.loads(summary.read_text())["train"]["iterations"] == 2
+
+
+def test_finished_runs_are_neither_composed_nor_built_one_by_one(mamlbench, run, monkeypatch):
+    for seed in range(1, 30):
+        shutil.copytree(run, run.with_name(f"seed{seed}"))
+    (run.with_name("seed7") / "summary.json").unlink()
+    composed, built = [], []
+    compose, build = ConfigLoaderImpl.load_configuration, Experiment.__init__
+
+    def counted(self, *arguments, **named):
+        composed.append(arguments)
+        return compose(self, *arguments, **named)
+
+    def noted(self, config, *arguments):
+        built.append(config.seed)
+        build(self, config, *arguments)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
+    monkeypatch.setattr(Experiment, "__init__", noted)
+    result = mamlbench("-m", "seed=range(0,30)", *RUN)
+    assert result.code == 0
+    assert result.out.count("inner steps |") == 30
+    assert "29 of 30 runs were finished before" in result.err
+    assert built == [7]
+    # the sweep twice by Hydra, its only choice of groups, the run that is left
+    assert len(composed) == 4

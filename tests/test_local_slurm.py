@@ -1,0 +1,37 @@
+"""`scripts/local_slurm.sh` says what it lacks."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "scripts/local_slurm.sh"
+
+
+def run(*arguments: str, path: str) -> subprocess.CompletedProcess:
+    # by its absolute path: the script's first line looks for bash in PATH
+    bash = shutil.which("bash")
+    command, environment = [bash, SCRIPT, *arguments], {**os.environ, "PATH": path}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def test_missing_packages(tmp_path):
+    done = run("start", str(tmp_path / "local"), path=str(tmp_path))
+    assert done.returncode == 3
+    assert done.stderr == (
+        "local_slurm.sh: munged slurmctld slurmd sbatch squeue scontrol not found: "
+        "apt-get install --no-install-recommends slurm-wlm munge\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_use():
+    done = run("begin", path=os.environ["PATH"])
+    assert done.returncode == 2
+    assert "scripts/local_slurm.sh start [FOLDER]" in done.stdout
+
+
+def test_nothing_to_stop(tmp_path):
+    done = run("stop", str(tmp_path), path=os.environ["PATH"])
+    assert done.returncode == 2
+    assert done.stderr.endswith("nothing to stop: " + f"{tmp_path} has no slurm.conf\n")
