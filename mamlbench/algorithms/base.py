@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mamlbench.algorithms.outer import OPTIMIZERS, SCHEDULES, scheduled
 from mamlbench.algorithms.replay import ReplayedGradient
+from mamlbench.distributed import ALONE, Ranks, Share
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
@@ -144,6 +146,7 @@ class MetaLearner(nn.Module, ABC):
         fixed = set() if adapt_norm else norm_parameter_names(network)
         self.adapted_names = [name for name, _ in network.named_parameters() if name not in fixed]
         self.checkpoint_inner_steps = False
+        self.ranks = ALONE
         self._replay: ReplayedGradient | None = None
         self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
         self.start_optimizer()
@@ -165,6 +168,17 @@ class MetaLearner(nn.Module, ABC):
         if able:
             self._replay = ReplayedGradient(self.meta_loss, list(self.parameters()), compiled)
         return able
+
+    def share_with(self, ranks: Ranks) -> None:
+        """Share each meta-batch with other processes from now on.
+
+        Every process gives `meta_step` the whole batch, works on its share of the tasks, and ends
+        with the parameters and metrics that one process by itself has, but for rounding.
+
+        Raises:
+            BadValue: this learner cannot.
+        """
+        self.ranks = ranks
 
     # --- adapting -------------------------------------------------------------------------------
 
@@ -291,18 +305,37 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             NonFiniteError: before anything changed.
         """
-        tasks = gathered(self, tasks)
-        metrics = self.meta_gradient(tasks)
+        share = self.ranks.share(len(tasks))
+        own = gathered(self, share.of(tasks))
+        metrics = self._mean_over_ranks(self.meta_gradient(own), share)
         self._check_finite(metrics["loss"])
         self._lay_out_gradients()
         self.clip_gradients()
         if isinstance(self.optimizer, TrustRegion):
-            self.optimizer.step(trials(self, self._chunks(tasks)))
+            mean = partial(self.ranks.mean, share=share)
+            self.optimizer.step(trials(self, self._chunks(own)), mean)
         else:
             self.optimizer.step()
         self.scheduler.step()
         self._record_statistics(tasks)
         return metrics
+
+    def task_means(self) -> list[Tensor]:
+        """What the last meta-gradient left, beside `.grad`, that is a mean over its tasks."""
+        return []
+
+    def _mean_over_ranks(self, metrics: dict[str, Tensor], share: Share) -> dict[str, Tensor]:
+        """Make this process's means those of all tasks; gives the metrics [T] of all tasks."""
+        if self.ranks.size == 1:
+            return metrics
+        parameters = [p for p in self.parameters() if p.grad is not None]
+        gradients, means = [p.grad for p in parameters if p.grad is not None], self.task_means()
+        found, by_task = self.ranks.combined([*gradients, *means], [*metrics.values()], share)
+        for parameter, gradient in zip(parameters, found, strict=False):
+            parameter.grad = gradient
+        for mean, value in zip(means, found[len(parameters) :], strict=True):
+            mean.copy_(value)
+        return dict(zip(metrics, by_task, strict=True))
 
     def clip_gradients(self) -> None:
         """Bound the meta-gradient, as `clip` says, once it is known to be finite."""

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+Mean = Callable[[Tensor], Tensor]
+"""From what one process has to the mean over all that share the tasks; of one, as it is."""
+
 Trial = Callable[[], tuple[Tensor, Tensor]]
 """Gain and divergence, scalars, of the parameters as they stand; both sums over several trials."""
+
+
+def as_it_is(values: Tensor) -> Tensor:
+    """The `Mean` of one process."""
+    return values
 
 
 class TrustRegion(torch.optim.Optimizer):
@@ -44,12 +53,15 @@ class TrustRegion(torch.optim.Optimizer):
         self.shrink, self.lengths = shrink, lengths
 
     @override
-    def step(self, closure: Sequence[Trial]) -> None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, closure: Sequence[Trial], mean: Mean = as_it_is
+    ) -> None:
         """One step.
 
         Args:
             closure: trials whose sums are the gain and the divergence. Those of one
                 `torch.optim` closure, in parts, so that no graph is larger than a part's.
+            mean: over processes, of what the trials sum up to.
         """
         bound = self.param_groups[0]["lr"]
         parameters = [p for group in self.param_groups for p in group["params"]]
@@ -57,29 +69,33 @@ class TrustRegion(torch.optim.Optimizer):
         ascent = -flat([p.grad for p in parameters])
         if not ascent.any():
             return
-        product = hessian_product(closure, parameters, self.damping)
+        product = hessian_product(closure, parameters, self.damping, mean)
         direction = conjugate_gradients(product, ascent, self.cg_steps)
         curvature = float(direction @ product(direction))
         if not (curvature > 0.0 and math.isfinite(curvature)):
             return
         longest = math.sqrt(2.0 * bound / curvature) * direction
-        self._search(closure, parameters, longest, bound)
+        self._search(partial(summed, closure, mean), parameters, longest, bound)
 
     @torch.no_grad()
     def _search(
-        self, trials: Sequence[Trial], parameters: list[nn.Parameter], longest: Tensor, bound: float
+        self,
+        measure: Callable[[], tuple[float, float]],
+        parameters: list[nn.Parameter],
+        longest: Tensor,
+        bound: float,
     ) -> None:
-        old, before = flat(parameters), summed(trials)[0]
+        old, (before, _) = flat(parameters), measure()
         for place in range(self.lengths):
             nn.utils.vector_to_parameters(old + self.shrink**place * longest, parameters)
-            gain, divergence = summed(trials)
+            gain, divergence = measure()
             if gain > before and divergence <= bound:  # never true of NaN
                 return
         nn.utils.vector_to_parameters(old, parameters)
 
 
 def hessian_product(
-    trials: Sequence[Trial], parameters: Sequence[Tensor], damping: float
+    trials: Sequence[Trial], parameters: Sequence[Tensor], damping: float, mean: Mean = as_it_is
 ) -> Callable[[Tensor], Tensor]:
     """v to (H + damping) v, with H the Hessian of the divergence in the parameters.
 
@@ -98,14 +114,14 @@ def hessian_product(
     kept = slope(trials[0]) if len(trials) == 1 else None
 
     def product(v: Tensor) -> Tensor:
-        result = damping * v
+        result = torch.zeros_like(v)
         for trial in trials:
             along = slope(trial) if kept is None else kept
             parts = torch.autograd.grad(
                 along @ v, parameters, retain_graph=kept is not None, materialize_grads=True
             )
             result = result + flat(parts)
-        return result
+        return damping * v + mean(result)
 
     return product
 
@@ -128,10 +144,11 @@ def conjugate_gradients(
 
 
 @torch.no_grad()
-def summed(trials: Sequence[Trial]) -> tuple[float, float]:
+def summed(trials: Sequence[Trial], mean: Mean = as_it_is) -> tuple[float, float]:
     """Gain and divergence of all trials together."""
-    pairs = [trial() for trial in trials]
-    return sum(float(gain) for gain, _ in pairs), sum(float(apart) for _, apart in pairs)
+    pairs = [torch.stack(trial()).double() for trial in trials]
+    gain, divergence = mean(torch.stack(pairs).sum(0)).tolist()
+    return gain, divergence
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
