@@ -26,7 +26,9 @@ _WITHOUT_EFFECT = {
     },
     "training": {"log_every", "checkpoint_every"},
     "dataset": {"threads", "workers"},
-    "hardware": {"device", "threads", "task_chunk", "checkpoint_inner_steps", "compile"},
+    "hardware": {
+        *("device", "threads", "processes", "task_chunk", "checkpoint_inner_steps", "compile"),
+    },
 }
 
 

@@ -7,7 +7,8 @@ take the same step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
 from mamlbench.errors import UserError
@@ -118,6 +119,28 @@ class Ranks:
         shaped = [piece.view(m.shape) for piece, m in zip(sums, means, strict=False)]
         return shaped, sums[len(means) :]
 
+    def averaged(
+        self,
+        parameters: Iterable[nn.Parameter],
+        means: Sequence[Tensor],
+        metrics: dict[str, Tensor],
+        share: Share,
+    ) -> dict[str, Tensor]:
+        """Make the gradients of the parameters, and other means over tasks, those of all tasks.
+
+        Gives the metrics of all tasks, from those of this process's.
+        """
+        if self.size == 1:
+            return metrics
+        given = [(p, p.grad) for p in parameters if p.grad is not None]
+        own = [*(gradient for _, gradient in given), *means]
+        found, by_task = self.combined(own, list(metrics.values()), share)
+        for (parameter, _), gradient in zip(given, found, strict=False):
+            parameter.grad = gradient
+        for mean, value in zip(means, found[len(given) :], strict=True):
+            mean.copy_(value)
+        return dict(zip(metrics, by_task, strict=True))
+
     def mean(self, values: Tensor, share: Share) -> Tensor:
         """Means over this process's tasks as means over all."""
         return self.combined([values], [], share)[0][0]
@@ -167,16 +190,10 @@ class Ranks:
         errors = [error for error in self.gathered([error]) if error is not None]
         return _raised_or_given(result, errors[0] if errors else None)
 
-    # --- the end --------------------------------------------------------------------------------
-
     def ending(self) -> None:
-        """The first process says that it is about to end, before the time that takes."""
+        """The first process says that it ends, before what takes time then."""
         if self.size > 1 and self.is_first:
-            _stores[0].set(_ENDING, "")
-
-    def all_end(self) -> bool:
-        """Whether the first process ends too, or will say so soon: the others then need not."""
-        return self.is_first or _comes(_ENDING, _TO_SAY)
+            _tell(_ENDING)
 
 
 ALONE = Ranks()
@@ -205,20 +222,35 @@ def joined() -> Ranks:
     return Ranks(place.rank, place.size)
 
 
-def leave(wait: bool) -> None:
-    """Part from the other processes; with `wait`, the first one is the first to go.
+def leave(line: str | None = None, lost: bool = False) -> None:
+    """Part from the other processes, after saying in a line how it ended, if it did not end well.
 
-    Where one ends before, who started them takes it for a failure and ends the first one too, which
-    may still have files to write or something to say.
+    An end that all processes come to the first one tells, and the others wait until it did: who
+    started them takes the first one to go for a failure and ends the rest.
+
+    Args:
+        line: how it ended.
+        lost: because another process is gone.
     """
+    place = here()
     if not dist.is_initialized():
+        if line is not None and place.local_rank == 0:
+            _say(line)
         return
-    with suppress(Exception):  # the others may be gone
-        if dist.get_rank() == 0:
-            _stores[0].set(_THROUGH, "")
-        elif wait:
-            _comes(_THROUGH, _TO_END)
-        dist.destroy_process_group()
+    if place.is_first:
+        _tell(_ENDING)
+    elif line is not None and not lost and _comes(_ENDING, _TO_SAY):
+        _comes(_THROUGH, _TO_END)
+        line = None
+    if line is not None and (place.is_first or not lost):
+        _say(line)
+    if place.is_first:
+        _tell(_THROUGH)
+    dist.destroy_process_group()
+
+
+def _say(line: str) -> None:
+    print(f"mamlbench: {line}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -232,6 +264,11 @@ def _others() -> Iterator[None]:
             "another process of this run has ended, or cannot be reached; "
             f"the same command goes on from the last checkpoint ({why})"
         ) from error
+
+
+def _tell(key: str) -> None:
+    with suppress(RuntimeError):  # nobody may be there to hear it
+        _stores[0].set(key, "")
 
 
 def _comes(key: str, within: timedelta) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mamlbench.begin_from import load_learner, warm_start
 from mamlbench.config import build, construct, options_of, plain, result_hash
 from mamlbench.config_tree import NODES
 from mamlbench.datasets.base import Dataset
+from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
 from mamlbench.evaluation import (
     Ensemble,
@@ -65,16 +67,23 @@ class Experiment:
         algorithm: name of the algorithm's config, for the run's folder.
         dataset: name of the dataset's config, for the run's folder.
         overrides: the command line's overrides, from which the run can be composed again.
+        ranks: the processes that do the run together, each with an `Experiment` of its own; the
+            first one alone touches the run's folder and logs.
 
     Raises:
         UserError: anything in the config that cannot work.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], algorithm: str, dataset: str, overrides: list[str]
+        self,
+        config: Mapping[str, Any],
+        algorithm: str,
+        dataset: str,
+        overrides: list[str],
+        ranks: Ranks = ALONE,
     ) -> None:
         _require_known(config)
-        self.config = plain(config)
+        self.config, self.ranks = plain(config), ranks
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
         self.hardware = construct(Hardware, self.config["hardware"], "hardware")
@@ -87,7 +96,8 @@ class Experiment:
         self.learner = self._build_learner()
         self._check_inner_steps()
         # the console last, so that the others' start-up counts in no estimate of the time left
-        self.loggers = Loggers([*self._build_loggers(), ConsoleProgress()])
+        loggers = [*self._build_loggers(), ConsoleProgress()]
+        self.loggers = Loggers(loggers if ranks.is_first else [])
         path = self.options.checkpoint
         kept = self.protocol.kept
         tested = [] if path is None else checkpoint.resolve_best(Path(path), kept)
@@ -119,6 +129,10 @@ class Experiment:
         rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
         batch = self.training.meta_batch_size
         self.hardware.prepare(learner, batch, rows, self.dataset.input_shape)
+        try:
+            learner.share_with(self.ranks)
+        except BadValue as error:
+            raise error.under("algorithm") from error
         return learner
 
     def _check_inner_steps(self) -> None:
@@ -150,16 +164,16 @@ class Experiment:
             UserError: data that is missing, a disk that refuses, a loss that is not finite.
             Stopped: a signal asked for it; the same command goes on from there.
         """
-        self.folder.open()
-        if self.folder.summary.is_file() and not self.options.restart:
-            return self.folder.read_summary()
+        finished = self.ranks.from_first(self._open)
+        if finished is not None:
+            return finished
         try:
-            self.dataset.load(self.hardware.torch_device)
-            self._check_protocol()
+            self.ranks.together(self._load)
         except UserError:
-            self.folder.remove_if_empty(Path(self.options.outputs))
+            if self.ranks.is_first:
+                self.folder.remove_if_empty(Path(self.options.outputs))
             raise
-        if self.options.restart:
+        if self.options.restart and self.ranks.is_first:
             self.folder.clear()
         trainer = Trainer(
             self.learner,
@@ -175,17 +189,22 @@ class Experiment:
                 "hash": self.hash,
                 "data_sha256": self.dataset.sha256,
             },
+            self.ranks,
         )
         trainer.resume()
-        self.folder.write_config(self.config, " ".join(["mamlbench", *self.overrides]))
+        if self.ranks.is_first:
+            self.folder.write_config(self.config, " ".join(["mamlbench", *self.overrides]))
         with self.loggers:
             self.loggers.start(self._run_info(trainer))
             try:
                 summary = self._train_and_test(trainer)
             except BaseException:
+                self.ranks.ending()
                 self.loggers.finish(None)
                 raise
             self.loggers.finish(summary)
+        if not self.ranks.is_first:
+            return summary
         draw_figures(
             self.folder,
             self.learner,
@@ -196,6 +215,17 @@ class Experiment:
         )
         write_json(self.folder.summary, summary)
         return summary
+
+    def _open(self) -> dict[str, Any] | None:
+        """Make the folder; gives the summary of a run that is finished."""
+        self.folder.open()
+        if self.folder.summary.is_file() and not self.options.restart:
+            return self.folder.read_summary()
+        return None
+
+    def _load(self) -> None:
+        self.dataset.load(self.hardware.torch_device)
+        self._check_protocol()
 
     def _check_protocol(self) -> None:
         """Sample a task of each tested split now, so that a mistake shows before training."""
@@ -215,10 +245,15 @@ class Experiment:
             chosen = self._chosen(trainer)
         members = self._members(len(chosen))
         for learner, path in zip(members, chosen, strict=True):
-            load_learner(learner, checkpoint.load(path, self.hardware.torch_device), path)
+            state = self.ranks.from_first(partial(checkpoint.load, path, "cpu"))
+            load_learner(learner, state, path)
         if len(members) > 1:
             self.learner = Ensemble(members)
-        scores = evaluate(self.learner, self.dataset, "test", self.protocol, self.hardware)
+        scores = evaluate(
+            self.learner, self.dataset, "test", self.protocol, self.hardware, ranks=self.ranks
+        )
+        if not self.ranks.is_first:
+            return self._summary(scores, trainer, chosen)
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
         return self._summary(scores, trainer, chosen) | self._learn_actively()
 
@@ -256,7 +291,7 @@ class Experiment:
     def _summary(self, scores: Scores, trainer: Trainer, chosen: list[Path]) -> dict[str, Any]:
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
-        network = self.learner.network
+        network, device = self.learner.network, self.hardware.name
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
         protocol = self.protocol
         if protocol.kept > 1 and chosen:
@@ -277,7 +312,7 @@ class Experiment:
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
-            "device": self.hardware.name,
+            "device": f"{self.ranks.size} x {device}" if self.ranks.size > 1 else device,
             "precision": self.hardware.precision,
             "versions": versions(),
             "data_sha256": self.dataset.sha256,

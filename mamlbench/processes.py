@@ -16,11 +16,20 @@ STOPPED = 128
 """Exit code of a process that signal n stopped, less n."""
 
 _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
+_START = "forkserver"  # each process has all modules from the start
 _FIRST_PORT, _PORTS = 10_000, 20_000  # below those that Linux gives to clients
 
 
 class Lost(Exception):
-    """A process of this run has ended, or cannot be reached; the message says what is known."""
+    """A process of this run has ended, or cannot be reached; the message says what is known.
+
+    Attributes:
+        exit_code: of that process, negative after a signal that ended it; None where not known.
+    """
+
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -89,10 +98,12 @@ def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
         Lost: one of them failed; the agent has ended the others.
         SystemExit: with 128 + n after signal n.
     """
+    import torch.multiprocessing
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    torch.multiprocessing.get_context(_START).set_forkserver_preload(["mamlbench.experiment"])
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -102,6 +113,7 @@ def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
+        start_method=_START,
         monitor_interval=0.1,
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         signals_to_handle=",".join(number.name for number in _HANDED_ON),
@@ -115,7 +127,8 @@ def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
             rank, failure = error.get_first_failure()
             if failure.exitcode > STOPPED:
                 raise SystemExit(failure.exitcode) from None
-            raise Lost(_how_it_ended(rank, count, failure.exitcode)) from None
+            how = _how_it_ended(rank, count, failure.exitcode)
+            raise Lost(how, failure.exitcode) from None
 
 
 def _in_a_session(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from mamlbench import checkpoint
-from mamlbench.algorithms.base import MetaLearner, NonFiniteError
+from mamlbench.algorithms.base import MetaLearner
+from mamlbench.algorithms.outer import NonFiniteError
 from mamlbench.begin_from import load_learner
 from mamlbench.datasets.base import Dataset
+from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import UserError, require
 from mamlbench.evaluation import Protocol, evaluate
 from mamlbench.hardware import Hardware
@@ -88,6 +90,7 @@ class Trainer:
             best validated learners, where the protocol tests several.
         identity: what else a checkpoint carries: the command that made it, the config's hash, and
             `data_sha256`, on which a resume insists.
+        ranks: the processes that train together; the first one alone reads and writes the folder.
     """
 
     def __init__(
@@ -101,10 +104,11 @@ class Trainer:
         on_nan: str,
         folder: Path,
         identity: dict[str, Any],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.learner, self.dataset, self.training = learner, dataset, training
         self.protocol, self.hardware = protocol, hardware
-        self.seed, self.on_nan, self.identity = seed, on_nan, identity
+        self.seed, self.on_nan, self.identity, self.ranks = seed, on_nan, identity, ranks
         self.path, self.best_path = folder / "checkpoint.pt", folder / "best.pt"
         self.iteration = 0
         """Outer steps done."""
@@ -129,12 +133,9 @@ class Trainer:
         Raises:
             UserError: it is damaged, or of another run.
         """
-        if not self.path.is_file():
+        state = self.ranks.from_first(self._read)
+        if state is None:
             return False
-        try:
-            state = checkpoint.load(self.path, self.hardware.torch_device)
-        except UserError as error:
-            raise UserError(f"{error}; restart=true begins anew") from error
         if "optimizer" not in state:
             raise UserError(
                 f"{self.path}: is not the whole state of a run; restart=true begins anew"
@@ -155,8 +156,18 @@ class Trainer:
         torch.set_rng_state(state["generator"].cpu())
         return True
 
+    def _read(self) -> dict[str, Any] | None:
+        if not self.path.is_file():
+            return None
+        try:
+            return checkpoint.load(self.path, "cpu")
+        except UserError as error:
+            raise UserError(f"{error}; restart=true begins anew") from error
+
     def save(self) -> None:
         """Write the whole state; the checkpoint before it stays until it is complete."""
+        if not self.ranks.is_first:
+            return
         state = {
             "learner": self.learner.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
@@ -211,9 +222,10 @@ class Trainer:
                 if self.iteration % training.checkpoint_every == 0:
                     self.save()
                 logger.progress(self.iteration)
-                if request.received is not None:
+                received = self.ranks.most(request.received or 0)
+                if received:
                     self.save()
-                    raise Stopped(request.received, self.iteration)
+                    raise Stopped(received, self.iteration)
         self.save()
 
     def _next_tasks(self) -> TaskBatch:
@@ -283,6 +295,7 @@ class Trainer:
             tasks=self.protocol.validation_tasks,
             every_step=False,
             in_full=False,
+            ranks=self.ranks,
         ).last()
         objective = self.learner.objective
         value = scores[objective.metric].mean
@@ -296,15 +309,19 @@ class Trainer:
         }
         if self.best is None or self._score(found) > self._score(self.best):
             self.best, self.stale = found, 0
-            checkpoint.save(self.best_path, state)
+            self._write(self.best_path, state)
         if self.protocol.kept > 1:
             # the sort is stable: of equals the earlier one is the better
             ranked = sorted([*self.kept, found], key=self._score, reverse=True)
             self.kept = ranked[: self.protocol.kept]
             if found in self.kept:
-                checkpoint.save(self._kept_path(self.iteration), state)
+                self._write(self._kept_path(self.iteration), state)
         row = {f"val/{name}": estimate.mean for name, estimate in scores.items()}
         return row | {f"val/{name}_ci95": estimate.ci95 for name, estimate in scores.items()}
+
+    def _write(self, path: Path, state: dict[str, Any]) -> None:
+        if self.ranks.is_first:
+            checkpoint.save(path, state)
 
     def _score(self, validation: dict[str, float]) -> float:
         """Its metric with the sign that makes higher better; what is not a number is worst."""

@@ -1,7 +1,7 @@
 """Meta-learning algorithms, each over many tasks at once."""
 
 from mamlbench.algorithms.anil import ANIL
-from mamlbench.algorithms.base import Adapted, FreshSupport, MetaLearner, NonFiniteError
+from mamlbench.algorithms.base import Adapted, FreshSupport, MetaLearner
 from mamlbench.algorithms.bmaml import BMAML
 from mamlbench.algorithms.emaml import EMAML
 from mamlbench.algorithms.joint import Joint

@@ -13,9 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mamlbench.algorithms.outer import OPTIMIZERS, SCHEDULES, scheduled
+from mamlbench.algorithms.outer import (
+    OPTIMIZERS,
+    SCHEDULES,
+    NonFiniteError,
+    lay_out_gradients,
+    scheduled,
+)
 from mamlbench.algorithms.replay import ReplayedGradient
-from mamlbench.distributed import ALONE, Ranks, Share
+from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
@@ -55,23 +61,6 @@ class Adapted:
     params: list[Params]
     support: Examples | None
     particles: int = 1
-
-
-class NonFiniteError(ArithmeticError):
-    """The meta-loss or its gradient is NaN or infinite; the meta-parameters are as they were.
-
-    Attributes:
-        losses: [T] the losses of the tasks of that batch.
-    """
-
-    def __init__(self, losses: Tensor) -> None:
-        self.losses = losses.detach().cpu()
-        bad = int((~torch.isfinite(self.losses)).sum())
-        super().__init__(
-            f"{bad} of {len(losses)} tasks have a loss that is not finite"
-            if bad
-            else "the losses are finite but their meta-gradient is not"
-        )
 
 
 class MetaLearner(nn.Module, ABC):
@@ -307,9 +296,10 @@ class MetaLearner(nn.Module, ABC):
         """
         share = self.ranks.share(len(tasks))
         own = gathered(self, share.of(tasks))
-        metrics = self._mean_over_ranks(self.meta_gradient(own), share)
+        metrics = self.meta_gradient(own)
+        metrics = self.ranks.averaged(self.parameters(), self.task_means(), metrics, share)
         self._check_finite(metrics["loss"])
-        self._lay_out_gradients()
+        lay_out_gradients(self.parameters())
         self.clip_gradients()
         if isinstance(self.optimizer, TrustRegion):
             mean = partial(self.ranks.mean, share=share)
@@ -324,19 +314,6 @@ class MetaLearner(nn.Module, ABC):
         """What the last meta-gradient left, beside `.grad`, that is a mean over its tasks."""
         return []
 
-    def _mean_over_ranks(self, metrics: dict[str, Tensor], share: Share) -> dict[str, Tensor]:
-        """Make this process's means those of all tasks; gives the metrics [T] of all tasks."""
-        if self.ranks.size == 1:
-            return metrics
-        parameters = [p for p in self.parameters() if p.grad is not None]
-        gradients, means = [p.grad for p in parameters if p.grad is not None], self.task_means()
-        found, by_task = self.ranks.combined([*gradients, *means], [*metrics.values()], share)
-        for parameter, gradient in zip(parameters, found, strict=False):
-            parameter.grad = gradient
-        for mean, value in zip(means, found[len(parameters) :], strict=True):
-            mean.copy_(value)
-        return dict(zip(metrics, by_task, strict=True))
-
     def clip_gradients(self) -> None:
         """Bound the meta-gradient, as `clip` says, once it is known to be finite."""
         if self.clip is not None:
@@ -350,16 +327,6 @@ class MetaLearner(nn.Module, ABC):
         sizes = torch._foreach_norm([losses, *gradients], 1)
         if not math.isfinite(torch.stack(sizes).sum()):
             raise NonFiniteError(losses)
-
-    def _lay_out_gradients(self) -> None:
-        """Order gradients in memory as their parameters are; fused optimisers take it for granted.
-
-        Autograd sees to it, an algorithm that makes its own gradients need not.
-        """
-        for parameter in self.parameters():
-            gradient = parameter.grad
-            if gradient is not None and gradient.stride() != parameter.stride():
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
     @torch.no_grad()
     def _record_statistics(self, tasks: TaskBatch) -> None:
