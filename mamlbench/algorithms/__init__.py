@@ -11,6 +11,7 @@ from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.maml_noise import MAMLWithNoise
 from mamlbench.algorithms.mamlpp import MAMLpp
 from mamlbench.algorithms.meta_sgd import MetaSGD
+from mamlbench.algorithms.outer import NonFiniteError
 from mamlbench.algorithms.platipus import PLATIPUS
 from mamlbench.algorithms.reptile import Reptile
 
