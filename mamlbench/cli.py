@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -63,8 +63,10 @@ def _command(arguments: list[str]) -> None:
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
+        arguments, sweeping = _with_jobs_of_table(arguments)
         sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
-        _hydra_main()
+        with sweeping:
+            _hydra_main()
 
 
 def _hydra_main() -> None:
@@ -103,18 +105,18 @@ def _as_typed(overrides: Any) -> list[str]:
 
 
 def _one_run(
-    config: Mapping[str, Any], algorithm: str, dataset: str, overrides: list[str]
+    config: DictConfig, algorithm: str, dataset: str, overrides: list[str]
 ) -> float | None:
     from mamlbench.config import build, construct, plain
     from mamlbench.hardware import Hardware
 
-    if config["analysis"] is not None:
+    if config.analysis is not None:
         if here().is_first:
-            build(config["analysis"], "analysis").run()
+            build(config.analysis, "analysis").run()
         return None
-    count = construct(Hardware, plain(config["hardware"]), "hardware").started_processes
+    count = construct(Hardware, plain(config.hardware), "hardware").started_processes
     if count > 1:
-        run = plain(config), algorithm, dataset, overrides
+        run = config, algorithm, dataset, overrides
         try:
             return cast(float, launch(count, _one_of_several, _job_logging(), *run))
         except Lost as lost:
@@ -124,8 +126,9 @@ def _one_run(
     return _here(config, algorithm, dataset, overrides)
 
 
-def _here(config: Mapping[str, Any], algorithm: str, dataset: str, overrides: list[str]) -> float:
+def _here(config: DictConfig, algorithm: str, dataset: str, overrides: list[str]) -> float:
     """A run in this process, or in it and those that it shares the work with."""
+    from mamlbench.compose import other_tests
     from mamlbench.distributed import joined
     from mamlbench.experiment import Experiment
     from mamlbench.report.terminal import announce, report
@@ -137,6 +140,11 @@ def _here(config: Mapping[str, Any], algorithm: str, dataset: str, overrides: li
         announce(experiment)
     try:
         summary = experiment.run()
+        if ranks.is_first:
+            report(experiment, summary)
+            for other in other_tests(experiment):
+                announce(other)
+                report(other, other.run())
     except Stopped as stop:
         where = f"iteration {stop.iteration}, saved in {experiment.folder.path}"
         _end(
@@ -144,8 +152,6 @@ def _here(config: Mapping[str, Any], algorithm: str, dataset: str, overrides: li
             "the same command goes on from there"
         )
         raise SystemExit(STOPPED + stop.signal) from None
-    if ranks.is_first:
-        report(experiment, summary)
     return float(summary["test"][experiment.dataset.objective.metric]["mean"])
 
 
@@ -194,6 +200,16 @@ def _in_order(arguments: list[str]) -> list[str]:
         name = override.partition("=")[0].removeprefix("+")
         overrides.append(override.removeprefix("+") if name in groups else override)
     return flags + overrides
+
+
+def _with_jobs_of_table(
+    arguments: list[str],
+) -> tuple[list[str], AbstractContextManager[None]]:
+    if not any(argument.lstrip("+").startswith("table") for argument in arguments):
+        return arguments, nullcontext()
+    from mamlbench.table_sweep import table_sweep
+
+    return table_sweep(arguments)
 
 
 def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:

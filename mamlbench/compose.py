@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from mamlbench.budget import within_budget
+from mamlbench.config import build
+from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
+from mamlbench.overrides import other_test
+from mamlbench.place import folder_of, hash_of_result
 
 
 def config(overrides: Sequence[str] = ()) -> DictConfig:
@@ -22,6 +29,15 @@ def config(overrides: Sequence[str] = ()) -> DictConfig:
         return compose("config", list(overrides), return_hydra_config=True)
 
 
+def values(overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The plain values of that config, as its budget leaves them.
+
+    Raises:
+        UserError, hydra.errors.HydraException: an override that does not fit the config tree.
+    """
+    return within_budget(_without_hydra(config(overrides)))[0]
+
+
 def experiment(overrides: Sequence[str] = ()) -> Experiment:
     """The run that `mamlbench <overrides>` would do, built and checked.
 
@@ -30,8 +46,45 @@ def experiment(overrides: Sequence[str] = ()) -> Experiment:
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
     composed = config(overrides)
+    return Experiment(_without_hydra(composed), *_names(composed), list(overrides))
+
+
+def other_tests(trained: Experiment) -> Iterator[Experiment]:
+    """The other tests that a finished run's `also_test` asks for, each built when it is its turn.
+
+    Raises:
+        UserError: anything in one of them that cannot work.
+        hydra.errors.HydraException: an override that does not fit the config tree.
+    """
+    for test in trained.options.also_test:
+        yield experiment(other_test(trained.overrides, test, str(trained.folder.path)))
+
+
+def folder(overrides: Sequence[str] = ()) -> Path | None:
+    """Where `mamlbench <overrides>` keeps its files, found without building a learner.
+
+    None where it begins from a checkpoint that is not there.
+
+    Raises:
+        UserError: a dataset that cannot be built.
+        hydra.errors.HydraException: an override that does not fit the config tree.
+    """
+    composed = config(overrides)
+    found, _ = within_budget(_without_hydra(composed))
+    setting = build(found["dataset"], "dataset").setting
+    try:
+        return folder_of(found, *_names(composed), setting, hash_of_result(found)).path
+    except UserError:
+        return None
+
+
+def _names(composed: DictConfig) -> tuple[str, str]:
     choices = composed.hydra.runtime.choices
-    names = str(choices.algorithm), str(choices.dataset)
-    OmegaConf.set_struct(composed, False)
-    del composed["hydra"]
-    return Experiment(composed, *names, list(overrides))
+    return str(choices.algorithm), str(choices.dataset)
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    copy = composed.copy()
+    OmegaConf.set_struct(copy, False)
+    del copy["hydra"]
+    return copy

@@ -22,6 +22,7 @@ Built = TypeVar("Built")
 _WITHOUT_EFFECT = {
     "": {
         *("seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"),
+        *("also_test", "budget"),  # the values that a budget makes count instead
         "warm_start",  # by its file's content instead
     },
     "training": {"log_every", "checkpoint_every"},
@@ -131,13 +132,34 @@ def constructor_options(cls: type) -> tuple[dict[str, Any], set[str]]:
     return schema, required
 
 
-def result_hash(config: Mapping[str, Any], **more: str | None) -> str:
-    """Eight hexadecimal digits of everything in a config that changes the result of a run."""
-    kept = {key: value for key, value in plain(config).items() if key not in _WITHOUT_EFFECT[""]}
+def constructor_defaults(cls: type) -> dict[str, Any]:
+    """Default values of a constructor's arguments, by name; see `constructor_options`."""
+    found: dict[str, Any] = {}
+    for ancestor in cls.__mro__:
+        init = ancestor.__dict__.get("__init__")
+        if init is None:
+            continue
+        parameters = list(inspect.signature(init).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.default is not parameter.empty:
+                found.setdefault(parameter.name, parameter.default)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return found
+
+
+def without_effect(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A plain config without the options that change no result."""
+    kept = {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT[""]}
     for group, names in _WITHOUT_EFFECT.items():
         if isinstance(kept.get(group), dict):
             kept[group] = {k: v for k, v in kept[group].items() if k not in names}
-    text = json.dumps({**kept, **more}, sort_keys=True)
+    return kept
+
+
+def result_hash(config: Mapping[str, Any], **more: str | None) -> str:
+    """Eight hexadecimal digits of everything in a config that changes the result of a run."""
+    text = json.dumps({**without_effect(plain(config)), **more}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

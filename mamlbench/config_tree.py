@@ -64,7 +64,7 @@ class ConfigTree:
     def description(self, group: str, choice: str) -> str:
         """The first sentence of the comment that a choice's file begins with, or nothing."""
         comment: list[str] = []
-        for line in self._text(f"{group}/{choice}").splitlines():
+        for line in self.text(f"{group}/{choice}").splitlines():
             if not line.startswith("#"):
                 break
             if not line.startswith("# @package"):
@@ -73,7 +73,7 @@ class ConfigTree:
 
     def comments(self, file: str) -> dict[str, str]:
         """The comment at the end of each option's line in `file`, by the option's dotted key."""
-        return option_comments(self._text(file))
+        return option_comments(self.text(file))
 
     def compose(self, arguments: Sequence[str]) -> Any:
         """The config that these command-line arguments make, with the node `hydra`.
@@ -95,7 +95,8 @@ class ConfigTree:
         with initialize_config_module("mamlbench.conf", version_base="1.3"):
             return compose("config", overrides, return_hydra_config=True)
 
-    def _text(self, file: str) -> str:
+    def text(self, file: str) -> str:
+        """The content of `<file>.yaml`, empty where there is none."""
         for root in self.roots:
             path = root / f"{file}.yaml"
             if path.is_file():

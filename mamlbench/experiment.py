@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ from torch import nn
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.begin_from import load_learner, warm_start
-from mamlbench.config import build, construct, options_of, plain, result_hash
+from mamlbench.budget import within_budget
+from mamlbench.config import build, construct, options_of
 from mamlbench.config_tree import NODES
 from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
@@ -32,8 +32,9 @@ from mamlbench.evaluation import (
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
+from mamlbench.place import folder_of, hash_of_result, tested_checkpoints
 from mamlbench.report.run_figures import draw_figures
-from mamlbench.run_folder import RunFolder, require_relative_name, versions
+from mamlbench.run_folder import require_relative_name, versions
 from mamlbench.training import Trainer, Training
 
 
@@ -48,6 +49,8 @@ class Options:
     checkpoint: str | None
     warm_start: str | None
     on_nan: str
+    budget: str
+    also_test: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
         require_relative_name(self.name)
@@ -83,7 +86,8 @@ class Experiment:
         ranks: Ranks = ALONE,
     ) -> None:
         _require_known(config)
-        self.config, self.ranks = plain(config), ranks
+        self.config, self.shortened = within_budget(config)
+        self.ranks = ranks
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
         self.hardware = construct(Hardware, self.config["hardware"], "hardware")
@@ -98,24 +102,14 @@ class Experiment:
         # the console last, so that the others' start-up counts in no estimate of the time left
         loggers = [*self._build_loggers(), ConsoleProgress()]
         self.loggers = Loggers(loggers if ranks.is_first else [])
-        path = self.options.checkpoint
-        kept = self.protocol.kept
-        tested = [] if path is None else checkpoint.resolve_best(Path(path), kept)
-        self.tested_checkpoints = tested
-        # a file is what is in it, wherever it lies; without a warm start, nothing of it is hashed
-        begun = {"warm_start": self._warm_start()} if self.options.warm_start else {}
-        hash_ = result_hash(self.config, checkpoint=_file_hash(tested) if tested else None, **begun)
+        if self.options.warm_start is not None:
+            self._warm_start(self.options.warm_start)
+        self.tested_checkpoints = tested_checkpoints(self.config)
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
-        self.overrides, self.hash = overrides, hash_
-        self.folder = RunFolder.of(
-            self.options.outputs,
-            self.options.name,
-            algorithm,
-            dataset,
-            self.dataset.setting,
-            hash_,
-            self.options.seed,
-        )
+        self.overrides, self.hash = overrides, hash_of_result(self.config)
+        names = algorithm, dataset, self.dataset.setting
+        self.names = dict(zip(("algorithm", "dataset", "setting"), names, strict=True))
+        self.folder = folder_of(self.config, *names, self.hash)
 
     # --- building -------------------------------------------------------------------------------
 
@@ -126,9 +120,9 @@ class Experiment:
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
-        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
-        batch = self.training.meta_batch_size
-        self.hardware.prepare(learner, batch, rows, self.dataset.input_shape)
+        data, batch = self.dataset, self.training.meta_batch_size
+        sides = data.ways * data.train_shots, data.ways * data.queries
+        self.hardware.prepare(learner, batch, *sides, data.input_shape)
         try:
             learner.share_with(self.ranks)
         except BadValue as error:
@@ -143,12 +137,10 @@ class Experiment:
         except BadValue as error:
             raise error.under("evaluation") from error
 
-    def _warm_start(self) -> str:
-        """Begin with the network of `warm_start`; gives its file's hash."""
-        path = checkpoint.resolve(Path(self.options.warm_start or ""), "warm_start")
+    def _warm_start(self, place: str) -> None:
+        path = checkpoint.resolve(Path(place), "warm_start")
         state = checkpoint.load(path, self.hardware.torch_device, "warm_start")
         warm_start(self.learner, state, path)
-        return _file_hash([path])
 
     def _build_loggers(self) -> list[Any]:
         nodes = dict(self.config.get("logger") or {})
@@ -243,19 +235,21 @@ class Experiment:
         if not chosen:
             trainer.run(self.loggers)
             chosen = self._chosen(trainer)
-        members = self._members(len(chosen))
+        members, iterations = self._members(len(chosen)), [trainer.iteration]
         for learner, path in zip(members, chosen, strict=True):
             state = self.ranks.from_first(partial(checkpoint.load, path, "cpu"))
             load_learner(learner, state, path)
+            iterations.append(state.get("iteration", 0))
         if len(members) > 1:
             self.learner = Ensemble(members)
         scores = evaluate(
             self.learner, self.dataset, "test", self.protocol, self.hardware, ranks=self.ranks
         )
         if not self.ranks.is_first:
-            return self._summary(scores, trainer, chosen)
+            return self._summary(scores, trainer, chosen, max(iterations))
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
-        return self._summary(scores, trainer, chosen) | self._learn_actively()
+        summary = self._summary(scores, trainer, chosen, max(iterations))
+        return summary | self._learn_actively()
 
     def _learn_actively(self) -> dict[str, Any]:
         """What active learning adds to the summary, and `active_learning.csv`."""
@@ -288,7 +282,9 @@ class Experiment:
             iterations=self.training.iterations,
         )
 
-    def _summary(self, scores: Scores, trainer: Trainer, chosen: list[Path]) -> dict[str, Any]:
+    def _summary(
+        self, scores: Scores, trainer: Trainer, chosen: list[Path], trained_iterations: int
+    ) -> dict[str, Any]:
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
         network, device = self.learner.network, self.hardware.name
@@ -308,7 +304,10 @@ class Experiment:
                 "skipped": trainer.skipped,
             },
             "evaluation": protocol.in_words(self.dataset, len(by_step) - 1),
+            **self.names,
+            "hash": self.hash,
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
+            "trained_iterations": trained_iterations,  # also where another run did them
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
@@ -317,6 +316,7 @@ class Experiment:
             "versions": versions(),
             "data_sha256": self.dataset.sha256,
             "command": " ".join(["mamlbench", *self.overrides]),
+            **({} if self.shortened is None else {"shortened": self.shortened}),
         }
 
 
@@ -329,7 +329,3 @@ def _require_known(config: Mapping[str, Any]) -> None:
             raise UserError(f"{name}: there is no such option; accepted: {accepted}")
         if name in NODES and config[name] is not None:
             options_of(config[name], name)
-
-
-def _file_hash(paths: list[Path]) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()

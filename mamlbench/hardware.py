@@ -146,21 +146,29 @@ class Hardware:
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
     def prepare(
-        self, learner: MetaLearner, tasks: int, rows: int, input_shape: tuple[int, ...]
+        self,
+        learner: MetaLearner,
+        tasks: int,
+        support: int,
+        query: int,
+        input_shape: tuple[int, ...],
     ) -> None:
         """Bring a learner to the device and have it compute as these options say.
 
         Args:
             learner: newly built.
             tasks: of a meta-batch.
-            rows: examples of one task.
+            support: support examples of one task.
+            query: query examples of one task.
             input_shape: of one example.
 
         Raises:
             BadValue: an option that this learner does not have.
         """
         learner.to(self.torch_device, self.dtype)
-        learner.task_chunk = self.chunk(rows, input_shape)
+        # a graph through the inner loop holds the support set's activations of every step
+        held = support * max(1, learner.inner_steps) + query
+        learner.task_chunk = self.chunk(held, input_shape)
         learner.checkpoint_inner_steps = self.checkpoint_inner_steps
         if self.precision == "bf16" and not take_products_in(learner.network, torch.bfloat16):
             accepted = "float32 or float64: this network has no layers of mamlbench.networks.layers"
@@ -170,7 +178,7 @@ class Hardware:
             if not learner.replay(compiled=True):
                 why = f"{type(learner).__name__}'s steps depend on more than tasks and parameters"
                 raise BadValue("compile", True, f"false: {why}", "hardware")
-        elif is_small(tasks * rows * math.prod(input_shape)):
+        elif is_small(tasks * (support + query) * math.prod(input_shape)):
             learner.replay()
 
     def cast(self, tasks: TaskBatch) -> TaskBatch:

@@ -25,8 +25,6 @@ _FLAGS = (
     ("--hydra-help", "what else Hydra, which composes the config, can do"),
     ("--version", "the version"),
 )
-# Picked up by themselves, so nobody types them; the reader of --help has enough to read.
-_UNLISTED = ("preset", "preset/network")
 
 
 def wanted(arguments: Sequence[str]) -> bool:
@@ -47,7 +45,8 @@ def text(arguments: Sequence[str]) -> str:
     nodes: Any = OmegaConf.to_container(config, resolve=False)
     chosen = {group: [str(name)] for group, name in config.hydra.runtime.choices.items()}
     chosen["logger"] = list(nodes["logger"] or {})  # Hydra keeps no record of a list of choices
-    groups = [group for group in tree.groups() if group not in _UNLISTED]
+    # presets are picked up by themselves, so nobody types them
+    groups = [group for group in tree.groups() if group.split("/")[0] != "preset"]
     parts = [
         "mamlbench trains, evaluates and compares model-agnostic meta-learning algorithms.",
         "usage: mamlbench [flags] [key=value ...]",

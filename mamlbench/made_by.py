@@ -14,10 +14,12 @@ from omegaconf import OmegaConf
 from mamlbench import checkpoint
 from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError
+from mamlbench.overrides import quoted
 
 # Where and how that run computed, and where it was kept, is not what it learned.
 _NOT_KEPT = (
     "checkpoint",
+    "also_test",
     "warm_start",
     "restart",
     "outputs",
@@ -76,16 +78,8 @@ def _written_out(
     for group in groups:
         found.append(f"{group}={config.hydra.runtime.choices[group]}")
         values = {key: value for key, value in nodes[group].items() if key != "_target_"}
-        found += [f"{group}.{key}={_quoted(value)}" for key, value in values.items()]
+        found += [f"{group}.{key}={quoted(value)}" for key, value in values.items()]
     return found
-
-
-def _quoted(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ",".join(map(_quoted, value)) + "]"
-    if isinstance(value, str):
-        return "'" + value.replace("'", "\\'") + "'"
-    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
 def _parsed(override: str, path: Path) -> tuple[str, Any]:

@@ -15,9 +15,6 @@ from mamlbench.errors import require
 CALIBRATION_BINS = 15
 """Bins of equal width for the confidence, as Guo et al. have them (arXiv 1706.04599, section 5)."""
 
-FRACTIONS = ("accuracy", "accuracy_of_particles", "ece")
-"""Metrics that are kept as fractions; reports show them in percent."""
-
 
 class Objective(ABC):
     """A loss and its metrics, over a batch of tasks.

@@ -1,5 +1,7 @@
 """Keep a finished run as one of our own measured results: all but its checkpoints.
 
+Scores of single test tasks are kept compressed, so that reports can pair runs by task.
+
 python scripts/keep_reference.py outputs/default/maml/sinusoid/10shot/<hash>/seed0 maml_sinusoid
 """
 
@@ -10,8 +12,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 REFERENCE = Path(__file__).parent.parent / "outputs" / "reference"
 KEPT = ("summary.json", "config.yaml", "metrics.csv", "figures")
+STEPS = 10  # of longer adaptations, the scores after the last step alone
 
 
 def main() -> int:
@@ -31,8 +36,24 @@ def main() -> int:
             shutil.copytree(source, target / name)
         elif source.is_file():
             shutil.copy2(source, target / name)
+    if (arguments.run / "test_tasks.csv").is_file():
+        keep_tests(arguments.run / "test_tasks.csv", target / "test_tasks.csv.gz")
     print(target)
     return 0
+
+
+def keep_tests(source: Path, target: Path) -> None:
+    """Six digits of each score; the loss only where no metric says the same."""
+    rows = pd.read_csv(source)
+    last = rows["step"].max()
+    if last > STEPS:
+        rows = rows[rows["step"] == last]
+    metrics = [name for name in rows.columns if name not in ("task", "step", "loss")]
+    if any(rows[name].equals(rows["loss"]) or rows[name].equals(-rows["loss"]) for name in metrics):
+        rows = rows.drop(columns="loss")
+    # without a time in it, the same run gives the same file
+    packed = {"method": "gzip", "mtime": 0}
+    rows.to_csv(target, index=False, float_format="%.6g", compression=packed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from mamlbench.algorithms import MAML, Reptile
 from mamlbench.errors import BadValue
 from mamlbench.hardware import Hardware
 from mamlbench.networks import MLP, Conv4
-from mamlbench.objectives import Classification
+from mamlbench.objectives import Classification, Regression
 from mamlbench.tasks import Examples, TaskBatch
 
 
@@ -35,6 +35,19 @@ def test_a_chunk_is_at_least_one_task_and_as_said():
     assert Hardware(task_chunk=7).chunk(rows=80, input_shape=(3, 84, 84)) == 7
 
 
+@pytest.mark.parametrize(("steps", "chunk"), [(0, 16), (1, 16), (5, 5)])
+def test_a_graph_through_more_inner_steps_takes_fewer_tasks_at_a_time(steps, chunk):
+    learner = MAML(Conv4((1, 28, 28), 20, filters=2), Classification(), inner_steps=steps)
+    Hardware().prepare(learner, 16, 20, 20, (1, 28, 28))
+    assert learner.task_chunk == chunk  # 2^19 // ((20 steps + 20) 784), with 0 steps as with 1
+
+
+def test_chunks_are_of_even_size():
+    learner = MAML(MLP((1,), 1), Regression(), task_chunk=5)
+    tasks = TaskBatch(*(Examples(torch.zeros(16, 3, 1), torch.zeros(16, 3, 1)) for _ in range(2)))
+    assert [len(part) for part in learner._chunks(tasks)] == [4, 4, 4, 4]
+
+
 @pytest.mark.parametrize("device", ["gpu", "cpu:1", "cuda:x", ""])
 def test_an_unknown_device_is_refused(device):
     with pytest.raises(BadValue, match="device="):
@@ -48,7 +61,7 @@ def test_tf32_is_a_gpu_matter():
 
 def prepared(precision, network):
     learner = MAML(network, Classification(), inner_lr=0.1, inner_steps=2)
-    Hardware(precision=precision).prepare(learner, 1000, 48, (1, 8, 8))
+    Hardware(precision=precision).prepare(learner, 1000, 24, 24, (1, 8, 8))
     return learner
 
 
@@ -83,4 +96,4 @@ def test_what_cannot_be_compiled_is_refused():
     with pytest.raises(
         BadValue, match=r"hardware\.compile=true: accepted is false: Reptile's steps"
     ):
-        Hardware(compile=True).prepare(learner, 3, 12, (1,))
+        Hardware(compile=True).prepare(learner, 3, 6, 6, (1,))

@@ -320,7 +320,8 @@ class MetaLearner(nn.Module, ABC):
             nn.utils.clip_grad_value_(self.parameters(), self.clip)
 
     def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
-        return list(tasks.chunks(self.task_chunk or len(tasks)))
+        parts = max(1, -(-len(tasks) // (self.task_chunk or len(tasks) or 1)))
+        return list(tasks.chunks(max(1, -(-len(tasks) // parts))))
 
     def _check_finite(self, losses: Tensor) -> None:
         gradients = [p.grad for p in self.parameters() if p.grad is not None]

@@ -8,16 +8,14 @@ it; only a trace can be, for torch.compile does not differentiate twice.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
-from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from mamlbench.algorithms.simplify import simplify
 from mamlbench.errors import UserError
 from mamlbench.tasks import Examples, TaskBatch
 
@@ -57,7 +55,7 @@ class Compiled:
     def _compile(self, inputs: Sequence[Tensor]) -> Traced:
         expected = self.function(*inputs)
         graph = make_fx(self.function)(*inputs)
-        _simplify(graph)
+        simplify(graph, inputs)
         mode = "reduce-overhead" if inputs[0].is_cuda else None  # CUDA graphs
         compiled: Traced = torch.no_grad()(torch.compile(graph, dynamic=False, mode=mode))
         for a, b in zip(expected, compiled(*inputs), strict=True):
@@ -109,69 +107,13 @@ class Replay:
             graph = make_fx(self.function)(*inputs)
         except Exception:  # whatever a user's network does that cannot be traced
             return self.function
-        _simplify(graph)
+        simplify(graph, inputs)
         forward: Traced = torch.no_grad()(graph.forward)
         return forward
 
 
 def _shapes(inputs: Sequence[Tensor]) -> Any:
     return tuple((tuple(x.shape), x.dtype, x.device) for x in inputs)
-
-
-def _simplify(graph: GraphModule) -> None:
-    """The same operations with fewer calls, and quicker ones."""
-    operations = [node for node in graph.graph.nodes if isinstance(node.target, OpOverload)]
-    if any(node.target._schema.is_mutable for node in operations):
-        return
-    for node in operations:
-        operation: Any = node.target.overloadpacket
-        given: Any = node.args[0] if node.args else None
-        if operation is torch.ops.aten.detach:
-            node.replace_all_uses_with(given)
-        elif operation is torch.ops.aten.transpose and _turns_back(node, given):
-            node.replace_all_uses_with(given.args[0])
-        elif operation in _VIEWS and isinstance(given, Node) and given.op == "get_attr":
-            # a view of a parameter stays a view of it when the optimiser changes its values
-            name = f"view_{node.name}"
-            with torch.no_grad():
-                view = node.target(_attribute(graph, given.target), *node.args[1:], **node.kwargs)
-            graph.register_buffer(name, view, persistent=False)
-            with graph.graph.inserting_before(node):
-                node.replace_all_uses_with(graph.graph.get_attr(name))
-        elif operation.__name__ in _BOUND:
-            node.target = getattr(torch, operation.__name__)  # quicker to call
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
-
-
-_BOUND = {
-    *("add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "log"),
-    *("bmm", "baddbmm", "addcmul", "relu", "tanh"),
-    *("transpose", "unsqueeze", "squeeze", "detach"),
-}
-"""Operations that torch binds under their own names, with the same arguments in the same order."""
-
-_VIEWS = {
-    torch.ops.aten.detach,
-    torch.ops.aten.expand,
-    torch.ops.aten.transpose,
-    torch.ops.aten.unsqueeze,
-    torch.ops.aten.view,
-}
-
-
-def _attribute(graph: GraphModule, name: Any) -> Tensor:
-    value: Tensor = operator.attrgetter(name)(graph)
-    return value
-
-
-def _turns_back(node: Node, given: Any) -> bool:
-    return (
-        isinstance(given, Node)
-        and getattr(given.target, "overloadpacket", given.target)
-        in (torch.ops.aten.transpose, torch.transpose)
-        and set(given.args[1:]) == set(node.args[1:])
-    )
 
 
 class ReplayedGradient:

@@ -61,14 +61,14 @@ class Work:
         return (1,) if self.image is None else (self.image[0], self.image[1], self.image[1])
 
     @property
-    def rows(self) -> int:
-        """Examples of one task, support and query."""
-        return self.ways * (self.shots + self.queries)
+    def sides(self) -> tuple[int, int]:
+        """Support and query examples of one task."""
+        return self.ways * self.shots, self.ways * self.queries
 
     @property
     def values(self) -> int:
         """Input values of the whole batch."""
-        return self.tasks * self.rows * math.prod(self.input_shape)
+        return self.tasks * sum(self.sides) * math.prod(self.input_shape)
 
     def network(self) -> MLP | Conv4:
         """The network, with the same parameters each time."""
@@ -123,7 +123,7 @@ class Work:
             )
         else:
             learner = MAML(network, objective, first_order=self.first_order, **options)
-        hardware.prepare(learner, self.tasks, self.rows, self.input_shape)
+        hardware.prepare(learner, self.tasks, *self.sides, self.input_shape)
         return learner
 
     def with_(self, **changes: Any) -> Work:

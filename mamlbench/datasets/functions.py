@@ -66,6 +66,11 @@ class Functions(Dataset):
     def curve(self, info: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
         """Values without noise, [T, n], of the functions that `draw` made at x, [T, n] or [n]."""
 
+    def inputs(self, info: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+        """What a network is given, [T, n, D], for x, [T, n]: here x itself."""
+        del info
+        return x[..., None]
+
     def noise(self, info: dict[str, np.ndarray], split: str) -> tuple[np.ndarray, np.ndarray]:
         """Standard deviations [T] of normal noise on the support and on the query targets."""
         del split
@@ -98,8 +103,8 @@ class Functions(Dataset):
             each = ndtri(u[:, own + points :].clip(2.0**-53))
             support, query = (deviation[:, None] for deviation in self.noise(info, split))
             y = y + each * np.where(np.arange(points) < shots, support, query)
-        both = torch.from_numpy(np.stack([x, y]).astype(np.float32)).to(self.device)
-        inputs, targets = both.unsqueeze(-1)
+        sides = (self.inputs(info, x), y[..., None])
+        inputs, targets = (torch.from_numpy(v.astype(np.float32)).to(self.device) for v in sides)
         return TaskBatch(
             support=Examples(inputs[:, :shots], targets[:, :shots]),
             query=Examples(inputs[:, shots:], targets[:, shots:]),

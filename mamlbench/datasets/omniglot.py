@@ -33,9 +33,9 @@ class Omniglot(ImageDataset):
     same: `maml` trains on 1,100 and validates on 100 (arXiv 1703.03400, official code), `mamlpp` on
     1,150 and 50 (arXiv 1810.09502), `reptile` on 1,200 and none (arXiv 1803.02999).
 
-    The pictures are 1-bit. The papers' codes name other filters (Lanczos, bicubic), but Pillow
-    resizes a 1-bit picture by `nearest` whatever it is asked for; here the others first make it
-    grey, as later libraries do.
+    The pictures are 1-bit, and Pillow resizes those by `nearest` whatever it is asked for: so did
+    the official codes of MAML, which names Lanczos, of Reptile and of MAML++. The other filters
+    make a picture grey first, as later libraries do.
 
     Args:
         ways: N characters in a task.
@@ -64,7 +64,7 @@ class Omniglot(ImageDataset):
         rotations: str = "per_task",
         rotate_test: bool = True,
         invert: bool = True,
-        resize: str = "lanczos",
+        resize: str = "nearest",
     ) -> None:
         one_of("split", split, SPLIT_SIZES)
         one_of("resize", resize, FILTERS)

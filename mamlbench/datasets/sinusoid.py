@@ -25,6 +25,7 @@ class Sinusoid(Functions):
         domain: lowest and highest input.
         likelihood_std: standard deviation of the normal likelihood whose `nll` a test reports
             (None: no `nll`); the targets themselves have no noise.
+        oracle: inputs are (x, A, φ), for MAML's baseline of a network that knows the task.
 
     Raises:
         BadValue: a count below its least value, an empty interval, or a deviation that is not
@@ -42,10 +43,12 @@ class Sinusoid(Functions):
         phase: Interval = (0.0, 1.0),
         domain: Interval = (-5.0, 5.0),
         likelihood_std: float | None = None,
+        oracle: bool = False,
     ) -> None:
         super().__init__(shots, queries, train_shots, domain, likelihood_std)
         require_intervals(amplitude=amplitude, phase=phase)
-        self.amplitude, self.phase = amplitude, phase
+        self.amplitude, self.phase, self.oracle = amplitude, phase, oracle
+        self.input_shape = (3 if oracle else 1,)
 
     @override
     def draw(self, split: str, u: np.ndarray) -> dict[str, np.ndarray]:
@@ -53,6 +56,18 @@ class Sinusoid(Functions):
             "amplitude": between(u[:, 0], self.amplitude),
             "phase": math.pi * between(u[:, 1], self.phase),
         }
+
+    @property
+    @override
+    def setting(self) -> str:
+        return f"{super().setting}_oracle" if self.oracle else super().setting
+
+    @override
+    def inputs(self, info: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
+        if not self.oracle:
+            return super().inputs(info, x)
+        told = [np.broadcast_to(info[n][:, None], x.shape) for n in ("amplitude", "phase")]
+        return np.stack([x, *told], axis=-1)
 
     @override
     def curve(self, info: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:

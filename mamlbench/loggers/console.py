@@ -104,7 +104,7 @@ def print_result_table(
     console = console or Console(highlight=False)
     cells = [[str(cell) for cell in row] for row in rows]
     if not console.is_terminal:
-        text = f"{title}\n\n{_markdown(columns, cells)}"
+        text = f"{title}\n\n{markdown_table(columns, cells)}"
         console.print(text, markup=False, soft_wrap=True)
         return
     table = Table(title=escape(title), title_justify="left", box=box.ROUNDED)
@@ -116,7 +116,8 @@ def print_result_table(
     console.print(table)
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, aligned for reading as text too; see `print_result_table`."""
     widths = [max(3, *map(len, column)) for column in zip(columns, *rows, strict=True)]
     rule = ["-" * width if n == 0 else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
     lines = []

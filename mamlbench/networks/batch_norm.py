@@ -8,6 +8,7 @@ once.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -53,19 +54,95 @@ class _BatchNorm(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean, inverse = ctx.saved_tensors
         (g,) = gradients
-        if torch.is_grad_enabled():  # to be differentiated again, so as functions of x
-            mean = _mean(x)
-            inverse = (_mean((x - mean).square()) + ctx.eps).rsqrt()
+        if torch.is_grad_enabled():  # to be differentiated again
+            grad_x, grad_weight, grad_bias = _BatchNormBackward.apply(
+                g, x, weight, mean, inverse, ctx.eps
+            )
         elif _is_large(x):
             grad_x, grad_weight, grad_bias = _gradients_by_torch(g, x, weight, mean, inverse)
-            return grad_x, _summed(grad_weight, weight), _summed(grad_bias, bias), None
-        centred = x - mean
-        mean_g, mean_gx = _mean(g), _mean(g * centred) * inverse
-        scale = inverse if weight is None else inverse * weight
+        else:
+            grad_x, grad_weight, grad_bias = _Moments.of(x, mean, inverse).gradients(g, weight)
+        return grad_x, _summed(grad_weight, weight), _summed(grad_bias, bias), None
+
+
+class _BatchNormBackward(Function):
+    """The gradients of x, scale and shift as functions of g, x and scale."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        g: Tensor,
+        x: Tensor,
+        weight: Tensor | None,
+        mean: Tensor,
+        inverse: Tensor,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.eps = eps
+        ctx.save_for_backward(g, x, weight, mean, inverse)
+        if _is_large(x):
+            return _gradients_by_torch(g, x, weight, mean, inverse)
+        return _Moments.of(x, mean, inverse).gradients(g, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        g, x, weight, mean, inverse = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a third order: the statistics as functions of x
+            mean = _mean(x)
+            inverse = (_mean((x - mean).square()) + ctx.eps).rsqrt()
+        grad_g, grad_x, grad_weight = _Moments.of(x, mean, inverse).second(g, weight, *gradients)
+        return grad_g, grad_x, _summed(grad_weight, weight), None, None, None
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """A batch x, centred, and what its derivatives share.
+
+    With n = (x - mean) / sigma, x has the gradient (w / sigma) P(g), where w is the scale and
+    P(g) = g - mean(g) - n mean(g n). The formulas below have `inverse` (1 / sigma) outside of the
+    means, where it is one number a channel.
+    """
+
+    centred: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, mean: Tensor, inverse: Tensor) -> _Moments:
+        """Of x [B, R, C] with its mean and inverse standard deviation, [B, 1, C]."""
+        return cls(x - mean, inverse)
+
+    def with_(self, v: Tensor) -> Tensor:
+        """mean(v n), [B, 1, C]."""
+        return _mean(v * self.centred) * self.inverse
+
+    def gradients(self, g: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of x, and of scale and shift in each batch, where y has the gradient g."""
+        mean_g, mean_gn, rows = _mean(g), self.with_(g), g.shape[1]
+        scale = self.inverse if weight is None else self.inverse * weight
         grad_x = torch.addcmul(-scale * mean_g, g, scale)
-        grad_x = torch.addcmul(grad_x, centred, -scale * inverse * mean_gx)
-        rows = x.shape[1]
-        return grad_x, _summed(rows * mean_gx, weight), _summed(rows * mean_g, bias), None
+        grad_x = torch.addcmul(grad_x, self.centred, -scale * self.inverse * mean_gn)
+        return grad_x, rows * mean_gn, rows * mean_g
+
+    def second(
+        self, g: Tensor, weight: Tensor | None, v: Tensor, v_weight: Tensor, v_bias: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of g, x and scale, where those three gradients have the gradients v.
+
+        They are of w / sigma Q + v_weight sum(g n) + v_bias sum(g), with Q = sum(v P(g)).
+        """
+        inverse, rows = self.inverse, g.shape[1]
+        scale = inverse if weight is None else inverse * weight
+        mean_g, mean_v, mean_gn, mean_vn = _mean(g), _mean(v), self.with_(g), self.with_(v)
+        q = _mean(v * g) - mean_v * mean_g - mean_vn * mean_gn
+        grad_g = torch.addcmul(v_bias - scale * mean_v, v, scale)
+        grad_g = torch.addcmul(grad_g, self.centred, (v_weight - scale * mean_vn) * inverse)
+        # through n by P, and through sigma
+        of_v, of_g = -scale * mean_gn, v_weight - scale * mean_vn
+        of_n = -of_v * mean_vn - of_g * mean_gn - scale * q
+        grad_x = torch.addcmul(-(of_v * mean_v + of_g * mean_g) * inverse, v, of_v * inverse)
+        grad_x = torch.addcmul(grad_x, g, of_g * inverse)
+        grad_x = torch.addcmul(grad_x, self.centred, of_n * inverse.square())
+        return grad_g, grad_x, rows * inverse * q
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from mamlbench.metrics import scale
 from mamlbench.report import style
 
 _LOOKS = {
@@ -44,7 +45,7 @@ def label_curves(curve: Sequence[Mapping[str, Any]], metric: str, out: Path) -> 
 
 
 def _draw(axes: Axes, curve: Sequence[Mapping[str, Any]], name: str, metric: str) -> None:
-    factor, (color, label) = style.scale(metric), _LOOKS[name]
+    factor, (color, label) = scale(metric), _LOOKS[name]
     mean, half = (
         factor * np.array([entry[name][metric][key] for entry in curve], dtype=float)
         for key in ("mean", "ci95")

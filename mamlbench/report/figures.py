@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
+from mamlbench.metrics import scale
 from mamlbench.report import style
 
 _SMOOTH_FROM = 120  # rows; with fewer, a running mean would only blur
@@ -34,7 +35,7 @@ def learning_curve(metrics_csv: Path, out: Path) -> None:
     with style.figure(out, 1.0 + 4.2 * len(metrics), 3.4) as figure:
         panels = figure.subplots(1, len(metrics), squeeze=False)[0]
         for axes, metric in zip(panels, metrics, strict=True):
-            factor = style.scale(metric)
+            factor = scale(metric)
             if f"train/{metric}" in rows:
                 _training(axes, rows["iteration"], rows[f"train/{metric}"] * factor)
             if f"val/{metric}" in rows:
@@ -56,7 +57,7 @@ def score_by_step(by_step: Sequence[Mapping[str, Any]], metric: str, out: Path) 
         metric: which metric.
         out: PNG file.
     """
-    factor = style.scale(metric)
+    factor = scale(metric)
     mean = factor * np.array([entry[metric]["mean"] for entry in by_step], dtype=float)
     ci95 = factor * np.array([entry[metric]["ci95"] for entry in by_step], dtype=float)
     steps = np.arange(len(by_step))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from mamlbench.files import write_atomically
-from mamlbench.objectives import FRACTIONS
+from mamlbench.metrics import scale
 
 # Okabe and Ito's palette, which people with any colour vision tell apart
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -46,6 +47,20 @@ STYLE: dict[str, Any] = {
     "savefig.facecolor": "white",
 }
 
+CURVES = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#882255")
+"""Of several curves in one figure."""
+
+_IN_PAGES: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "mamlbench"}
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
+    colour: f"curve{number}" for number, colour in enumerate(CURVES)
+}
+
+_OF_A_FILE = (
+    r"(?s)<metadata>.*?</metadata>",
+    r' (?:width|height)="[\d.]+pt"',
+    r' id="(?:figure|axes|patch|matplotlib|line2d|text|xtick|ytick|legend)[^"]*"',
+)
+
 POINTS: dict[str, Any] = {
     "ls": "",
     "marker": "^",
@@ -72,6 +87,28 @@ def figure(out: Path, width: float, height: float) -> Iterator[Figure]:
     write_atomically(out, png.getvalue())
 
 
+def svg(width: float, height: float, draw: Callable[[Figure], None]) -> str:
+    """A figure as an `<svg>` element for a page, its colours the page's CSS variables.
+
+    Args:
+        width: inches.
+        height: inches.
+        draw: puts the content into the figure.
+    """
+    with matplotlib.style.context(["default", STYLE, _IN_PAGES]):
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        draw(drawn)
+        text = io.StringIO()
+        drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    element = text.getvalue()
+    element = element[element.index("<svg") :]
+    for removed in _OF_A_FILE:  # a page has several, and sets their size
+        element = re.sub(removed, "", element)
+    for colour, variable in _VARIABLES.items():
+        element = element.replace(colour.lower(), f"var(--{variable})")
+    return element
+
+
 def count_axis(axes: Axes, label: str) -> None:
     """Make x an axis of whole numbers, with a comma for thousands."""
     axes.set_xlabel(label)
@@ -95,8 +132,3 @@ def metric_axis(axes: Axes, metric: str) -> None:
     axes.set_ylabel(units.get(metric, metric.replace("_", " ")))
     if scale(metric) == 100.0:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-
-
-def scale(metric: str) -> float:
-    """Factor from the metric as it is kept to the metric as it is drawn: fractions as percent."""
-    return 100.0 if metric in FRACTIONS else 1.0

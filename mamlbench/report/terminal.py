@@ -5,15 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from mamlbench import metrics
 from mamlbench.loggers import print_result_table
 from mamlbench.networks import TaskNetwork
-from mamlbench.objectives import FRACTIONS
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
 
 _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
-_NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
 _PROBABILISTIC = ("accuracy_of_particles", "mse_of_particles", "nll", "brier", "ece")
 
 
@@ -36,11 +35,11 @@ def report(experiment: Experiment, summary: dict[str, Any]) -> None:
     by_step = summary["test"]["by_step"]
     last = len(by_step) - 1
     steps = sorted({step for step in _TABLE_STEPS if step < last} | {last})
-    shown = [metric, *(name for name in _PROBABILISTIC if name in by_step[last])]
-    rows = [[_label(n), *(_cell(by_step[step][n], _scale(n)) for step in steps)] for n in shown]
+    names = [metric, *(name for name in _PROBABILISTIC if name in by_step[last])]
+    rows = [[metrics.label(n), *(_cell(n, by_step[step][n]) for step in steps)] for n in names]
     print()
     print_result_table(
-        f"{experiment.label}: {_label(metric)} after so many inner steps",
+        f"{experiment.label}: {metrics.label(metric)} after so many inner steps",
         ["inner steps", *map(str, steps)],
         rows,
     )
@@ -61,13 +60,13 @@ def _report_active_learning(label: str, metric: str, found: dict[str, Any]) -> N
         "difference": "difference, paired",
     }
     rows = [
-        [words, *(_cell(entry[name][metric], _scale(metric)) for entry in curve)]
+        [words, *(_cell(metric, entry[name][metric]) for entry in curve)]
         for name, words in names.items()
         if name in curve[0]
     ]
     print()
     print_result_table(
-        f"{label}: {_label(metric)} by labels asked for, and how they were chosen",
+        f"{label}: {metrics.label(metric)} by labels asked for, and how they were chosen",
         ["labels", *map(str, range(len(curve)))],
         rows,
     )
@@ -78,21 +77,7 @@ def _report_active_learning(label: str, metric: str, found: dict[str, Any]) -> N
         )
 
 
-def _label(metric: str) -> str:
-    """The metric's name and, where it is a fraction, that it is shown as percent."""
-    name, *of = metric.split("_", 1)
-    name = _NAMES.get(name, name)
-    words = " ".join([name, *of]).replace("_", " ")
-    return f"{words}, %" if _scale(metric) > 1 else words
-
-
-def _scale(metric: str) -> float:
-    return 100.0 if metric in FRACTIONS else 1.0
-
-
-def _cell(estimate: dict[str, float | None], scale: float) -> str:
-    digits = 2 if scale > 1 else 3
-    if estimate["mean"] is None or estimate["ci95"] is None:  # as JSON keeps what is not finite
+def _cell(metric: str, estimate: dict[str, float | None]) -> str:
+    if estimate["ci95"] is None:  # as JSON keeps what is not finite
         return "not finite"
-    mean, half = scale * estimate["mean"], scale * estimate["ci95"]
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    return metrics.shown(metric, estimate["mean"], estimate["ci95"])

@@ -8,7 +8,7 @@ from mamlbench import help as help_
 from mamlbench.config_tree import ConfigTree, option_comments
 
 TREE = ConfigTree()
-GROUPS = [group for group in TREE.groups() if group not in ("preset", "preset/network")]
+GROUPS = [group for group in TREE.groups() if group.split("/")[0] != "preset"]
 # an experiment repeats options of other groups, which have their comments there
 FILES = [f"{g}/{c}" for g in GROUPS for c in TREE.choices(g) if g not in ("experiment", "table")]
 
@@ -38,6 +38,17 @@ def test_every_option_has_a_comment(file):
 def test_every_choice_is_described(file):
     group, choice = file.split("/", 1)
     assert TREE.description(group, choice)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_choice_takes_one_line_of_a_hundred_columns(monkeypatch, group):
+    monkeypatch.setenv("COLUMNS", "100")
+    listed = section(help_.text([]), group)
+    assert [line.lstrip(" *").split()[0] for line in listed] == TREE.choices(group)
+
+
+def test_presets_are_not_listed():
+    assert not [line for line in help_.text([]).splitlines() if line.startswith("preset")]
 
 
 def test_option_comments():

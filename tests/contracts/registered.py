@@ -62,7 +62,7 @@ class Problem:
         labels = y.expand(count, -1).clone()
         return TaskBatch(Examples(support, labels, np.arange(count)), Examples(query, labels))
 
-    def learner(self, algorithm: str, **options: object) -> MetaLearner:
+    def learner(self, algorithm: str, activation: str = "relu", **options: object) -> MetaLearner:
         """As the algorithm's config has it, with a small network and larger steps."""
         pair = f"algorithm={algorithm}", "dataset=image_folder"  # for which there is no preset
         node = composed(*pair, f"training.iterations={ITERATIONS}")["algorithm"]
@@ -71,9 +71,10 @@ class Problem:
         node["inner_lr"] = max(node["inner_lr"], 0.01)
         torch.manual_seed(0)
         if self.name == "regression":
-            objective, network = Regression(), MLP((1,), 1, hidden=(16,))
+            objective, network = Regression(), MLP((1,), 1, hidden=(16,), activation=activation)
         else:
-            objective, network = Classification(), Conv4((1, 6, 6), 3, filters=4, blocks=2)
+            options_of_network = {"filters": 4, "blocks": 2, "activation": activation}
+            objective, network = Classification(), Conv4((1, 6, 6), 3, **options_of_network)
         context = {"network": network, "objective": objective}
         try:
             return build(node | SMALL.get(algorithm, {}) | options, "algorithm", **context).double()

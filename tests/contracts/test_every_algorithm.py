@@ -47,7 +47,7 @@ def test_learns(problem, algorithm):
 def test_adapting_moves_towards_the_task_and_changes_nothing_else(problem, algorithm):
     learner, tasks = problem.learner(algorithm, inner_lr=0.02), problem.tasks()
     learner.meta_step(tasks)
-    before = in_bytes(state(learner))
+    before, random = in_bytes(state(learner)), torch.get_rng_state()
     for training in (True, False):
         learner.train(training)
         adapted = learner.adapt(tasks.support, 5)
@@ -57,6 +57,7 @@ def test_adapting_moves_towards_the_task_and_changes_nothing_else(problem, algor
         assert (losses[1] < losses[0]).all()
     learner.train()
     assert in_bytes(state(learner)) == before
+    assert torch.equal(torch.get_rng_state(), random)
 
 
 def test_outputs_have_their_shapes(problem, algorithm):

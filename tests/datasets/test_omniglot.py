@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mamlbench.compose import config
 from mamlbench.datasets import Omniglot, omniglot
 from mamlbench.datasets.pictures import Decoding, decode
 from mamlbench.datasets.store import ImageSet
@@ -125,6 +126,12 @@ def test_real_counts_and_splits(characters):
         # the same characters for ever, so that results of different versions compare
         digest = hashlib.sha256(",".join(names[i] for i in classes["test"]).encode()).hexdigest()
         assert digest == "fd172cf321bfb638091977dc6c51cfc49cf8060fe0141144810346f29395b154"
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile", "mamlpp"])
+def test_the_presets_resize_as_the_papers_codes_do(algorithm):
+    node = config([f"algorithm={algorithm}", "dataset=omniglot"])["dataset"]
+    assert node["resize"] == "nearest"
 
 
 @real

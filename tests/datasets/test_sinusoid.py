@@ -65,3 +65,13 @@ def test_bad_values_are_named(option, value):
     with pytest.raises(BadValue) as error:
         Sinusoid(**{option: value})
     assert error.value.option == option
+
+
+def test_an_oracle_is_told_what_the_wave_is():
+    tasks = Sinusoid(shots=4, queries=6, oracle=True).sample("test", 0, 0, 50)
+    plain = Sinusoid(shots=4, queries=6).sample("test", 0, 0, 50)
+    for side, other in ((tasks.support, plain.support), (tasks.query, plain.query)):
+        x, amplitude, phase = side.x.double().unbind(-1)
+        np.testing.assert_allclose(amplitude * torch.sin(x - phase), side.y[..., 0], atol=1e-5)
+        assert torch.equal(side.x[..., :1], other.x)
+        assert torch.equal(side.y, other.y)

@@ -211,6 +211,20 @@ def test_batch_norm(shape, affine, tasks):
 
 
 @pytest.mark.parametrize("affine", ["none", "shift", "scale_shift"])
+def test_batch_norm_in_the_third_order(affine):
+    """The gradient's gradient is a formula of ours, and can be differentiated again."""
+    layer = Norm(2, "batch", affine)
+    params = per_task(layer)
+    inputs = [random(TASKS, 4, 2), *params.values()]
+
+    def gradient(*values):
+        y = norm_call(layer)(*values)
+        return torch.autograd.grad(y.pow(3).sum(), values, create_graph=True)
+
+    assert torch.autograd.gradgradcheck(gradient, inputs)
+
+
+@pytest.mark.parametrize("affine", ["none", "shift", "scale_shift"])
 @pytest.mark.parametrize("shared", [False, True])
 def test_large_batches_equal_small_ones(monkeypatch, shared, affine):
     """Large ones go through torch's kernel where no second derivative is asked for."""

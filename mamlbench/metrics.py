@@ -1,0 +1,44 @@
+"""The metrics' names, units and directions, as tables and figures show them."""
+
+from __future__ import annotations
+
+FRACTIONS = ("accuracy", "accuracy_of_particles", "ece")
+"""Metrics that are kept as fractions; reports show them in percent."""
+
+PRIMARY = ("accuracy", "return", "mse", "loss")
+"""By which a result is read, the first that it has."""
+
+_HIGHER_IS_BETTER = ("accuracy", "accuracy_of_particles", "return", "coverage")
+_NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
+_DIGITS = {"return": 2}
+
+
+def scale(metric: str) -> float:
+    """Factor from the metric as it is kept to the metric as it is shown: fractions as percent."""
+    return 100.0 if metric in FRACTIONS else 1.0
+
+
+def label(metric: str) -> str:
+    """The metric's name and, where it is a fraction, that it is shown as percent."""
+    name, *of = metric.split("_", 1)
+    words = " ".join([_NAMES.get(name, name), *of]).replace("_", " ")
+    return f"{words}, %" if metric in FRACTIONS else words
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of it is better."""
+    return metric in _HIGHER_IS_BETTER
+
+
+def digits(metric: str) -> int:
+    """Digits after the point of a value that is shown."""
+    return 2 if metric in FRACTIONS else _DIGITS.get(metric, 3)
+
+
+def shown(metric: str, mean: float | None, half: float | None = None) -> str:
+    """`94.27 ± 0.89`, from the values as they are kept; JSON has null for what is not finite."""
+    if mean is None:
+        return "not finite"
+    text = f"{scale(metric) * mean:.{digits(metric)}f}"
+    around = "" if half is None else f" ± {scale(metric) * half:.{digits(metric)}f}"
+    return text.replace("-", "−") + around

@@ -1,0 +1,37 @@
+"""Overrides as Hydra reads them: their keys, quoting, and several lists of them in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def key_of(override: str) -> str:
+    """`dataset.shots` of `+dataset.shots=5`."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def quoted(value: Any) -> str:
+    """A value as an override has it: text in quotes, lists in brackets."""
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(quoted, value)) + "]"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "\\'") + "'"
+    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
+def over(overrides: Iterable[str], later: Iterable[str]) -> list[str]:
+    """Both, of which the later has the last word: of each key, the last override alone is left."""
+    return list({key_of(override): override for override in (*overrides, *later)}.values())
+
+
+def other_test(made_by: Sequence[str], test: Sequence[str], checkpoint: str) -> list[str]:
+    """Overrides that test a run's checkpoint otherwise.
+
+    Args:
+        made_by: the overrides of the run.
+        test: the overrides that make the other test.
+        checkpoint: the run's folder.
+    """
+    kept = [o for o in made_by if key_of(o) not in ("checkpoint", "warm_start", "also_test")]
+    return over(kept, [*test, f"checkpoint={quoted(checkpoint)}"])

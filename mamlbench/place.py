@@ -1,0 +1,51 @@
+"""Which folder a run has, from its config's values alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mamlbench import checkpoint
+from mamlbench.config import construct, result_hash
+from mamlbench.evaluation import Protocol
+from mamlbench.run_folder import RunFolder
+
+
+def tested_checkpoints(values: Mapping[str, Any]) -> list[Path]:
+    """The files that a run tests instead of training, best first; none, where it trains.
+
+    Raises:
+        UserError: `checkpoint` names nothing that can be tested.
+    """
+    path = values["checkpoint"]
+    if path is None:
+        return []
+    kept = construct(Protocol, values["evaluation"], "evaluation").kept
+    return checkpoint.resolve_best(Path(path), kept)
+
+
+def hash_of_result(values: Mapping[str, Any]) -> str:
+    """See `result_hash`; a file that a run begins from is what is in it, wherever it lies.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    tested, more = tested_checkpoints(values), {}
+    if values["warm_start"] is not None:
+        begun = checkpoint.resolve(Path(values["warm_start"]), "warm_start")
+        more["warm_start"] = _file_hash([begun])  # without a warm start, nothing of it is hashed
+    return result_hash(values, checkpoint=_file_hash(tested) if tested else None, **more)
+
+
+def folder_of(
+    values: Mapping[str, Any], algorithm: str, dataset: str, setting: str, hash_: str
+) -> RunFolder:
+    """The folder of a run whose hash is known; `setting` is the dataset's."""
+    place = values["outputs"], values["name"], algorithm, dataset, setting, hash_, values["seed"]
+    return RunFolder.of(*place)
+
+
+def _file_hash(paths: list[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()

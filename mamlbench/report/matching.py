@@ -1,0 +1,166 @@
+"""Which runs belong to which cells of the papers' tables: those whose config is the cell's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mamlbench.overrides import over
+from mamlbench.report.runs import Run
+from mamlbench.report.settings import SCALED, SIZES, defaults_of, differences, flat, shortened
+from mamlbench.tables import Table, TableRun
+
+_CHOSEN = ("algorithm", "dataset", "network", "evaluation")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a cell asks for.
+
+    Attributes:
+        options: flat, all interpolations resolved.
+        scaled: names of the options that follow from `training.iterations`.
+        defaults: of the options that a run from before they were there lacks.
+    """
+
+    options: Mapping[str, Any]
+    scaled: frozenset[str]
+    defaults: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A run that belongs to a cell.
+
+    Attributes:
+        run: the run.
+        shortened: what it did less of.
+        otherwise_tested: options of the protocol in which it differs: the cell's, the run's.
+    """
+
+    run: Run
+    shortened: tuple[str, ...] = ()
+    otherwise_tested: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[int, list[Match]]:
+    """The runs of each cell, by the cell's `id`.
+
+    A run whose protocol is not that of any cell is still shown where all else agrees, and says so.
+    """
+    found: dict[int, list[Match]] = defaultdict(list)
+    exact: set[int] = set()
+    likely = {id(run): flat(run.config) for run in runs}
+    for cell in (cell for table in tables for cell in table.cells):
+        if cell.run is None:
+            continue
+        raw = _as_written(cell.run)
+        candidates = [run for run in runs if _may_be(raw, likely[id(run)])]
+        if not candidates:
+            continue
+        setting = setting_of_cell(cell.run)
+        for run in candidates:
+            matched = _matched(setting, run, likely[id(run)])
+            if matched is not None:
+                found[id(cell)].append(matched)
+                if not matched.otherwise_tested:
+                    exact.add(id(run))
+    return {
+        cell: [m for m in matches if not m.otherwise_tested or id(m.run) not in exact]
+        for cell, matches in found.items()
+    }
+
+
+def _matched(setting: Setting, run: Run, options: Mapping[str, Any]) -> Match | None:
+    apart = differences(setting.options, options, setting.defaults)
+    as_long = "training.iterations" not in apart
+    kept = {
+        name: values
+        for name, values in apart.items()
+        if name not in SIZES and (as_long or name not in setting.scaled)
+    }
+    if any(not name.startswith("evaluation.") for name in kept) or run.config.get("warm_start"):
+        return None
+    return Match(run, tuple(shortened(setting.options, options, run.iterations)), kept)
+
+
+@cache
+def setting_of_cell(run: TableRun) -> Setting:
+    """The setting that a table's run composes, of full length.
+
+    Raises:
+        hydra.errors.HydraException: an override that does not fit the config tree.
+    """
+    from omegaconf import OmegaConf
+
+    from mamlbench.config import plain
+    from mamlbench.config_tree import ConfigTree
+
+    overrides = [f"experiment={run.experiment}", *run.overrides]
+    composed = ConfigTree().compose(over(overrides, run.evaluate))
+    choices = composed.hydra.runtime.choices
+    OmegaConf.set_struct(composed, False)
+    del composed["hydra"]
+    written: Any = OmegaConf.to_container(composed, resolve=False)
+    scaled = SCALED | {
+        name
+        for name, value in flat(written).items()
+        if isinstance(value, str) and "${training." in value
+    }
+    defaults: dict[str, Any] = {}
+    for group in _CHOSEN:
+        if choices.get(group):
+            defaults |= defaults_of(group, choices[group])
+    return Setting(flat(plain(composed)), frozenset(scaled), defaults)
+
+
+def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
+    """Whether what a cell's files say outright agrees with a run; composing it takes far longer."""
+    return all(options.get(name, value) == value for name, value in raw.items())
+
+
+def _as_written(run: TableRun) -> dict[str, Any]:
+    found = dict(_written_in(run.experiment))
+    for override in run.overrides:
+        name, _, text = override.lstrip("+").partition("=")
+        if name in _CHOSEN:
+            target = f"{name}._target_"
+            found[target] = defaults_of(name, text).get(target, found.get(target))
+        else:
+            found[name] = yaml.safe_load(text)
+    unsure = ("evaluation.", "hardware.", "logger.")
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in SIZES
+        and not name.startswith(unsure)
+        and value is not None
+        and "${" not in str(value)
+    }
+
+
+@cache
+def _written_in(experiment: str) -> Mapping[str, Any]:
+    """Flat options that an experiment's file sets, and the classes that it chooses."""
+    path = Path(str(files("mamlbench.conf"))) / "experiment" / f"{experiment}.yaml"
+    if not path.is_file():
+        return {}
+    content = yaml.safe_load(path.read_text()) or {}
+    found: dict[str, Any] = {}
+    for entry in content.pop("defaults", []):
+        if isinstance(entry, str) and entry.startswith("/experiment/"):
+            found |= _written_in(entry.removeprefix("/experiment/"))
+        elif isinstance(entry, Mapping):
+            for group, choice in entry.items():
+                name = str(group).removeprefix("override ").removeprefix("/")
+                target = f"{name}._target_"
+                if target in (known := defaults_of(name, str(choice))):
+                    found[target] = known[target]
+    return {**found, **flat(content)}

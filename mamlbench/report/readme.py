@@ -1,0 +1,130 @@
+"""The part of a README that shows our measured results: made from runs, never typed by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mamlbench.errors import UserError
+from mamlbench.files import write_atomically
+from mamlbench.loggers.console import markdown_table
+from mamlbench.report.entries import Entry
+from mamlbench.report.paper_tables import (
+    Line,
+    Notes,
+    PaperTable,
+    difference_text,
+    iterations_text,
+    published_text,
+    verdict_text,
+)
+from mamlbench.report.report import Report
+from mamlbench.report.results import result, score_text, seeds_text
+
+BEGIN, END = "<!-- made by mamlbench-report: begin -->", "<!-- made by mamlbench-report: end -->"
+
+_PAPERS = (
+    *("table", "row", "column", "published", "ours (± 95% over tasks)", "difference"),
+    *("seeds", "iterations", "protocol", "device", "verdict"),
+)
+_OTHERS = ("run", "result (± 95% over tasks)", "seeds", "iterations", "protocol", "device")
+_OF_NO_INTEREST = re.compile(r" (?:name|outputs|logger|hardware[.\w]*|seed)=\S+")
+
+
+def rewrite(path: Path, found: Report) -> None:
+    """Put the results between the two marks of a file.
+
+    Raises:
+        UserError: no such file, it has no such marks, or it is not writable.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--readme {path}: cannot be read: {error.strerror}") from error
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(f"--readme {path}: accepted is a file with the lines {BEGIN} and {END}")
+    before, rest = text.split(BEGIN)
+    write_atomically(path, before + block(found) + rest.split(END)[1])
+
+
+def block(found: Report) -> str:
+    """The marked part, its marks included."""
+    notes = Notes()
+    published = [row for paper in found.papers for row in _rows(paper, notes)]
+    others = [_other(entry, metric) for entry, metric in _unpublished(found)]
+    parts = [BEGIN]
+    if published:
+        parts.append(markdown_table(_PAPERS, published))
+    if notes.texts:
+        parts.append("\n".join(f"{line}  " for line in notes.lines()).rstrip())
+    if others:
+        parts += ["Runs that are of no published cell:", markdown_table(_OTHERS, others)]
+    return "\n\n".join([*parts, END])
+
+
+def _rows(paper: PaperTable, notes: Notes) -> Iterator[list[str]]:
+    number = re.search(r"\d{4}\.\d{5}", paper.table.paper)
+    name = paper.table.paper
+    if number:
+        name = f"[{number[0]}](https://arxiv.org/abs/{number[0]})"
+    for line in paper.lines:
+        if line.entry is None or line.ours is None:
+            continue
+        yield [
+            f"{name}, {paper.table.place}",
+            line.cell.row,
+            line.cell.column,
+            published_text(line.cell, True) + _marks(line, 0, paper, notes),
+            score_text(line.cell.metric, line.ours) + _marks(line, 1, paper, notes),
+            difference_text(line),
+            seeds_text(line.cell.metric, line.ours),
+            iterations_text(line),
+            *_how(line.entry),
+            verdict_text(line.verdict),
+        ]
+
+
+def _marks(line: Line, side: int, paper: PaperTable, notes: Notes) -> str:
+    """The table's footnotes among those of the whole part; a column says the protocol."""
+    found = ""
+    for mark in re.findall(r"\[\d+\]", line.marks[side]):
+        text = next(note for note in paper.notes if note.startswith(mark))[len(mark) + 1 :]
+        if not text.startswith("protocol: "):
+            found += " " + notes.mark(text)
+    return found
+
+
+def _unpublished(found: Report) -> Iterator[tuple[Entry, str]]:
+    known = {
+        run.folder
+        for paper in found.papers
+        for line in paper.lines
+        if line.entry is not None
+        for run in line.entry.runs
+    }
+    for table in found.folders:
+        for entry in table.entries:
+            if entry.first.folder not in known:
+                yield entry, table.metric
+
+
+def _other(entry: Entry, metric: str) -> list[str]:
+    found = result(entry.runs, metric)
+    command = _OF_NO_INTEREST.sub("", entry.first.summary.command)
+    score = score_text(metric, found)
+    return [
+        f"`{command}`",
+        f"{metric} {score}",
+        seeds_text(metric, found),
+        f"{entry.first.iterations:,}",
+        *_how(entry),
+    ]
+
+
+def _how(entry: Entry) -> list[str]:
+    run = entry.first
+    name = run.config["evaluation"].get("name", "")
+    estimate = run.estimate(run.metric)
+    tasks = "" if estimate is None else f", {estimate.n_tasks:,} tasks"
+    return [f"`{name}`{tasks}", run.summary.device]

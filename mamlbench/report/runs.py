@@ -1,0 +1,269 @@
+"""Finished runs below a folder, read from their files: no torch, a thousand in seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mamlbench.config import result_hash
+from mamlbench.errors import UserError
+from mamlbench.metrics import PRIMARY
+from mamlbench.report.settings import choice_of, setting_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TESTS = ("test_tasks.csv", "test_tasks.csv.gz")
+_IN_PATH = re.compile(r"([0-9a-f]{8})/seed\d+$")
+
+
+class Estimate(BaseModel):
+    """A mean over tasks and half its 95% interval, as `summary.json` has them."""
+
+    model_config = ConfigDict(extra="ignore")
+    mean: float | None
+    ci95: float | None
+    n_tasks: int = Field(ge=1)
+
+
+class _Test(BaseModel):
+    by_step: list[dict[str, Estimate]] = Field(min_length=1)
+
+
+class _Train(BaseModel):
+    iterations: int
+    seconds: float
+
+
+class Summary(BaseModel):
+    """What reports need of a `summary.json`; the rest is left as it is."""
+
+    model_config = ConfigDict(extra="allow")
+    test: _Test
+    train: _Train
+    seed: int
+    evaluation: str
+    device: str
+    command: str
+    versions: dict[str, str]
+    data_sha256: str | None = None
+    diverged_tasks: int = 0
+    trained_iterations: int | None = None
+
+
+class Config(BaseModel):
+    """What reports need of a `config.yaml`; the rest is left as it is."""
+
+    model_config = ConfigDict(extra="allow")
+    training: dict[str, Any]
+    algorithm: dict[str, Any]
+    dataset: dict[str, Any]
+    network: dict[str, Any]
+    evaluation: dict[str, Any]
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A folder that looks like a run's but cannot be reported.
+
+    Attributes:
+        path: the folder or file.
+        why: in words.
+    """
+
+    path: Path
+    why: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where its files lie.
+        config: of `config.yaml`.
+        summary: of `summary.json`.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    summary: Summary
+
+    @cached_property
+    def algorithm(self) -> str:
+        """Name of the algorithm's config."""
+        return self._recorded("algorithm") or choice_of("algorithm", self.config["algorithm"])
+
+    @cached_property
+    def dataset(self) -> str:
+        """Name of the dataset's config."""
+        return self._recorded("dataset") or choice_of("dataset", self.config["dataset"])
+
+    @cached_property
+    def setting(self) -> str:
+        """The dataset's setting, as in `5way1shot`."""
+        return self._recorded("setting") or setting_of(self.config["dataset"])
+
+    @cached_property
+    def hash(self) -> str:
+        """As recorded; of older runs as their folder says, else of their config."""
+        in_path = _IN_PATH.search(self.folder.as_posix())
+        config = {key: value for key, value in self.config.items() if key != "about"}
+        return self._recorded("hash") or (in_path[1] if in_path else result_hash(config))
+
+    @property
+    def seed(self) -> int:
+        """Of initial parameters and meta-training tasks."""
+        return self.summary.seed
+
+    @property
+    def code(self) -> str:
+        """The commit, `+` after it where the code was changed since; without one, the version."""
+        commit = self.config["about"].get("commit")
+        return str(commit) if commit else f"version {self.summary.versions.get('mamlbench', '?')}"
+
+    @property
+    def short_code(self) -> str:
+        """The code as a footnote shows it."""
+        is_commit = re.fullmatch(r"[0-9a-f]{40}\+?", self.code)
+        return f"commit {self.code[:7]}{self.code[40:]}" if is_commit else self.code
+
+    @property
+    def iterations(self) -> int:
+        """Outer steps that the tested learner has behind it; of a checkpoint, those of its run."""
+        if self.config.get("checkpoint") is None:
+            return self.summary.train.iterations
+        planned, reached = self.config["training"]["iterations"], self.summary.trained_iterations
+        if self.config["evaluation"]["select"] != "last" or reached is None:
+            return int(planned)  # a best checkpoint is of an earlier iteration than its run's last
+        return min(planned, reached)
+
+    @property
+    def metric(self) -> str:
+        """By which the result is read."""
+        known = self.summary.test.by_step[-1]
+        return next((name for name in PRIMARY if name in known), next(iter(known)))
+
+    def estimate(self, metric: str, step: int | None = None) -> Estimate | None:
+        """The metric after so many inner steps (None: the last), if it was measured."""
+        by_step = self.summary.test.by_step
+        if step is not None and step >= len(by_step):
+            return None
+        return by_step[-1 if step is None else step].get(metric)
+
+    @property
+    def tests(self) -> Path | None:
+        """The file of each test task's scores, if it was kept."""
+        return next((self.folder / n for n in _TESTS if (self.folder / n).is_file()), None)
+
+    def by_task(self, metric: str, step: int | None = None) -> pd.Series | None:
+        """The metric of each test task after so many inner steps (None: the last), by task number.
+
+        None where it was not kept.
+        """
+        import pandas as pd
+
+        if self.tests is None:
+            return None
+        rows = pd.read_csv(self.tests)
+        last = len(self.summary.test.by_step) - 1
+        rows = rows[rows["step"] == (last if step is None else step)]
+        if metric not in rows or rows.empty:
+            return None
+        return rows.set_index("task")[metric]
+
+    def curve(self) -> pd.DataFrame | None:
+        """The rows of `metrics.csv`, if there are any."""
+        import pandas as pd
+
+        path = self.folder / "metrics.csv"
+        if not path.is_file():
+            return None
+        rows = pd.read_csv(path)
+        return None if rows.empty else rows
+
+    def _recorded(self, name: str) -> str | None:
+        value = (self.summary.model_extra or {}).get(name)
+        return None if value is None else str(value)
+
+
+def collect(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
+    """All finished runs at and below the folders, each once, in the order of their paths.
+
+    Returns:
+        the runs, and what looks like a run but cannot be read.
+
+    Raises:
+        UserError: a folder that is not there.
+    """
+    found: dict[Path, Run] = {}
+    skipped: list[Skipped] = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such folder; accepted is one with runs below")
+        for place in sorted(_places(folder)):
+            if place.resolve() in found:
+                continue
+            try:
+                found[place.resolve()] = read_run(place)
+            except UserError as error:
+                skipped.append(Skipped(place / "summary.json", str(error)))
+    return _without_copies(list(found.values())), skipped
+
+
+def read_run(folder: Path) -> Run:
+    """One run.
+
+    Raises:
+        UserError: what is wrong with its files, without their names.
+    """
+    try:
+        summary = Summary.model_validate(json.loads((folder / "summary.json").read_bytes()))
+    except (ValueError, OSError) as error:
+        raise UserError(_why("summary.json", error)) from error
+    try:
+        content = yaml.load((folder / "config.yaml").read_bytes(), _LOADER)
+        Config.model_validate(content)
+    except (ValueError, OSError, yaml.YAMLError) as error:
+        raise UserError(_why("config.yaml", error)) from error
+    return Run(folder, content, summary)
+
+
+def _why(name: str, error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its content"
+        return f"{name} is no run's: {place}: {first['msg'].lower()}"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no {name}"
+    if isinstance(error, OSError):
+        return f"{name} cannot be read: {error.strerror}"
+    return f"{name} is half-written or damaged"
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    for here, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if name != "figures" and name[0] != ".")
+        if "summary.json" in names:
+            yield Path(here)
+
+
+def _without_copies(runs: Sequence[Run]) -> list[Run]:
+    """A run that was kept elsewhere too is one run: the same result, to the last digit."""
+    seen: dict[str, Run] = {}
+    for run in runs:
+        one = (run.hash, run.seed, run.code, run.summary.train.seconds, run.summary.command)
+        key = repr(one) + run.summary.test.model_dump_json()
+        seen.setdefault(key, run)
+    return list(seen.values())

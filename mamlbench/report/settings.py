@@ -1,0 +1,125 @@
+"""What a run's config says about its setting, and how two settings differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+GROUPS = ("training", "algorithm", "network", "dataset", "evaluation")
+"""What makes a setting; where and how it was computed does not."""
+
+_WITHOUT_EFFECT = {
+    *("training.log_every", "training.checkpoint_every"),
+    *("dataset.root", "dataset.threads", "dataset.workers", "evaluation.name"),
+}
+SIZES = {
+    "training.iterations": "iterations",
+    "evaluation.tasks": "test tasks",
+    "training.validate_every": "",
+    "training.patience": "",
+    "evaluation.validation_tasks": "",
+}
+"""How much was done, which may be less than a cell asks for; in words where it is to be said."""
+
+SCALED = {"algorithm.iterations", "algorithm.epoch_length"}
+"""Options that a budget scales with the outer steps."""
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def flat(config: Mapping[str, Any], groups: tuple[str, ...] = GROUPS) -> dict[str, Any]:
+    """The setting's options by their dotted names; those without effect on it are left out."""
+    found: dict[str, Any] = {}
+    for group in groups:
+        _flatten(config.get(group), group, found)
+    return {name: value for name, value in found.items() if name not in _WITHOUT_EFFECT}
+
+
+def _flatten(value: Any, name: str, found: dict[str, Any]) -> None:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _flatten(inner, f"{name}.{key}", found)
+    else:
+        found[name] = json.loads(json.dumps(value, default=str))  # tuples as lists
+
+
+def differences(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Options in which two flat settings differ, with the value in each.
+
+    An option that one lacks is newer than that run: it counts as its default there.
+
+    Args:
+        ours: options by dotted name.
+        theirs: likewise.
+        defaults: of the options that either may lack.
+    """
+    found = {}
+    for name in {**ours, **theirs}:
+        first, second = (
+            side.get(name, defaults.get(name, "(no such option)")) for side in (ours, theirs)
+        )
+        if first != second:
+            found[name] = first, second
+    return found
+
+
+@cache
+def defaults_of(group: str, choice: str) -> Mapping[str, Any]:
+    """Flat options of `conf/<group>/<choice>.yaml` as written there, with those it builds on."""
+    path = Path(str(files("mamlbench.conf"))) / group / f"{choice}.yaml"
+    if not path.is_file():
+        return {}
+    content = yaml.load(path.read_bytes(), _LOADER) or {}
+    found: dict[str, Any] = {}
+    for other in content.pop("defaults", []):
+        if isinstance(other, str) and other != "_self_":
+            found |= defaults_of(group, other)
+    _flatten(content, group, found)
+    return found
+
+
+@cache
+def _choices(group: str) -> Mapping[str, Mapping[str, Any]]:
+    folder = Path(str(files("mamlbench.conf"))) / group
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    return {name: defaults_of(group, name) for name in names}
+
+
+def choice_of(group: str, node: Mapping[str, Any]) -> str:
+    """The name of the config that a node was made from: its class, and most of the values."""
+    options: dict[str, Any] = {}
+    _flatten(node, group, options)
+    target = f"{group}._target_"
+    alike = {
+        name: sum(options.get(key) == value for key, value in known.items()) / len(known)
+        for name, known in _choices(group).items()
+        if known.get(target) == options.get(target)
+    }
+    return max(alike, key=lambda name: alike[name]) if alike else str(options.get(target, "?"))
+
+
+def setting_of(dataset: Mapping[str, Any]) -> str:
+    """As a dataset calls its setting: `5way1shot`, `10shot`."""
+    if "horizon" in dataset:
+        return f"{dataset.get('train_shots')}episodes"
+    ways = f"{dataset['ways']}way" if "ways" in dataset else ""
+    return f"{ways}{dataset.get('shots')}shot"
+
+
+def shortened(asked: Mapping[str, Any], run: Mapping[str, Any], iterations: int) -> list[str]:
+    """What a run did less of than was asked for, as in `4,000 of 60,000 iterations`."""
+    found = []
+    for name, words in SIZES.items():
+        done = iterations if name == "training.iterations" else run.get(name)
+        wanted = asked.get(name)
+        if words and done is not None and wanted is not None and done < wanted:
+            found.append(f"{done:,} of {wanted:,} {words}")
+    return found

@@ -1,0 +1,95 @@
+"""A table of texts, and how it is written: on a terminal, as Markdown, as LaTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mamlbench.loggers.console import markdown_table, print_result_table
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table to be read.
+
+    Attributes:
+        title: above it.
+        columns: their names; the first names the rows.
+        rows: texts, one for each column.
+        notes: below it; those that are marked in the table begin with their mark, as `[1]`.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+def to_terminal(sheets: Sequence[Sheet]) -> None:
+    """Print them: drawn on a terminal, as Markdown where that is piped."""
+    for number, sheet in enumerate(sheets):
+        if number:
+            print()
+        print_result_table(sheet.title, sheet.columns, sheet.rows)
+        if sheet.notes:
+            print()
+        for note in sheet.notes:
+            print(note)
+
+
+def to_markdown(sheets: Sequence[Sheet]) -> str:
+    """Sections with a table and its notes."""
+    parts = []
+    for sheet in sheets:
+        rows = [[_escaped(cell) for cell in row] for row in sheet.rows]
+        parts += [f"### {sheet.title}", markdown_table([*map(_escaped, sheet.columns)], rows)]
+        parts += ["\n".join(f"- {note}" for note in sheet.notes)] if sheet.notes else []
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(sheets: Sequence[Sheet]) -> str:
+    r"""`table` environments for a document that uses the package booktabs."""
+    import pandas as pd
+
+    parts = []
+    for sheet in sheets:
+        frame = pd.DataFrame([list(map(_tex, row)) for row in sheet.rows])
+        frame.columns = pd.Index(list(map(_tex, sheet.columns)))
+        body = frame.style.hide(axis="index").to_latex(
+            hrules=True, column_format="l" * 2 + "r" * (len(sheet.columns) - 2)
+        )
+        notes = [rf"\par\footnotesize {_tex(note)}" for note in sheet.notes]
+        parts.append(
+            "\n".join(
+                [
+                    r"\begin{table}",
+                    r"\centering",
+                    rf"\caption{{{_tex(sheet.title)}}}",
+                    body.strip(),
+                    *notes,
+                    r"\end{table}",
+                ]
+            )
+        )
+    return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+_TEX = {
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "–": "--",
+}
+
+
+def _tex(text: str) -> str:
+    found = "".join(_TEX.get(sign, sign) for sign in text)
+    return re.sub(r"\[(\d+)\](?=$|\\|\[)", r"\\textsuperscript{\1}", found)

@@ -1,0 +1,110 @@
+"""`mamlbench -m table=NAME`: a table's training runs x seeds as the jobs of one sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from mamlbench.config_tree import ConfigTree, parsed
+from mamlbench.errors import UserError
+from mamlbench.overrides import key_of, over, quoted
+from mamlbench.tables import Table, load_table
+
+_OPTIONS = ("table", "table.rows", "table.seeds")
+_OF_A_CELL = ("experiment", "checkpoint", "also_test")
+
+
+def table_sweep(arguments: Sequence[str]) -> tuple[list[str], AbstractContextManager[None]]:
+    """What Hydra is to be given for a command line, and what must be in force as it sweeps.
+
+    A table among the overrides becomes the jobs of a sweep. `table.rows=[..]` and
+    `table.seeds=[..]` choose among them; of `budget=smoke` the table's first seed alone is run.
+    What is typed besides goes for every job and has the last word.
+
+    Raises:
+        UserError: no such table, row or experiment, or no `-m`.
+    """
+    line = parsed(arguments)
+    typed = {key_of(override): override for override in line.overrides}
+    if "table" not in typed or line.cfg is not None or line.info is not None:
+        return list(arguments), nullcontext()
+    name = typed["table"].partition("=")[2]
+    table = load_table(name, tree=ConfigTree(arguments))
+    if not line.multirun:
+        raise UserError(f"table={name}: is a sweep, which takes -m: mamlbench -m table={name}")
+    for key in _OF_A_CELL:
+        if key in typed:
+            raise UserError(f"{typed[key]}: accepted is null, where table={name} brings its own")
+    flags = [argument for argument in arguments if argument not in line.overrides]
+    rest = [override for override in line.overrides if key_of(override) not in _OPTIONS]
+    jobs = _jobs(_chosen(table, typed, rest), rest)
+    # the first job's overrides too, so that what is typed finds the options that it is for
+    return [*flags, *over(jobs[0], rest)], _sweeping(jobs)
+
+
+@contextmanager
+def _sweeping(jobs: Sequence[Sequence[str]]) -> Iterator[None]:
+    """Let Hydra's sweeper run these jobs, each with every combination of what is typed as a sweep.
+
+    By itself it knows products of single options only, and it takes other sweepers only from
+    installed packages of their own, `hydra_plugins.*`.
+    """
+
+    def split(overrides: list[Any], max_batch_size: int | None) -> list[list[list[str]]]:
+        swept = [override for override in overrides if override.is_sweep_override()]
+        [combinations] = products(swept, None)
+        mixed = [over(job, combination) for combination in combinations for job in jobs]
+        return list(BasicSweeper.split_overrides_to_chunks(mixed, max_batch_size))
+
+    products = BasicSweeper.split_arguments
+    setattr(BasicSweeper, "split_arguments", staticmethod(split))  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(BasicSweeper, "split_arguments", staticmethod(products))  # noqa: B010
+
+
+def _chosen(table: Table, typed: dict[str, str], rest: Sequence[str]) -> Table:
+    rows = _list_of(typed, "table.rows", str)
+    seeds = _list_of(typed, "table.seeds", int)
+    if seeds is None and ("budget=smoke" in rest or "seed" in typed):
+        seeds = list(table.seeds[:1])
+    return table.only(rows, seeds)
+
+
+def _jobs(table: Table, rest: Sequence[str]) -> list[list[str]]:
+    """Overrides of each training run under each seed, with the other tests of what it learns."""
+    parser = OverridesParser.create()
+    fixed = [o for o in rest if not parser.parse_override(o).is_sweep_override()]
+    jobs = []
+    for seed in table.seeds:
+        for run in table.runs():
+            if run.evaluate:
+                continue
+            tests = [
+                test.evaluate for test in table.runs() if test.evaluate and test.trained == run
+            ]
+            also = [f"also_test={quoted(tests)}"] if tests else []
+            jobs.append(over([*run.arguments(seed), *also], fixed))
+    if not jobs:
+        raise UserError(f"table={table.name}: none of these rows is run: all are published only")
+    return jobs
+
+
+def _list_of(typed: dict[str, str], key: str, kind: type) -> list[Any] | None:
+    if key not in typed:
+        return None
+    try:
+        value = OverridesParser.create().parse_override(typed[key]).value()
+    except HydraException:
+        value = None
+    values = [str(v) if kind is str else v for v in (value if isinstance(value, list) else [value])]
+    if not all(type(value) is kind for value in values) or value is None:
+        words = {str: "[name, ...]", int: "[whole number, ...]"}[kind]
+        raise UserError(f"{typed[key]}: accepted is a list, {words}")
+    return values

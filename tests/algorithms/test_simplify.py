@@ -1,0 +1,76 @@
+"""A simplified trace has fewer operations and gives the same bits."""
+
+import pytest
+import torch
+from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from mamlbench.algorithms.simplify import simplify
+
+
+def operations(graph):
+    return [node.name for node in graph.graph.nodes if node.op == "call_function"]
+
+
+def simplified(function, *inputs):
+    """The operations left, and the trace; it must give what the function gives, on other inputs."""
+    graph = make_fx(function)(*inputs)
+    simplify(graph, inputs)
+    others = [torch.rand_like(x) for x in inputs]
+    for a, b in zip(graph(*others), function(*others), strict=True):
+        assert torch.equal(a, b)
+        assert a.stride() == b.stride()
+    return operations(graph), graph
+
+
+X = torch.rand(3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("function", "left"),
+    [
+        (lambda x: [x.pow(1.0).exp()], ["exp"]),
+        (lambda x: [x + torch.zeros_like(x)], []),
+        (lambda x: [torch.zeros_like(x) + x.neg()], ["neg"]),
+        (lambda x: [x * torch.ones_like(x)], []),
+        (lambda x: [x * x.pow(0.0).mul(2.0)], ["mul"]),  # what is known beforehand is kept
+        (lambda x: [x.detach().detach().neg()], ["neg"]),
+        (lambda x: [x.transpose(1, 2).transpose(1, 2).neg()], ["neg"]),
+        (lambda x: [x + torch.ones_like(x)], ["add"]),
+        (lambda x: [x.sum(2, keepdim=True) + torch.zeros_like(x)], ["sum", "add"]),  # wider than x
+        (lambda x: [torch.add(x, torch.zeros_like(x), alpha=2)], ["add"]),
+    ],
+)
+def test_what_is_left(function, left):
+    names, _ = simplified(function, X)
+    assert [name.split("_")[0] for name in names] == left
+
+
+def test_a_product_over_one_number_is_an_outer_product():
+    a, b = torch.rand(3, 4, 1), torch.rand(3, 1, 5)
+    names, graph = simplified(lambda a, b: [torch.bmm(a, b)], a, b)
+    assert [node.target for node in graph.graph.nodes if node.name in names] == [torch.mul]
+    names, graph = simplified(lambda a, b: [torch.bmm(b, a.expand(3, 5, 1))], a[:, :1], b)
+    assert [node.target for node in graph.graph.nodes if node.name in names][-1] == torch.bmm
+
+
+def test_views_of_parameters_stay_views():
+    layer = nn.Linear(4, 2)
+    graph = make_fx(lambda x: [x @ layer.weight.t().unsqueeze(0).expand(3, 4, 2)])(X[:, :1, :4])
+    simplify(graph, [X[:, :1, :4]])
+    with torch.no_grad():
+        layer.weight.mul_(2.0)
+        expected = X[:, :1, :4] @ layer.weight.t()
+    torch.testing.assert_close(graph(X[:, :1, :4])[0].squeeze(1), expected.squeeze(1))
+
+
+def test_what_changes_in_place_is_left_alone():
+    def in_place(x):
+        y = torch.zeros_like(x)
+        y.add_(x)
+        return [y.pow(1.0)]
+
+    graph = make_fx(in_place)(X)
+    before = operations(graph)
+    simplify(graph, [X])
+    assert operations(graph) == before

@@ -1,0 +1,167 @@
+import kept
+import pytest
+
+from mamlbench.errors import UserError
+from mamlbench.report.matching import match
+from mamlbench.report.paper_tables import paper_table, sheet
+from mamlbench.report.runs import read_run
+from mamlbench.tables import Cell, Printed, Table, TableRun
+
+RUN = TableRun("maml/sinusoid", ("evaluation.tasks=4",))
+
+
+def table(*cells, **options):
+    rows = tuple(dict.fromkeys(cell.row for cell in cells))
+    columns = tuple(dict.fromkeys(cell.column for cell in cells))
+    return Table("mine", "Mine", "arXiv 1", "Table 1", "mse", rows, columns, cells, **options)
+
+
+def cell(row="MAML", run=RUN, step=1, published="0.67", **options):
+    return Cell(row, "1", run, "mse", step, Printed(published), **options)
+
+
+def shown(tables, runs, strict=False):
+    return sheet(paper_table(tables, match([tables], runs), strict))
+
+
+def row_of(tables, runs):
+    found = shown(tables, runs)
+    (row,) = found.rows
+    return row, found.notes
+
+
+def test_a_run_of_the_cells_setting(tmp_path, sinusoid):
+    runs = [read_run(kept.keep(tmp_path / "a", sinusoid()))]
+    row, notes = row_of(table(cell()), runs)
+    assert row == [
+        *("MAML", "1", "0.67", "0.650 ± 0.305", "−0.020", "0", "70,000", "within (our interval)")
+    ]
+    assert notes == ("protocol: maml: 4 tasks, shots queries per class",)
+
+
+def test_a_run_of_another_setting_is_not_of_the_cell(tmp_path, sinusoid):
+    for number, change in enumerate(
+        [
+            {"algorithm__inner_lr": 0.02},
+            {"dataset__shots": 5},
+            {"training__meta_batch_size": 4},
+            {"network__hidden": [40]},
+        ]
+    ):
+        runs = [read_run(kept.keep(tmp_path / str(number), sinusoid(**change)))]
+        row, _ = row_of(table(cell()), runs)
+        assert row[2:] == ["0.67", "–", "–", "–", "–", "not run"]
+
+
+def test_what_does_not_make_a_setting(tmp_path, sinusoid):
+    config = sinusoid(
+        training__log_every=7, training__validate_every=11, hardware__precision="bf16"
+    )
+    row, _ = row_of(table(cell()), [read_run(kept.keep(tmp_path / "a", config, seed=9))])
+    assert (row[5], row[-1]) == ("9", "within (our interval)")
+
+
+def test_a_shorter_run_says_so(tmp_path, sinusoid):
+    config = sinusoid(training__iterations=7000, algorithm__iterations=7000)
+    row, _ = row_of(table(cell()), [read_run(kept.keep(tmp_path / "a", config))])
+    assert row[-2:] == ["7,000 of 70,000", "shortened"]
+
+
+def test_fewer_test_tasks_are_a_shorter_run(tmp_path, sinusoid):
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=8",))
+    row, _ = row_of(table(cell(run=asked)), [read_run(kept.keep(tmp_path / "a", sinusoid()))])
+    assert row[-2:] == ["70,000", "shortened"]
+
+
+def test_of_shorter_runs_the_longest_and_none_beside_a_whole_one(tmp_path, sinusoid):
+    runs = []
+    for count in (7000, 9000):
+        config = sinusoid(training__iterations=count, algorithm__iterations=count)
+        runs.append(read_run(kept.keep(tmp_path / str(count), config)))
+    row, _ = row_of(table(cell()), runs)
+    assert row[-2] == "9,000 of 70,000"
+    runs.append(read_run(kept.keep(tmp_path / "whole", sinusoid())))
+    row, _ = row_of(table(cell()), runs)
+    assert row[-2] == "70,000"
+
+
+def test_a_run_from_before_an_option_was_there(tmp_path, sinusoid):
+    config = sinusoid()
+    del config["algorithm"]["adapt_norm"], config["evaluation"]["active_rounds"]
+    runs = [read_run(kept.keep(tmp_path / "a", config))]
+    assert row_of(table(cell()), runs)[0][-1] == "within (our interval)"
+    # but not where the cell asks for something else than the default
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "algorithm.adapt_norm=true"))
+    assert row_of(table(cell(run=asked)), runs)[0][-1] == "not run"
+
+
+def test_another_test_of_what_was_learned(tmp_path, sinusoid):
+    config = sinusoid(evaluation__transductive=False)
+    config["checkpoint"] = "outputs/somewhere"
+    runs = [
+        read_run(kept.keep(tmp_path / "own", sinusoid())),
+        read_run(kept.keep(tmp_path / "other", config, kept.SCORES + 1)),
+    ]
+    other = TableRun("maml/sinusoid", RUN.overrides, ("evaluation.transductive=false",))
+    found = shown(table(cell(), cell("without", run=other)), runs)
+    assert [row[3] for row in found.rows] == ["0.650 ± 0.305", "1.650 ± 0.305"]
+
+
+def test_another_protocol_has_a_footnote_or_is_refused(tmp_path, sinusoid):
+    config = sinusoid(evaluation__queries=15)
+    runs = [read_run(kept.keep(tmp_path / "a", config))]
+    row, notes = row_of(table(cell()), runs)
+    assert row[3] == "0.650 ± 0.305[1]"
+    assert notes[0] == ("[1] tested otherwise than in the paper: evaluation.queries=15 for shots")
+    with pytest.raises(UserError, match=r"MAML, 1: .*a was tested with evaluation.queries=15"):
+        shown(table(cell()), runs, strict=True)
+    # where a run has the cell's own protocol, the other is not shown in its place
+    runs.append(read_run(kept.keep(tmp_path / "b", sinusoid(), kept.SCORES * 2)))
+    assert row_of(table(cell()), runs)[0][3] == "1.300 ± 0.609"
+
+
+def test_different_code_is_shown_twice(tmp_path, sinusoid):
+    runs = [
+        read_run(kept.keep(tmp_path / "old", sinusoid())),
+        read_run(kept.keep(tmp_path / "new", sinusoid(), kept.SCORES * 2, commit="f" * 40 + "+")),
+    ]
+    found = shown(table(cell()), runs)
+    assert sorted(row[3] for row in found.rows) == ["0.650 ± 0.305[2]", "1.300 ± 0.609[1]"]
+    assert found.notes[:2] == ("[1] commit fffffff+", "[2] commit 1234567")
+
+
+def test_seeds_of_different_code_are_one_result_with_a_footnote(tmp_path, sinusoid):
+    runs = [
+        read_run(kept.keep(tmp_path / "0", sinusoid(), seed=0)),
+        read_run(kept.keep(tmp_path / "1", sinusoid(), seed=1, commit=None)),
+    ]
+    row, notes = row_of(table(cell()), runs)
+    assert row[5] == "0, 1 (sd 0.000)"
+    assert notes[0] == (
+        "[1] seeds of different code: commit 1234567 (seed 0), version 0.1.0 (seed 1)"
+    )
+
+
+def test_published_values_and_their_kinds(tmp_path, sinusoid):
+    cells = [
+        cell("a", interval=Printed("0.40"), interval_kind="tasks95"),
+        cell("b", run=None, interval=Printed("0.05"), interval_kind="seeds_sd", verified=False),
+        cell("c", run=None, note="a figure"),
+    ]
+    found = shown(table(*cells, footnotes=("Of all.",)), [])
+    assert found.columns[2] == "published"
+    assert [row[2] for row in found.rows] == [
+        "0.67 ± 0.40 (95% over tasks)",
+        "0.67 ± 0.05 (sd over seeds)[1]",
+        "0.67[2]",
+    ]
+    assert [row[-1] for row in found.rows] == ["not run", "–", "–"]
+    assert found.notes == ("[1] published: not verified in the paper", "[2] a figure", "Of all.")
+    assert shown(table(cells[0]), []).columns[2] == "published (± 95% over tasks)"
+    assert shown(table(cells[0]), []).rows[0][2] == "0.67 ± 0.40"
+
+
+def test_diverged_tasks_are_said(tmp_path, sinusoid):
+    runs = [read_run(kept.keep(tmp_path / "a", sinusoid(), diverged_tasks=2))]
+    _, notes = row_of(table(cell()), runs)
+    assert notes[0] == "[1] 2 test tasks diverged"

@@ -1,0 +1,71 @@
+import json
+
+import kept
+import pytest
+
+from mamlbench.errors import UserError
+from mamlbench.report.runs import collect, read_run
+
+
+def test_a_run_is_read(tmp_path, sinusoid):
+    run = read_run(kept.keep(tmp_path / "a", sinusoid(), seed=3))
+    assert (run.algorithm, run.dataset, run.setting) == ("maml", "sinusoid", "10shot")
+    assert (run.seed, run.iterations, run.metric) == (3, 70000, "mse")
+    assert run.short_code == "commit 1234567"
+    assert run.estimate("mse", 1).mean == pytest.approx(0.65)
+    assert run.estimate("mse").mean == pytest.approx(0.4)
+    assert run.estimate("mse", 3) is None
+    assert run.estimate("accuracy") is None
+    assert run.by_task("mse", 1).tolist() == [0.5, 0.7, 0.9, 0.5]
+
+
+def test_names_that_were_recorded_are_believed(tmp_path, sinusoid):
+    names = {"algorithm": "mine", "dataset": "theirs", "setting": "3shot", "hash": "0123abcd"}
+    run = read_run(kept.keep(tmp_path / "a", sinusoid(), **names))
+    assert [run.algorithm, run.dataset, run.setting, run.hash] == list(names.values())
+
+
+@pytest.mark.parametrize(
+    ("select", "reached", "iterations"), [("last", 40, 40), ("last", None, 100), ("best", 40, 100)]
+)
+def test_the_iterations_of_a_tested_checkpoint(tmp_path, sinusoid, select, reached, iterations):
+    config = sinusoid(training__iterations=100, evaluation__select=select)
+    config["checkpoint"] = "outputs/elsewhere"
+    train = {"iterations": 0, "seconds": 0.0}
+    folder = kept.keep(tmp_path / "a", config, train=train, trained_iterations=reached)
+    assert read_run(folder).iterations == iterations
+
+
+def test_all_runs_below_a_folder_and_what_is_no_run(tmp_path, sinusoid):
+    kept.keep(tmp_path / "deep" / "er" / "a", sinusoid())
+    for name in ("half", "foreign", "alone", "list"):
+        kept.keep(tmp_path / name, sinusoid(), seed=1)
+    half = tmp_path / "half" / "summary.json"
+    half.write_text(half.read_text()[:100])
+    (tmp_path / "foreign" / "summary.json").write_text(json.dumps({"test": {"accuracy": 0.5}}))
+    (tmp_path / "alone" / "config.yaml").unlink()
+    (tmp_path / "list" / "config.yaml").write_text("- 1\n")
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "config.yaml").write_text("seed: 0\n")
+    runs, skipped = collect([tmp_path])
+    assert [run.folder.name for run in runs] == ["a"]
+    assert {entry.path.parent.name: entry.why for entry in skipped} == {
+        "alone": "there is no config.yaml",
+        "foreign": "summary.json is no run's: test.by_step: field required",
+        "half": "summary.json is half-written or damaged",
+        "list": "config.yaml is no run's: its content: input should be a valid dictionary or "
+        "instance of config",
+    }
+
+
+def test_a_run_that_was_kept_elsewhere_too_is_one_run(tmp_path, sinusoid):
+    kept.keep(tmp_path / "a", sinusoid())
+    kept.keep(tmp_path / "copy", sinusoid())
+    kept.keep(tmp_path / "other", sinusoid(), seed=1)
+    runs, _ = collect([tmp_path, tmp_path / "a"])
+    assert [run.folder.name for run in runs] == ["a", "other"]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="none: there is no such folder"):
+        collect([tmp_path / "none"])
