@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,12 +17,14 @@ from mamlbench.files import write_atomically
 
 FORMAT = {"format": "mamlbench", "version": 1}
 _PLAIN = (type(None), bool, int, float, str, bytes)
+_log = logging.getLogger(__name__)
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
+def save(path: Path, state: dict[str, Any], before: Path | None = None) -> None:
     """Write `state`, nested dicts, lists and tuples of tensors and plain values, atomically.
 
-    The file that was there stays until the new one is complete on the disk.
+    The file that was there stays until the new one is complete on the disk, and afterwards too
+    under the name `before`, if that is given.
 
     Raises:
         TypeError: a value that `load` would refuse, named by its place in the state.
@@ -31,7 +34,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     # through memory: torch's own file writer cannot be told to stop cleanly on a full disk
     buffer = io.BytesIO()
     torch.save({**FORMAT, **state}, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), before)
 
 
 def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> dict[str, Any]:
@@ -62,6 +65,32 @@ def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> 
             f"{option}={path}: has format version {version}, "
             f"accepted is version {FORMAT['version']}"
         )
+    return state
+
+
+def load_newest(newest: Path, before: Path, device: torch.device | str) -> dict[str, Any] | None:
+    """The state in `newest`, or if that is damaged, after a warning, in `before`; None without any.
+
+    The damaged file is put aside, so that the next save does not put it in the place of `before`.
+
+    Raises:
+        UserError: there are such files, and none is whole.
+    """
+    there = [path for path in (newest, before) if path.is_file()]
+    if not there:
+        return None
+    try:
+        return load(there[0], device)
+    except UserError as error:
+        if len(there) == 1:
+            raise UserError(f"{error}; restart=true begins anew") from error
+        damage = error
+    try:
+        state = load(before, device)
+    except UserError as error:
+        raise UserError(f"{damage}; {error}; restart=true begins anew") from error
+    newest.replace(newest.with_name("checkpoint_damaged.pt"))
+    _log.warning("%s; going on from the one before, of iteration %d", damage, state["iteration"])
     return state
 
 

@@ -14,13 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from mamlbench import __version__
-from mamlbench.errors import UserError
+from mamlbench.errors import Busy, UserError
 from mamlbench.processes import STOPPED, Lost, here, launch
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-FAILED, USER_ERROR = 1, 2
+FAILED, USER_ERROR, BUSY = 1, 2, 75
+"""Exit codes; the last, where another process is at work on the run, is sysexits.h's for "try again
+later"."""
+
+_busy: list[str] = []
+"""The runs of this process's sweep that others are at work on."""
 
 
 class Told(UserError):
@@ -30,9 +35,9 @@ class Told(UserError):
 def main() -> None:
     """Entry point; exits with 0, with 2 after a mistake of the user's, with 128 + n after signal n.
 
-    With 1 where one of several processes that did a run together failed.
-
-    In a sweep every run is tried; the exit code is that of the first one that failed.
+    With 1 where one of several processes that did the run together failed, with 75 where another
+    process is at work on it. In a sweep every run is tried; the exit code is that of the first one
+    that failed, or else 75 where others are at work on some.
     """
     arguments = sys.argv[1:]
     if "--version" in arguments:  # Hydra would tell its own
@@ -43,7 +48,7 @@ def main() -> None:
     try:
         arguments = _in_order(arguments)
         _command(arguments)
-    except (UserError, Lost) as error:
+    except (UserError, Lost, Busy) as error:  # Busy is a search; of runs it is said where they are
         _fail(error)
     except BrokenPipeError:  # whoever reads, say `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,32 +64,68 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> None:
     from mamlbench import help as help_
+    from mamlbench.config_tree import parsed
 
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
+        from mamlbench.tuning.arguments import with_search
+
         arguments, sweeping = _with_jobs_of_table(arguments)
-        sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
+        sys.argv[1:] = _in_order(with_search(_with_overrides_of_checkpoint(arguments)))
+        if parsed(sys.argv[1:]).multirun:
+            _prepare_sweep()
+        _busy.clear()
         with sweeping:
             _hydra_main()
+        if _busy:
+            print(f"mamlbench: others are at work on {len(_busy)} of these runs", file=sys.stderr)
+            raise SystemExit(BUSY)
+
+
+def _prepare_sweep() -> None:
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # runs the modules of Hydra's plugins, so before ours take classes of them
+    from mamlbench.sweep import register
+
+    register()
 
 
 def _hydra_main() -> None:
     import hydra
 
+    if "hydra/sweeper=optuna" in sys.argv:
+        from mamlbench.tuning.sweeper import register
+
+        register()
     hydra.main(config_path="pkg://mamlbench.conf", config_name="config", version_base="1.3")(_run)()
 
 
 def _run(config: DictConfig) -> float | None:
-    """One job; gives the test metric, which a sweeper may optimise."""
+    """One job; gives its best meta-validation, which a sweeper may optimise."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+
+    from mamlbench.slurm.options import is_submitted
+    from mamlbench.slurm.preemption import job_id
 
     hydra_config: Any = HydraConfig.get()
     choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
-        return _one_run(config, str(choices.algorithm), str(choices.dataset), overrides)
+        if is_submitted(config.hardware) and job_id() is None:
+            accepted = "one for the whole sweep" if in_sweep else "it with -m, for one run too"
+            why = "submits the runs of a sweep"
+            raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
+        names = str(choices.algorithm), str(choices.dataset)
+        return _one_run(config, *names, overrides, hydra_config.sweeper)
+    except Busy as busy:
+        if not in_sweep:
+            _fail(busy)
+        print(f"mamlbench: {busy}", file=sys.stderr)
+        _busy.append(str(busy))
+        return None
     except (UserError, Lost) as error:
         if not in_sweep:
             _fail(error)  # at once: Hydra would say its own word about it first
@@ -105,46 +146,58 @@ def _as_typed(overrides: Any) -> list[str]:
 
 
 def _one_run(
-    config: DictConfig, algorithm: str, dataset: str, overrides: list[str]
+    config: DictConfig, algorithm: str, dataset: str, overrides: list[str], sweeper: DictConfig
 ) -> float | None:
     from mamlbench.config import build, construct, plain
     from mamlbench.hardware import Hardware
+    from mamlbench.slurm.options import of_the_run
 
     if config.analysis is not None:
         if here().is_first:
             build(config.analysis, "analysis").run()
         return None
-    count = construct(Hardware, plain(config.hardware), "hardware").started_processes
+    count = construct(Hardware, of_the_run(plain(config.hardware)), "hardware").started_processes
     if count > 1:
-        run = config, algorithm, dataset, overrides
+        run = config, algorithm, dataset, overrides, sweeper
         try:
             return cast(float, launch(count, _one_of_several, _job_logging(), *run))
         except Lost as lost:
-            if lost.exit_code == USER_ERROR:
-                raise Told("a mistake, as said above") from None
+            if lost.exit_code in (USER_ERROR, BUSY):
+                kind = Told if lost.exit_code == USER_ERROR else Busy
+                raise kind("as said above") from None
             raise
-    return _here(config, algorithm, dataset, overrides)
+    return _here(config, algorithm, dataset, overrides, sweeper)
 
 
-def _here(config: DictConfig, algorithm: str, dataset: str, overrides: list[str]) -> float:
+def _here(
+    config: DictConfig, algorithm: str, dataset: str, overrides: list[str], sweeper: DictConfig
+) -> float | None:
     """A run in this process, or in it and those that it shares the work with."""
     from mamlbench.compose import other_tests
     from mamlbench.distributed import joined
     from mamlbench.experiment import Experiment
     from mamlbench.report.terminal import announce, report
     from mamlbench.training import Stopped
+    from mamlbench.tuning import trial
 
     ranks = joined()
     experiment = Experiment(config, algorithm, dataset, overrides, ranks)
+    number = sweeper.get("trial") if ranks.is_first else None
+    study = None if number is None else trial.watch(experiment, sweeper)
     if ranks.is_first:
         announce(experiment)
     try:
         summary = experiment.run()
+        if study is not None and number is not None:
+            trial.conclude(study, number, summary)
         if ranks.is_first:
             report(experiment, summary)
             for other in other_tests(experiment):
                 announce(other)
                 report(other, other.run())
+    except trial.Pruned as pruned:
+        _end(f"{experiment.folder.path}: {pruned}")
+        return None
     except Stopped as stop:
         where = f"iteration {stop.iteration}, saved in {experiment.folder.path}"
         _end(
@@ -152,10 +205,10 @@ def _here(config: DictConfig, algorithm: str, dataset: str, overrides: list[str]
             "the same command goes on from there"
         )
         raise SystemExit(STOPPED + stop.signal) from None
-    return float(summary["test"][experiment.dataset.objective.metric]["mean"])
+    return None if summary["validation"] is None else summary["validation"]["value"]
 
 
-def _one_of_several(log: dict[str, Any], *run: Any) -> float:
+def _one_of_several(log: dict[str, Any], *run: Any) -> float | None:
     """A run's part in one of the processes that `_one_run` started."""
     logging.config.dictConfig(log)
     _be_quiet_unless_first()
@@ -163,7 +216,7 @@ def _one_of_several(log: dict[str, Any], *run: Any) -> float:
         result = _here(*run)
         _end()
         return result
-    except UserError as error:
+    except (UserError, Busy) as error:
         _fail(error)
     except Lost:  # who started this process says which one was the first to fail
         _give_way()
@@ -220,13 +273,13 @@ def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
     return with_overrides_of_checkpoint(arguments)
 
 
-def _fail(error: UserError | Lost) -> NoReturn:
+def _fail(error: UserError | Busy | Lost) -> NoReturn:
     lost = isinstance(error, Lost)
     if not isinstance(error, Told):
         _end(str(error), lost)
     if lost and here().size > 1:
         _give_way()
-    raise SystemExit(FAILED if lost else USER_ERROR)
+    raise SystemExit(FAILED if lost else BUSY if isinstance(error, Busy) else USER_ERROR)
 
 
 def _end(line: str | None = None, lost: bool = False) -> None:

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mamlbench.errors import BadValue, UserError, did_you_mean
+from mamlbench.slurm.options import NAMES as SUBMISSION_OPTIONS
 
 Built = TypeVar("Built")
 
@@ -29,6 +30,7 @@ _WITHOUT_EFFECT = {
     "dataset": {"threads", "workers"},
     "hardware": {
         *("device", "threads", "processes", "task_chunk", "checkpoint_inner_steps", "compile"),
+        *SUBMISSION_OPTIONS,
     },
 }
 

@@ -45,7 +45,8 @@ class ConfigTree:
         """Names of the config groups, in alphabetical order, folders within `preset` included."""
         found = set()
         for root in self.roots:
-            folders = [path for path in root.glob("*") if path.is_dir()]
+            # options of Hydra's own are not what a run is composed of
+            folders = [path for path in root.glob("*") if path.is_dir() and path.name != "hydra"]
             folders += [path for path in root.glob("preset/*") if path.is_dir()]
             found |= {path.relative_to(root).as_posix() for path in folders if _has_yaml(path)}
         return sorted(found)

@@ -167,7 +167,7 @@ class Ranks:
         """What the function gives on the first process, which alone calls it.
 
         Raises:
-            UserError: on every process, what it raised there.
+            Exception: on every process, what it raised there.
         """
         if self.size == 1:
             return function()
@@ -182,7 +182,7 @@ class Ranks:
         """What the function gives here, once every process has called it.
 
         Raises:
-            UserError: on every process, what the first one that failed raised.
+            Exception: on every process, what the first one that failed raised.
         """
         if self.size == 1:
             return function()
@@ -285,14 +285,16 @@ def _weighted(mean: Tensor, weight: float) -> Tensor:
     return mean * weight if weight else torch.zeros_like(mean)
 
 
-def _tried(function: Callable[[], Result]) -> tuple[Result | None, UserError | None]:
+def _tried(function: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
     try:
         return function(), None
     except UserError as error:
         return None, UserError(str(error))  # of plain arguments, which can be sent
+    except Exception as error:
+        return None, error
 
 
-def _raised_or_given(result: Any, error: UserError | None) -> Any:
+def _raised_or_given(result: Any, error: Exception | None) -> Any:
     if error is not None:
         raise error
     return result

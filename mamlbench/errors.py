@@ -1,4 +1,4 @@
-"""The one kind of error that is the user's to mend."""
+"""What ends a run with one line instead of a traceback: mistakes, and another process's work."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ class UserError(Exception):
 
     The message names the key or file, what was found there, and what would be accepted.
     """
+
+
+class Busy(Exception):
+    """Another process is at work on it; the message says which, and on what."""
 
 
 class BadValue(UserError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.place import folder_of, hash_of_result, tested_checkpoints
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import require_relative_name, versions
+from mamlbench.run_state import recorded
+from mamlbench.slurm.options import of_the_run
 from mamlbench.training import Trainer, Training
 
 
@@ -90,7 +93,7 @@ class Experiment:
         self.ranks = ranks
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
-        self.hardware = construct(Hardware, self.config["hardware"], "hardware")
+        self.hardware = construct(Hardware, of_the_run(self.config["hardware"]), "hardware")
         self.training = construct(Training, self.config["training"], "training")
         self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
@@ -154,17 +157,39 @@ class Experiment:
 
         Raises:
             UserError: data that is missing, a disk that refuses, a loss that is not finite.
+            Busy: another process is at work on it.
             Stopped: a signal asked for it; the same command goes on from there.
         """
-        finished = self.ranks.from_first(self._open)
-        if finished is not None:
-            return finished
         try:
-            self.ranks.together(self._load)
+            with ExitStack() as held:
+                finished = self.ranks.from_first(partial(self._open, held))
+                if finished is not None:
+                    return finished
+                self.ranks.together(self._load)
+                if self.ranks.is_first:
+                    held.enter_context(recorded(self.folder.path))
+                return self._run()
         except UserError:
             if self.ranks.is_first:
                 self.folder.remove_if_empty(Path(self.options.outputs))
             raise
+
+    @property
+    def _is_finished(self) -> bool:
+        return self.folder.summary.is_file() and not self.options.restart
+
+    def _open(self, held: ExitStack) -> dict[str, Any] | None:
+        """Own the folder until `held` ends; gives the summary of a run that is finished."""
+        if not self._is_finished:
+            held.enter_context(self.folder.owned())
+        # asked again, as another process may have finished it before this one owned it
+        return self.folder.read_summary() if self._is_finished else None
+
+    def _load(self) -> None:
+        self.dataset.load(self.hardware.torch_device)
+        self._check_protocol()
+
+    def _run(self) -> dict[str, Any]:
         if self.options.restart and self.ranks.is_first:
             self.folder.clear()
         trainer = Trainer(
@@ -207,17 +232,6 @@ class Experiment:
         )
         write_json(self.folder.summary, summary)
         return summary
-
-    def _open(self) -> dict[str, Any] | None:
-        """Make the folder; gives the summary of a run that is finished."""
-        self.folder.open()
-        if self.folder.summary.is_file() and not self.options.restart:
-            return self.folder.read_summary()
-        return None
-
-    def _load(self) -> None:
-        self.dataset.load(self.hardware.torch_device)
-        self._check_protocol()
 
     def _check_protocol(self) -> None:
         """Sample a task of each tested split now, so that a mistake shows before training."""

@@ -36,10 +36,11 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {reason}") from error
 
 
-def write_atomically(path: Path, data: bytes | str) -> None:
+def write_atomically(path: Path, data: bytes | str, before: Path | None = None) -> None:
     """Write a file so that a kill at any instant leaves the old one or the new one, whole.
 
-    Missing parent folders are made. Text is written as UTF-8.
+    Missing parent folders are made. Text is written as UTF-8. With `before` the old file stays too,
+    under that name; there alone, where a kill comes between the two replacements.
 
     Raises:
         UserError: the disk is full or the place not writable; the old file is untouched.
@@ -53,6 +54,9 @@ def write_atomically(path: Path, data: bytes | str) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
+            if before is not None:
+                with suppress(FileNotFoundError):
+                    path.replace(before)
             beside.replace(path)
         except BaseException:
             with suppress(OSError):

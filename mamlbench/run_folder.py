@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from mamlbench import __version__
+from mamlbench import __version__, run_state
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors, remove_leftovers, write_atomically
+from mamlbench.locks import only_one
 
 _PACKAGES = (
     *("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow"),
@@ -28,6 +30,8 @@ _OF_A_RUN = (
     "active_learning.csv",
     "summary.json",
     "checkpoint.pt",
+    "checkpoint_before.pt",
+    "checkpoint_damaged.pt",
     "best.pt",
 )
 
@@ -56,18 +60,19 @@ class RunFolder:
         """The folder of a run; equal runs meet in one, different ones never do."""
         return cls(Path(outputs) / name / algorithm / dataset / setting / hash_ / f"seed{seed}")
 
-    def open(self) -> None:
-        """Make the folder and see that it takes files.
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Make the folder, and be the only process that works in it until the context ends.
 
         Raises:
+            Busy: another one does.
             UserError: it cannot be written.
         """
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.touch()
-            probe.unlink()
-        remove_leftovers(self.path)
+        with only_one(self.path / ".lock", str(self.path)):
+            remove_leftovers(self.path)
+            yield
 
     def clear(self) -> None:
         """Remove an earlier run's files."""
@@ -77,8 +82,13 @@ class RunFolder:
             file.unlink()
 
     def remove_if_empty(self, outputs: Path) -> None:
-        """Remove the folder, and those above it up to `outputs`, as far as they are empty."""
+        """Remove the folder, and those above it up to `outputs`, as far as they are empty.
+
+        A status says nothing of a run that has nothing else.
+        """
         with suppress(OSError):
+            if [path.name for path in self.path.iterdir()] == [run_state.NAME]:
+                (self.path / run_state.NAME).unlink()
             for folder in (self.path, *self.path.parents):
                 folder.rmdir()
                 if folder == outputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ class Trainer:
         hardware: device and precision.
         seed: of the meta-training tasks.
         on_nan: `stop`, or `skip` the outer step, when the meta-loss is not finite.
-        folder: where `checkpoint.pt` and `best.pt` go, and `best_<iteration>.pt` of each of the
+        folder: where `checkpoint.pt`, the one before it, and `best.pt` go, and `best_<iteration>.pt` of each of the
             best validated learners, where the protocol tests several.
         identity: what else a checkpoint carries: the command that made it, the config's hash, and
             `data_sha256`, on which a resume insists.
@@ -110,6 +111,7 @@ class Trainer:
         self.protocol, self.hardware = protocol, hardware
         self.seed, self.on_nan, self.identity, self.ranks = seed, on_nan, identity, ranks
         self.path, self.best_path = folder / "checkpoint.pt", folder / "best.pt"
+        self.path_before = folder / "checkpoint_before.pt"
         self.iteration = 0
         """Outer steps done."""
         self.seconds = 0.0
@@ -128,12 +130,13 @@ class Trainer:
     # --- state ----------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint, if there is one.
+        """Continue from the folder's checkpoint, if there is one; from the one before, if damaged.
 
         Raises:
-            UserError: it is damaged, or of another run.
+            UserError: both are damaged, or it is of another run.
         """
-        state = self.ranks.from_first(self._read)
+        newest = partial(checkpoint.load_newest, self.path, self.path_before, "cpu")
+        state = self.ranks.from_first(newest)
         if state is None:
             return False
         if "optimizer" not in state:
@@ -156,16 +159,8 @@ class Trainer:
         torch.set_rng_state(state["generator"].cpu())
         return True
 
-    def _read(self) -> dict[str, Any] | None:
-        if not self.path.is_file():
-            return None
-        try:
-            return checkpoint.load(self.path, "cpu")
-        except UserError as error:
-            raise UserError(f"{error}; restart=true begins anew") from error
-
     def save(self) -> None:
-        """Write the whole state; the checkpoint before it stays until it is complete."""
+        """Write the whole state; the checkpoint before it stays, as `checkpoint_before.pt`."""
         if not self.ranks.is_first:
             return
         state = {
@@ -183,7 +178,7 @@ class Trainer:
             "summed": self._summed,
             **self.identity,
         }
-        checkpoint.save(self.path, state)
+        checkpoint.save(self.path, state, self.path_before)
         self._remove_surpassed()
 
     @property
@@ -217,7 +212,8 @@ class Trainer:
                 self._step()
                 row = self._row()
                 if row:
-                    logger.log(self.iteration, row)
+                    # where a disk is full, or a search gives a run up, all of them end
+                    self.ranks.from_first(partial(logger.log, self.iteration, row))
                 self.seconds += time.monotonic() - began
                 if self.iteration % training.checkpoint_every == 0:
                     self.save()

@@ -220,8 +220,7 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         """,
     ),
     "mamlpp_mini_imagenet": (
-        "arXiv 1810.09502, Table 2, as later papers quote it; MAML: arXiv 1703.03400, "
-        "Table 1",
+        "arXiv 1810.09502, Table 2, as later papers quote it; MAML: arXiv 1703.03400, Table 1",
         "1-shot | 5-shot",
         """
         MAML, original | 48.70 ± 1.84 | 63.11 ± 0.92

@@ -34,7 +34,9 @@ def test_every_checked_value_stands_with_the_same_digits(name):
     for place, printed in expected.items():
         around = "" if "±" in printed else " ± "  # an interval from memory beside a checked value
         text = cells[place].published_text
-        assert text == printed or (around and text.startswith(printed + around) and cells[place].note)
+        assert text == printed or (
+            around and text.startswith(printed + around) and cells[place].note
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

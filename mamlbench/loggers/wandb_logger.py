@@ -5,33 +5,41 @@ from __future__ import annotations
 import logging
 import netrc
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from mamlbench.errors import one_of, require
+from mamlbench.loggers.background import Background
 from mamlbench.loggers.base import Logger, RunInfo
 
 MODES = ("auto", "online", "offline", "disabled")
+_STOPPING_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
 class WandBLogger(Logger):
     """Logs to W&B, its files in `<run folder>/wandb`.
 
-    A run that continues keeps its W&B id; the rows that it computes again are not sent twice. When
-    W&B fails or does not answer, the run goes on without it, after one warning.
+    A run that continues keeps its W&B id; the rows that it computes again are not sent twice. W&B
+    is called in a thread of its own, and training never waits for it; only the end of a run does,
+    for twice `timeout` at most. Where W&B does not answer, the run is logged offline, and where it fails
+    otherwise, the run goes on without it; each after one warning. `mamlbench-sync` completes it.
 
     Args:
-        mode: `online`, `offline` (to be sent later by `wandb sync`), `disabled`, or `auto`: what
-            WANDB_MODE says, else online where the user is logged in (WANDB_API_KEY or a netrc
-            entry) and otherwise nothing at all: no question, no network, no file.
+        mode: `online`, `offline` (to be sent later), `disabled`, or `auto`: what WANDB_MODE says,
+            else online where the user is logged in (WANDB_API_KEY or a netrc entry) and otherwise
+            nothing at all: no question, no network, no file.
         project: W&B project.
         entity: user or team; None: the user's default.
         group: group of runs; None: no group.
         tags: tags of the run.
-        timeout: seconds to wait for W&B at the start, and for the last upload at the end.
+        timeout: seconds that W&B has to answer at the start, and again for the last upload.
+
+    Attributes:
+        failure: why W&B has less than the whole run, None if it has it.
 
     Raises:
         BadValue: an unknown mode, or no time to wait.
@@ -44,7 +52,7 @@ class WandBLogger(Logger):
         entity: str | None = None,
         group: str | None = None,
         tags: Sequence[str] = (),
-        timeout: float = 60.0,
+        timeout: float = 30.0,
     ) -> None:
         one_of("mode", mode, MODES)
         require(timeout > 0, "timeout", timeout, "more than 0")
@@ -55,80 +63,126 @@ class WandBLogger(Logger):
             "group": group,
             "tags": list(tags),
         }
+        self.failure: str | None = None
+        self._folder = Path()
         self._run: Any = None
+        self._thread: Background | None = None
 
     def start(self, run: RunInfo) -> None:
         """Open the W&B run, or stay out of the way."""
-        mode: Any = _auto() if self._mode == "auto" else self._mode
-        if mode == "disabled":
-            return
-        try:
-            import wandb
+        mode = resolved_mode(self._mode)
+        if mode != "disabled":
+            os.environ.setdefault("WANDB_SILENT", "true")  # it would tell which key it found
+            # it would be sent when the program ends, which waits for it
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+            # here: a thread that imports when the program ends takes the program down with it
+            import wandb  # noqa: F401
 
-            self._run = wandb.init(
-                **self._place,
-                id=run.run_id,
-                name=run.name,
-                config=run.config,
-                dir=run.directory,
-                # a run begun anew replaces the old one of the same id instead of adding to it
-                resume="allow" if run.iteration else None,
-                settings=wandb.Settings(
-                    mode=mode,
-                    silent=True,
-                    console="off",
-                    init_timeout=self._timeout,
-                    finish_timeout=self._timeout,
-                ),
-            )
-            if mode == "online":
-                _log.info("W&B: %s", self._run.url)
-        except Exception as error:
-            self._give_up(error)
+            self._folder = run.directory
+            self._thread = Background(self._left_out)
+            self._thread.do(lambda: self._open(run, mode))
 
     def log(self, iteration: int, metrics: dict[str, float]) -> None:
         """Send a row, unless W&B has it from before the run was interrupted."""
-        if self._run is None:
-            return
-        try:
-            if iteration >= self._run.step:
-                row = {name: float(value) for name, value in metrics.items()}
-                self._run.log(row, step=iteration, commit=True)
-        except Exception as error:
-            self._give_up(error)
+        if self._thread is not None:
+            row = {name: float(value) for name, value in metrics.items()}
+            self._thread.do(lambda: self._send(iteration, row))
 
     def finish(self, summary: dict[str, Any] | None) -> None:
         """Send the summary; W&B shows a run that stopped early as failed until it continues."""
-        if self._run is None or summary is None:
-            return
-        try:
-            self._run.summary.update(summary)
-            self._run.finish(exit_code=0)
-            self._run = None
-        except Exception as error:
-            self._give_up(error)
+        if self._thread is not None and summary is not None:
+            self._thread.do(lambda: self._end(0, summary))
+            self._await(2 * self._timeout)
 
     def close(self) -> None:
-        """End W&B's process for this run, as failed if it was not finished."""
-        run, self._run = self._run, None
-        if run is None:
-            return
+        """End W&B's part in this run, as failed if it was not finished."""
+        if self._thread is not None:
+            self._thread.do(lambda: self._end(1, {}))
+            # who was asked to stop has little time left
+            self._await(min(self._timeout, _STOPPING_SECONDS))
+            self._thread = None
+
+    # --- in the thread --------------------------------------------------------------------------
+
+    def _open(self, run: RunInfo, mode: str) -> None:
+        import wandb
+
         try:
-            run.finish(exit_code=1)
+            self._run = self._init(run, mode)
         except Exception as error:
-            self._give_up(error)
+            if mode != "online":
+                raise
+            self._warn("it is logged offline", error)
+            wandb.teardown()  # else the id counts as in use
+            self._run = self._init(run, "offline")
+        if self._run.url:
+            _log.info("W&B: %s", self._run.url)
 
-    def _give_up(self, error: Exception) -> None:
-        self._run = None
+    def _init(self, run: RunInfo, mode: Any) -> Any:
+        import wandb
+
+        return wandb.init(
+            **self._place,
+            id=run.run_id,
+            name=run.name,
+            config=run.config,
+            dir=run.directory,
+            # a run begun anew replaces the old one of the same id instead of adding to it
+            resume="allow" if run.iteration else None,
+            settings=wandb.Settings(
+                mode=mode,
+                silent=True,
+                console="off",
+                init_timeout=self._timeout,
+                finish_timeout=self._timeout,
+                finish_timeout_raises=True,
+            ),
+        )
+
+    def _send(self, iteration: int, row: dict[str, float]) -> None:
+        if iteration >= self._run.step:
+            self._run.log(row, step=iteration, commit=True)
+
+    def _end(self, exit_code: int, summary: dict[str, Any]) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            run.summary.update(summary)
+            run.finish(exit_code=exit_code)
+
+    # --- when W&B fails -------------------------------------------------------------------------
+
+    def _await(self, seconds: float) -> None:
+        if self._thread is not None and not self._thread.wait(seconds):
+            self._thread = None
+            self._left_out(TimeoutError(f"no answer within {seconds:g} s"))
+
+    def _left_out(self, error: Exception) -> None:
+        self._warn("the run goes on without it", error)
+        _let_go()
+
+    def _warn(self, instead: str, error: Exception) -> None:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        _log.warning("W&B is left out of this run, which goes on without it: %s", reason)
+        if self.failure is None:
+            later = f"`mamlbench-sync {self._folder}` completes it later"
+            _log.warning("W&B does not get this run: %s (%s); %s", instead, reason, later)
+        self.failure = reason
 
 
-def _auto() -> str:
+def resolved_mode(mode: str) -> str:
+    """`mode`, or what `auto` comes to: WANDB_MODE, else online for who is logged in."""
+    if mode != "auto":
+        return mode
     asked = os.environ.get("WANDB_MODE", "")
     if asked in MODES[1:]:
         return asked
     return "online" if os.environ.get("WANDB_API_KEY") or _in_netrc() else "disabled"
+
+
+def _let_go() -> None:
+    """Have W&B's process end without anybody waiting for it, as its own hook at exit would."""
+    import wandb
+
+    threading.Thread(target=wandb.teardown, daemon=True).start()
 
 
 def _in_netrc() -> bool:

@@ -11,6 +11,7 @@ from mamlbench.networks import TaskNetwork
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
+    from mamlbench.run_folder import RunFolder
 
 _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
 _PROBABILISTIC = ("accuracy_of_particles", "mse_of_particles", "nll", "brier", "ece")
@@ -32,6 +33,11 @@ def announce(experiment: Experiment) -> None:
 def report(experiment: Experiment, summary: dict[str, Any]) -> None:
     """Print the result table, the protocol and where the figures are."""
     metric = experiment.dataset.objective.metric
+    print_result(experiment.label, metric, experiment.folder, summary)
+
+
+def print_result(label: str, metric: str, folder: RunFolder, summary: dict[str, Any]) -> None:
+    """The same of a run that is not built: its name, what it is scored by, and where it is kept."""
     by_step = summary["test"]["by_step"]
     last = len(by_step) - 1
     steps = sorted({step for step in _TABLE_STEPS if step < last} | {last})
@@ -39,16 +45,16 @@ def report(experiment: Experiment, summary: dict[str, Any]) -> None:
     rows = [[metrics.label(n), *(_cell(n, by_step[step][n]) for step in steps)] for n in names]
     print()
     print_result_table(
-        f"{experiment.label}: {metrics.label(metric)} after so many inner steps",
+        f"{label}: {metrics.label(metric)} after so many inner steps",
         ["inner steps", *map(str, steps)],
         rows,
     )
     if "active_learning" in summary:
-        _report_active_learning(experiment.label, metric, summary["active_learning"])
+        _report_active_learning(label, metric, summary["active_learning"])
     print(f"\n{summary['evaluation']}")
     if summary["diverged_tasks"]:
         print(f"{summary['diverged_tasks']} tasks diverged: their loss is not finite at the end")
-    for figure in sorted(experiment.folder.figures.glob("*.png")):
+    for figure in sorted(folder.figures.glob("*.png")):
         print(f"figure: {figure}")
 
 

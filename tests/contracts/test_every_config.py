@@ -7,12 +7,13 @@ import torch
 from hydra.utils import get_object
 from registered import composed
 
-from mamlbench.config import build, constructor_options
+from mamlbench.config import build, construct, constructor_options, plain
 from mamlbench.config_tree import ConfigTree
 from mamlbench.datasets import Sinusoid
 from mamlbench.evaluation import Protocol
 from mamlbench.hardware import Hardware
 from mamlbench.networks import Rows
+from mamlbench.slurm.options import NAMES, Submission, of_the_run
 
 # arguments that come from the run, not from the YAML
 CONTEXT = {
@@ -29,11 +30,21 @@ CHOICES = [(group, choice) for group in GROUPS for choice in ConfigTree().choice
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_keys_are_the_constructors_options(group, choice):
     node = composed(f"{group}={choice}")[group]
+    if group == "hardware":
+        node = of_the_run(node)
     cls = CLASSES.get(group) or get_object(node.pop("_target_"))
     schema, required = constructor_options(cls)
     context = CONTEXT.get(group, set())
     assert node.keys() == schema.keys() - context - UNUSED.get(choice, set())
     assert required <= node.keys() | context
+
+
+@pytest.mark.parametrize("choice", ["slurm_cpu", "slurm_gpu"])
+def test_what_is_asked_of_slurm_is_what_a_submission_takes(choice):
+    node = composed(f"hardware={choice}")["hardware"]
+    asked = {name: value for name, value in node.items() if name not in of_the_run(node)}
+    assert asked.keys() == set(NAMES)
+    construct(Submission, plain(asked), "hardware")
 
 
 @pytest.mark.parametrize("choice", ConfigTree().choices("network"))

@@ -5,6 +5,8 @@ import math
 import socket
 import subprocess
 import sys
+import threading
+import time
 import types
 from pathlib import Path
 
@@ -19,6 +21,9 @@ def no_account(monkeypatch, tmp_path):
     """A user who is not logged in, whatever the machine's own account."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("WANDB_SILENT", "WANDB_ERROR_REPORTING"):
+        monkeypatch.setenv(name, "false")  # so that what is set is taken back
+        monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "cache"))
@@ -29,39 +34,52 @@ def run_info(folder, iteration=0):
 
 
 class Recorder:
-    """Stands in for the wandb package: remembers what it is asked."""
+    """Stands in for the wandb package: remembers what it is asked, fails or hangs where told to."""
 
-    def __init__(self, last_step=-1, error=None):
-        self.error, self.step, self.url = error, last_step + 1, None
-        self.asked, self.rows, self.ended, self.summary = {}, [], [], {}
+    def __init__(self, last_step=-1, error=None, hangs=None):
+        self.error, self.hangs, self.step, self.url = error, hangs, last_step + 1, None
+        self.asked, self.modes, self.rows, self.ended, self.summary = {}, [], [], [], {}
+        self.released, self.torn_down = threading.Event(), threading.Event()
         self.module = types.ModuleType("wandb")
         self.module.init = self.init
+        self.module.teardown = self.torn_down.set
         self.module.Settings = dict
 
-    def init(self, **asked):
-        if self.error == "init":
+    def at(self, place):
+        if self.error == place:
             raise RuntimeError("no answer\nwithin 60 s")
+        if self.hangs == place:
+            self.released.wait()
+
+    def init(self, **asked):
+        self.modes.append(asked["settings"]["mode"])
+        if self.modes[-1] == "online":
+            self.at("init")
         self.asked = asked
         return self
 
     def log(self, row, step, commit):
-        if self.error == "log":
-            raise RuntimeError("connection lost")
+        self.at("log")
         self.rows.append((step, row))
         self.step = step + 1
 
     def finish(self, exit_code):
+        self.at("finish")
         self.ended.append(exit_code)
 
 
 @pytest.fixture
 def recorder(monkeypatch):
-    def install(**kwargs):
-        fake = Recorder(**kwargs)
-        monkeypatch.setitem(sys.modules, "wandb", fake.module)
-        return fake
+    made = []
 
-    return install
+    def install(**kwargs):
+        made.append(Recorder(**kwargs))
+        monkeypatch.setitem(sys.modules, "wandb", made[-1].module)
+        return made[-1]
+
+    yield install
+    for fake in made:
+        fake.released.set()
 
 
 def read_with_wandb(folder: Path) -> list[dict]:
@@ -133,7 +151,8 @@ def test_auto_logs_online_where_the_user_is_logged_in(
     (tmp_path / "netrc").write_text(netrc)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    WandBLogger().start(run_info(tmp_path))
+    with Loggers([WandBLogger()]) as loggers:
+        loggers.start(run_info(tmp_path))
     assert fake.asked.get("settings", {}).get("mode") == mode
 
 
@@ -153,6 +172,7 @@ def test_a_continued_run_keeps_its_id_and_sends_no_row_twice(tmp_path, recorder)
     logger.start(run_info(tmp_path, iteration=20))
     for at in (25, 30, 35):
         logger.log(at, {"train/loss": float(at)})
+    logger.close()
     assert fake.asked["id"] == "abc-0"
     assert fake.asked["resume"] == "allow"
     assert (fake.asked["entity"], fake.asked["group"]) == ("lab", "g")
@@ -163,7 +183,8 @@ def test_a_continued_run_keeps_its_id_and_sends_no_row_twice(tmp_path, recorder)
 
 def test_a_run_begun_anew_replaces_the_old_one(tmp_path, recorder):
     fake = recorder()
-    WandBLogger(mode="online").start(run_info(tmp_path))
+    with Loggers([WandBLogger(mode="online")]) as loggers:
+        loggers.start(run_info(tmp_path))
     assert fake.asked["resume"] is None
 
 
@@ -186,29 +207,84 @@ def test_an_error_in_training_ends_the_wandb_run(tmp_path, recorder):
     assert fake.ended == [1]
 
 
-@pytest.mark.parametrize(("where", "reason"), [("init", "no answer"), ("log", "connection lost")])
-def test_a_failing_wandb_is_left_out_after_one_warning(tmp_path, recorder, caplog, where, reason):
-    recorder(error=where)
-    with Loggers([WandBLogger(mode="online")]) as loggers:
+def the_warning(caplog):
+    """The only one."""
+    (warning,) = caplog.records
+    assert warning.levelno == logging.WARNING
+    return warning.getMessage()
+
+
+@pytest.mark.parametrize("where", ["log", "finish"])
+def test_a_failing_wandb_is_left_out_after_one_warning(tmp_path, recorder, caplog, where):
+    fake = recorder(error=where)
+    logger = WandBLogger(mode="online")
+    with Loggers([logger]) as loggers:
         loggers.start(run_info(tmp_path))
         loggers.log(1, {"a": 1.0})
         loggers.log(2, {"a": 1.0})
         loggers.finish({})
-    (warning,) = caplog.records
-    assert warning.levelno == logging.WARNING
-    assert warning.getMessage().endswith(f"goes on without it: {reason}")
-
-
-def test_a_server_that_never_answers_costs_only_the_time_out(tmp_path):
-    script = (
-        "import time, sys; from pathlib import Path\n"
-        "from mamlbench.loggers import RunInfo, WandBLogger\n"
-        "logger = WandBLogger(mode='online', timeout=1); began = time.monotonic()\n"
-        "logger.start(RunInfo(Path(sys.argv[1]), 'r', 'abc-0', {}, 0, 10))\n"
-        "logger.log(1, {'a': 1.0}); logger.finish({}); logger.close()\n"
-        "print(time.monotonic() - began, flush=True); import os; os._exit(0)\n"
+    assert the_warning(caplog) == (
+        "W&B does not get this run: the run goes on without it (no answer); "
+        f"`mamlbench-sync {tmp_path}` completes it later"
     )
-    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, says nothing
+    assert logger.failure == "no answer"
+    assert fake.torn_down.wait(10)
+
+
+def test_what_does_not_answer_at_the_start_is_logged_offline(tmp_path, recorder, caplog):
+    fake = recorder(error="init")
+    with Loggers([WandBLogger(mode="online")]) as loggers:
+        loggers.start(run_info(tmp_path))
+        loggers.log(1, {"a": 1.0})
+        loggers.finish({"test": 1})
+    assert the_warning(caplog).startswith(
+        "W&B does not get this run: it is logged offline (no answer); `mamlbench-sync "
+    )
+    assert fake.modes == ["online", "offline"]
+    assert fake.rows == [(1, {"a": 1.0})]
+    assert fake.ended == [0]
+    assert fake.summary == {"test": 1}
+
+
+@pytest.mark.parametrize("where", ["init", "log", "finish"])
+def test_a_wandb_that_hangs_holds_up_no_training_and_no_end(tmp_path, recorder, caplog, where):
+    fake = recorder(hangs=where)
+    began = time.monotonic()
+    with Loggers([CSVLogger(), WandBLogger(mode="online", timeout=0.2)]) as loggers:
+        loggers.start(run_info(tmp_path))
+        for at in range(1, 1001):
+            loggers.log(at, {"a": 1.0})
+        assert not caplog.records
+        loggers.finish({})
+    assert time.monotonic() - began < 10
+    assert "(no answer within 0.4 s)" in the_warning(caplog)
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1001
+    assert fake.ended == []
+
+
+def test_a_run_that_is_stopped_waits_less_for_it(tmp_path, recorder, caplog, monkeypatch):
+    recorder(hangs="log")
+    monkeypatch.setattr("mamlbench.loggers.wandb_logger._STOPPING_SECONDS", 0.1)
+    with Loggers([WandBLogger(mode="online", timeout=1000)]) as loggers:
+        loggers.start(run_info(tmp_path))
+        loggers.log(1, {"a": 1.0})
+        loggers.finish(None)
+    assert "(no answer within 0.1 s)" in the_warning(caplog)
+
+
+@pytest.mark.slow
+def test_a_server_that_never_answers(tmp_path):
+    """The real W&B beside a server that takes connections and says nothing."""
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from mamlbench.loggers import RunInfo, WandBLogger\n"
+        "logger = WandBLogger(mode='online', timeout=2)\n"
+        "logger.start(RunInfo(Path(sys.argv[1]), 'r', 'abc-0', {}, 0, 10))\n"
+        "logger.log(1, {'a': 1.0})\n"
+        # as in training of some length: longer than W&B needs to see that nobody answers
+        "logger._thread.wait(60); logger.finish({'test': 5}); logger.close(); print('done')\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
         environment = {
             "WANDB_API_KEY": "a" * 40,
             "WANDB_BASE_URL": f"http://127.0.0.1:{server.getsockname()[1]}",
@@ -220,10 +296,15 @@ def test_a_server_that_never_answers_costs_only_the_time_out(tmp_path):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=90,
         )
-    assert "W&B is left out of this run" in done.stderr
-    assert float(done.stdout) < 15
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("W&B does not get this run: it is logged offline (Timed out ")
+    records = read_with_wandb(tmp_path)
+    (row,) = [record["history"]["item"] for record in records if record["type"] == "history"]
+    assert (row["_step"], row["a"]) == (1, 1.0)
+    assert [record["exit"]["exit_code"] for record in records if record["type"] == "exit"] == [0]
 
 
 def test_unusable_options_are_named():

@@ -1,0 +1,73 @@
+"""`mamlbench-sync`: bring runs to W&B that it has not, or not whole."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mamlbench.errors import UserError
+
+_ABOUT = """Send runs to W&B from their metrics.csv, config.yaml and summary.json: runs that were
+logged offline, or without W&B, or while it did not answer. A run that W&B has is completed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0 where all went well, 2 after a user's mistake or where W&B refuses."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _sync(options)
+    except UserError as error:
+        print(f"mamlbench-sync: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("mamlbench-sync", description=_ABOUT)
+    parser.add_argument(
+        "outputs", metavar="OUTPUTS", type=Path, nargs="+", help="runs, or folders of runs"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be sent, no more")
+    parser.add_argument(
+        "--mode",
+        choices=("online", "offline"),
+        default="online",
+        help="offline: only write W&B's files below each run (default: online)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=300.0, help="seconds to wait for W&B (default: 300)"
+    )
+    return parser
+
+
+def _sync(options: argparse.Namespace) -> int:
+    from mamlbench.loggers.wandb_logger import resolved_mode
+    from mamlbench.sync import KeptRun, find_runs, send
+
+    folders = find_runs(options.outputs)
+    logged_in = options.mode == "offline" or resolved_mode("auto") == "online"
+    if not (options.dry_run or logged_in):
+        raise UserError(
+            "W&B: not logged in; `wandb login` or WANDB_API_KEY does that, and --mode offline and "
+            "--dry-run do without"
+        )
+    failed = 0
+    for folder in folders:
+        try:
+            run = KeptRun.read(folder)
+            if not options.dry_run:
+                send(run, options.mode, options.timeout)
+        except UserError as error:  # the others are sent all the same
+            print(f"mamlbench-sync: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        state = "finished" if run.summary is not None else "unfinished"
+        done = "would be sent" if options.dry_run else "sent"
+        rows = f"{len(run.rows)} rows, {state}"
+        print(f"{folder}: {done} as {run.run_info.run_id} ({rows})", flush=True)
+    return 2 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

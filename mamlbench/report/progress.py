@@ -1,0 +1,76 @@
+"""How far a run is, from its own files."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+
+_END = 4096
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        iteration: outer steps of the last row of metrics.csv, 0 before there is one.
+        iterations: outer steps in all, None where the run has not said so yet.
+        seconds_left: to the end of meta-training, None where nothing tells.
+    """
+
+    iteration: int
+    iterations: int | None
+    seconds_left: float | None
+
+    @property
+    def in_words(self) -> str:
+        """`200/4000`."""
+        return f"{self.iteration}/{self.iterations or '?'}"
+
+    @property
+    def left_in_words(self) -> str:
+        """`0:01:30`, or nothing."""
+        left = self.seconds_left
+        return "" if left is None else str(timedelta(seconds=round(left)))
+
+
+def of(folder: Path) -> Progress:
+    """The progress of the run that is kept in a folder."""
+    iterations, batch = _planned(folder / "config.yaml")
+    path = folder / "metrics.csv"
+    iteration, rate = _last_logged(path)
+    if iterations is None or batch is None or not rate:
+        return Progress(iteration, iterations, None)
+    since = max(0.0, time.time() - path.stat().st_mtime)
+    left = (iterations - iteration) * batch / rate - since
+    return Progress(iteration, iterations, max(0.0, left))
+
+
+def _planned(path: Path) -> tuple[int | None, int | None]:
+    try:
+        training = yaml.safe_load(path.read_text())["training"]
+        return int(training["iterations"]), int(training["meta_batch_size"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return None, None
+
+
+def _last_logged(path: Path) -> tuple[int, float | None]:
+    """Iteration and tasks per second of the last row that is whole."""
+    try:
+        with path.open("rb") as file:
+            columns = file.readline().decode().strip().split(",")
+            file.seek(max(file.tell(), path.stat().st_size - _END))
+            lines = file.read().decode(errors="replace").rpartition("\n")[0].splitlines()
+    except OSError:
+        return 0, None
+    rows = [row for row in csv.reader(lines) if len(row) == len(columns) and row[0].isdecimal()]
+    if not rows:
+        return 0, None
+    place = columns.index("tasks_per_second") if "tasks_per_second" in columns else None
+    rates = [row[place] for row in rows if place is not None and row[place]]
+    return int(rows[-1][0]), float(rates[-1]) if rates else None

@@ -1,0 +1,182 @@
+"""How the runs below an outputs folder stand: queued, running, preempted, failed or finished.
+
+Told by the runs' own files, by what was submitted, and by squeue where there is SLURM.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mamlbench.report import progress
+from mamlbench.report.progress import Progress
+from mamlbench.run_state import FAILED, RUNNING, STOPPED, Status, read, works_here
+from mamlbench.slurm import queue
+from mamlbench.slurm.submitted import SubmittedCell, last_error, submissions
+
+STATES = ("running", "queued", "preempted", "failed", "finished")
+_FILES_OF_A_RUN = ("config.yaml", "status.json", "summary.json")
+_MOST_ROWS = 40
+_GOES_ON = "the same command goes on"
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one run stands.
+
+    Attributes:
+        state: one of `STATES`.
+        run: its folder, or its command line where it has none.
+        job: SLURM's id, or nothing.
+        iteration: outer steps done, of all.
+        left: time to its end.
+        note: why it waits, stopped or failed.
+    """
+
+    state: str
+    run: str
+    job: str = ""
+    iteration: str = ""
+    left: str = ""
+    note: str = ""
+
+
+def show(outputs: Path) -> str:
+    """How the runs below `outputs` (or a folder within) stand, as text for a terminal."""
+    rows = collect(outputs)
+    if not rows:
+        return f"no runs in {outputs}\n"
+    counts = Counter(row.state for row in rows)
+    told = ", ".join(f"{counts[state]} {state}" for state in STATES)
+    table = Table("state", "run", "job", "iteration", "left", "note", box=box.MARKDOWN)
+    for state in STATES:
+        for row in _shortened([row for row in rows if row.state == state]):
+            cells = (row.state, row.run, row.job, row.iteration, row.left, row.note)
+            table.add_row(*map(escape, cells))
+    text = io.StringIO()
+    width = Console(width=10_000).measure(table).maximum  # whoever reads a file has no terminal
+    Console(file=text, width=width, highlight=False).print(table)
+    lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
+    runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+    return "\n".join([f"{runs} in {outputs}: {told}", "", *lines, ""])
+
+
+def collect(outputs: Path) -> list[Row]:
+    """A row for each run below `outputs`, and for each that was submitted to be there."""
+    root = _root(outputs)
+    newest: dict[Path, SubmittedCell] = {}
+    homeless: list[SubmittedCell] = []
+    for number, cells in enumerate(submissions(root)):
+        for cell in cells:
+            if cell.folder is not None:
+                newest.setdefault(cell.folder, cell)
+            elif number == 0:  # of earlier ones nobody knows whether they were mended since
+                homeless.append(cell)
+    asked = outputs.absolute()
+    folders = set(_run_folders(asked)) | {f for f in newest if asked == f or asked in f.parents}
+    known = queue.jobs() or {}
+    rows = [_row(folder, root, newest.get(folder), known) for folder in sorted(folders)]
+    if asked == root:
+        rows += [_homeless(cell, known.get(cell.job)) for cell in homeless]
+    return rows
+
+
+def _root(outputs: Path) -> Path:
+    """The folder that sweeps were started with as `outputs`, which may be above the one asked."""
+    path = outputs.absolute()
+    return next((p for p in (path, *path.parents) if (p / ".sweep").is_dir()), path)
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    """The folders of runs below, without a look into them."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    if any(entry.name in _FILES_OF_A_RUN for entry in entries):
+        yield folder
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            yield from _run_folders(Path(entry.path))
+
+
+def _row(folder: Path, root: Path, cell: SubmittedCell | None, known: dict[str, queue.Job]) -> Row:
+    name = os.path.relpath(folder, root)
+    status = read(folder)
+    begun_anew = status is not None and status.state == RUNNING and works_here(status)
+    if (folder / "summary.json").is_file() and not begun_anew:
+        return Row("finished", name)
+    job = cell.job if cell is not None else (status.job if status is not None else None)
+    slurm = known.get(job or "")
+    state, note = _state(folder, status, cell, slurm)
+    if state == "queued":
+        return Row(state, name, job or "", note=note)
+    done = progress.of(folder)
+    if status is not None and status.iteration is not None:
+        done = Progress(status.iteration, done.iterations, None)
+    left = done.left_in_words if state == "running" else ""
+    return Row(state, name, job or "", done.in_words, left, note)
+
+
+def _state(
+    folder: Path, status: Status | None, cell: SubmittedCell | None, slurm: queue.Job | None
+) -> tuple[str, str]:
+    """One of `STATES`, and what there is to say about it."""
+    if slurm is not None and slurm.is_waiting:
+        begun = status is not None or (folder / "checkpoint.pt").is_file()
+        return ("preempted", f"queued again: {slurm.reason}") if begun else ("queued", slurm.reason)
+    if slurm is not None and slurm.is_alive and (status is None or status.state != STOPPED):
+        return "running", f"time limit in {slurm.left}"
+    ended = "" if slurm is None or slurm.state == "COMPLETED" else f"{slurm.state}: "
+    if status is not None and status.state == FAILED:
+        return "failed", status.error or ""
+    if status is not None and status.state == STOPPED:
+        return "preempted", f"{ended}by {status.signal}; {_GOES_ON}"
+    if status is not None and status.state == RUNNING and not ended:
+        works = works_here(status)
+        if works is not False:
+            return "running", "" if works else f"on {status.host}, as it says"
+    if cell is not None:
+        return "failed", ended + (last_error(cell.log) or "ended without a word")
+    return "failed", f"{ended}killed without a word; {_GOES_ON}"
+
+
+def _homeless(cell: SubmittedCell, slurm: queue.Job | None) -> Row:
+    """A run that only itself could have told the folder of."""
+    name = " ".join(cell.overrides)
+    if slurm is not None and slurm.is_alive:
+        state = "queued" if slurm.is_waiting else "running"
+        return Row(state, name, cell.job, note=slurm.reason if slurm.is_waiting else "")
+    if cell.returned:
+        return Row("finished", name, cell.job)
+    return Row("failed", name, cell.job, note=last_error(cell.log) or "ended without a word")
+
+
+def _shortened(rows: list[Row]) -> Iterable[Row]:
+    """Finished runs that differ in the seed as one row, and no more rows than one can read."""
+    if rows and rows[0].state == "finished":
+        seeds: dict[str, list[str]] = {}
+        for row in rows:
+            seeds.setdefault(row.run.rpartition("/")[0] or row.run, []).append(row.run)
+        rows = [
+            Row("finished", runs[0]) if len(runs) == 1 else _together(config, len(runs))
+            for config, runs in seeds.items()
+        ]
+    left_out = len(rows) - _MOST_ROWS
+    if left_out > 1:
+        return [*rows[:_MOST_ROWS], Row(rows[0].state, f"and {left_out} more")]
+    return rows
+
+
+def _together(config: str, seeds: int) -> Row:
+    return Row("finished", config, note=f"{seeds} seeds")

@@ -1,0 +1,1 @@
+"""Sweeps as SLURM jobs: submission, what a job does, and the queue."""

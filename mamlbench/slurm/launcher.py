@@ -1,0 +1,176 @@
+"""Hydra's launcher of `hardware=slurm_cpu` and `slurm_gpu`: a sweep as array jobs of SLURM."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import submitit
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.hydra_submitit_launcher import submitit_launcher
+from omegaconf import OmegaConf
+from typing_extensions import override
+
+from mamlbench.cells import Cell, CellReader
+from mamlbench.config import construct, plain
+from mamlbench.errors import UserError
+from mamlbench.files import disk_errors
+from mamlbench.slurm import queue
+from mamlbench.slurm.job import Job
+from mamlbench.slurm.options import NAMES, Submission, is_submitted
+from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder, submissions
+from mamlbench.slurm.waiting import wait_for
+
+if TYPE_CHECKING:
+    from hydra.types import HydraContext
+
+
+class SlurmLauncher(submitit_launcher.SlurmLauncher):
+    """hydra-submitit-launcher's, with three differences.
+
+    A job runs the command line of its run instead of a pickled Hydra, it can be left alone
+    (`hardware.detach`), and a run that is queued or running already is not submitted again.
+
+    Attributes:
+        reader: of the cells of this sweep.
+    """
+
+    reader: CellReader
+
+    @override
+    def setup(self, *, hydra_context: HydraContext, task_function: Any, config: Any) -> None:
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.reader = CellReader(hydra_context, config)
+        self._submissions: dict[str, Submission] = {}
+
+    @override
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Submit the runs; wait for them unless `hardware.detach`.
+
+        Raises:
+            UserError: SLURM is not there or refuses, or an option is wrong.
+        """
+        cells = [self.reader.read(overrides) for overrides in job_overrides]
+        asked = {cell.overrides: self._asked(cell) for cell in cells}
+        detach = any(options.detach for options in asked.values())
+        _require_values(detach, str(self.config.hydra.sweeper._target_))
+        sweep = Path(str(self.config.hydra.sweep.dir)).absolute()
+        there = _queued_already(sweep.parent) if cells else {}
+        new = [cell for cell in cells if _place(cell) not in there]
+        jobs = {cell.overrides: there[_place(cell)] for cell in cells if _place(cell) in there}
+        _say_queued_already(jobs.values())
+        for some in _arrays(new, asked):
+            jobs |= self._submit(some, asked[some[0].overrides], sweep)
+        if detach:
+            return [_returned(cell, None) for cell in cells]
+        outcomes = wait_for([jobs[cell.overrides] for cell in cells], cells)
+        return [_returned(cell, outcome) for cell, outcome in zip(cells, outcomes, strict=True)]
+
+    def _asked(self, cell: Cell) -> Submission:
+        """What a cell asks SLURM for; of one whose config is in error, what the sweep does."""
+        hardware: Any = cell.hardware
+        if not is_submitted(hardware):
+            hardware = OmegaConf.to_container(self.config.hardware, resolve=True)
+        key = repr(hardware)
+        if key not in self._submissions:
+            values = {name: value for name, value in hardware.items() if name in NAMES}
+            self._submissions[key] = construct(Submission, plain(values), "hardware")
+        return self._submissions[key]
+
+    def _submit(
+        self, cells: Sequence[Cell], asked: Submission, sweep: Path
+    ) -> dict[tuple[str, ...], SubmittedCell]:
+        """One array job; gives the job of each cell."""
+        with disk_errors(sweep):
+            folder = new_folder(sweep)
+        python = f"{shlex.quote(sys.executable)} -u -m mamlbench.slurm"
+        try:
+            executor = submitit.SlurmExecutor(folder, python=python)
+            executor.update_parameters(**asked.parameters())
+            jobs = executor.submit_array([Job(self._arguments(cell)) for cell in cells])
+        except (RuntimeError, OSError) as error:  # submitit's own are RuntimeErrors
+            shutil.rmtree(folder, ignore_errors=True)
+            raise UserError(f"hardware: SLURM takes no jobs: {_reason(error)}") from error
+        found = [
+            SubmittedCell(job.job_id, cell.overrides, _place(cell), log_of(folder, job.job_id))
+            for job, cell in zip(jobs, cells, strict=True)
+        ]
+        keep(folder, found)
+        print(f"submitted job {found[0].job.split('_')[0]}: {_runs(len(found))}, logs in {folder}")
+        return {cell.overrides: cell for cell in found}
+
+    def _arguments(self, cell: Cell) -> tuple[str, ...]:
+        """The command line that does this run alone, from the same config folders."""
+        assert self.hydra_context is not None
+        paths = self.hydra_context.config_loader.get_search_path().get_path()
+        typed_folders = [entry.path for entry in paths if entry.provider == "command-line"]
+        own = [path.removeprefix("file://") for path in typed_folders]
+        typed: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra)
+        searched = [text for text in typed if text.startswith("hydra.searchpath=")]
+        return (*(f"--config-dir={path}" for path in own), *searched, *cell.overrides)
+
+
+def _require_values(detach: bool, sweeper: str) -> None:
+    """A search needs the results of one batch to choose the next."""
+    if detach and not sweeper.endswith(".CellSweeper"):
+        accepted = f"false: hydra/sweeper={sweeper.rsplit('.', 1)[-1]} waits for results"
+        raise UserError(f"hardware.detach=true: accepted is {accepted}")
+
+
+def _place(cell: Cell) -> Path | None:
+    return None if cell.folder is None else cell.folder.path.absolute()
+
+
+def _queued_already(outputs: Path) -> dict[Path | None, SubmittedCell]:
+    """Runs of earlier submissions whose jobs are queued or running, by their folder."""
+    earlier = [cell for cells in submissions(outputs.absolute()) for cell in cells]
+    known = (queue.jobs() or {}) if earlier else {}
+    alive = [cell for cell in earlier if cell.job in known and known[cell.job].is_alive]
+    return {cell.folder: cell for cell in alive if cell.folder is not None}
+
+
+def _say_queued_already(cells: Iterable[SubmittedCell]) -> None:
+    ids = [cell.job.split("_")[0] for cell in cells]
+    for job in dict.fromkeys(ids):
+        print(f"queued or running already in job {job}: {_runs(ids.count(job))}")
+
+
+def _arrays(
+    cells: Sequence[Cell], asked: dict[tuple[str, ...], Submission]
+) -> Iterator[Sequence[Cell]]:
+    """Cells that ask for the same, as many at a time as SLURM takes in one array."""
+    alike: dict[str, list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault(repr(asked[cell.overrides]), []).append(cell)
+    most = queue.most_array_tasks() if cells else None
+    for group in alike.values():
+        step = most or len(group)
+        yield from (group[first : first + step] for first in range(0, len(group), step))
+
+
+def _returned(cell: Cell, outcome: float | Exception | None) -> JobReturn:
+    failed = isinstance(outcome, Exception)
+    returned = JobReturn(
+        overrides=cell.overrides,
+        working_dir=str(Path.cwd()),
+        status=JobStatus.FAILED if failed else JobStatus.COMPLETED,
+    )
+    returned.return_value = outcome
+    return returned
+
+
+def _reason(error: Exception) -> str:
+    """What sbatch said, out of submitit's several lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line.split("error: ", 1)[1] for line in lines if "error: " in line]
+    return (said or lines or [type(error).__name__])[-1]
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

@@ -1,0 +1,1 @@
+"""Search for good options with Optuna: `mamlbench -m tune=maml dataset=omniglot`."""

@@ -1,0 +1,35 @@
+"""What the words `tune=...` and `hydra/sweeper=optuna` on a command line come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mamlbench.config_tree import ConfigTree, parsed
+from mamlbench.errors import UserError
+
+_SWEEPER = "hydra/sweeper=optuna"
+
+
+def with_search(arguments: Sequence[str]) -> list[str]:
+    """The arguments; each of `tune=x` and the sweeper brings the other, if it is not there.
+
+    The sweeper brings the space of the algorithm, where that has one.
+
+    Raises:
+        UserError: a search without `-m`.
+    """
+    line = parsed(arguments)
+    keys = {override.lstrip("+").partition("=")[0] for override in line.overrides}
+    if "tune" not in keys and _SWEEPER not in line.overrides:
+        return list(arguments)
+    if not line.multirun:
+        raise UserError(
+            f"{' '.join(o for o in line.overrides if 'tune=' in o or o == _SWEEPER)}: "
+            "a search is a sweep, which takes -m"
+        )
+    if "hydra/sweeper" not in keys:
+        return [*arguments, _SWEEPER]
+    tree = ConfigTree(arguments)
+    algorithm = str(tree.compose(arguments).hydra.runtime.choices.algorithm)
+    own = "tune" not in keys and algorithm in tree.choices("tune")
+    return [*arguments, f"tune={algorithm}"] if own else list(arguments)

@@ -1,0 +1,56 @@
+"""A search space, written as Hydra writes sweeps, as Optuna's distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+
+from mamlbench.errors import UserError
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+def space_of(overrides: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
+    """The distributions of overrides that are sweeps, and the overrides that are not.
+
+    Of two overrides of one key the later one counts.
+
+    Raises:
+        UserError: a sweep that is not an interval, a range, or a list of choices.
+    """
+    parsed = {o.get_key_element(): o for o in OverridesParser.create().parse_overrides(overrides)}
+    space, fixed = {}, []
+    for key, override in parsed.items():
+        if override.is_sweep_override():
+            space[key] = _distribution(key, override)
+        else:
+            fixed.append(str(override.input_line))
+    return space, fixed
+
+
+def _distribution(key: str, override: Override) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution
+
+    value: Any = override.value()
+    try:
+        if isinstance(value, IntervalSweep):
+            return _numbers(value.start, value.end, "log" in value.tags)
+        if isinstance(value, RangeSweep) and not value.shuffle:
+            last = value.stop - value.step if type(value.stop) is int else value.stop
+            return _numbers(value.start, last, "log" in value.tags, value.step)
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    except (TypeError, ValueError, AttributeError) as error:
+        accepted = "interval(0.1,1), tag(log,interval(0.1,1)), range(1,6) or choice(a,b)"
+        raise UserError(f"{override.input_line}: accepted is {key}={accepted}") from error
+
+
+def _numbers(low: Any, high: Any, log: bool, step: Any = None) -> BaseDistribution:
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    if {type(low), type(high), type(step)} <= {int, type(None)}:
+        return IntDistribution(low, high, log=log, step=step or 1)
+    return FloatDistribution(low, high, log=log, step=step)

@@ -1,0 +1,179 @@
+"""A sweeper of Hydra's that asks Optuna for the values of the next runs.
+
+Not hydra-optuna-sweeper: it pins Optuna 2, whose databases fail with today's SQLAlchemy, knows no
+pruning, and starts over with its count of trials when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+import types
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from mamlbench.config import build, plain, result_hash
+from mamlbench.config_tree import ConfigTree
+from mamlbench.errors import UserError
+from mamlbench.files import disk_errors
+from mamlbench.locks import only_one
+from mamlbench.tuning.space import space_of
+
+_INTERRUPTED = "interrupted"
+
+
+class OptunaSweeper(Sweeper):
+    """Runs trials until there are `n_trials`; see `conf/hydra/sweeper/optuna.yaml`."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """As Hydra asks of a sweeper."""
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Search, from where an earlier start of the same command stopped; print the best.
+
+        Raises:
+            UserError: Optuna is missing, there is no space, or no trial finished.
+            Busy: another process runs the same search.
+        """
+        if importlib.util.find_spec("optuna") is None:
+            raise UserError(
+                "hydra/sweeper=optuna: Optuna is not installed; `pip install 'mamlbench[tune]'` "
+                "brings it"
+            )
+        params = [f"{key}={value}" for key, value in self.options["params"].items()]
+        space, fixed = space_of([*params, *arguments])
+        choices = self.config.hydra.runtime.choices
+        if not space:
+            known = ", ".join(ConfigTree().choices("tune"))
+            raise UserError(
+                f"algorithm={choices.algorithm}: has no search space; accepted is tune= one of "
+                f"{known}, or an option as algorithm.inner_lr=interval(0.01,1)"
+            )
+        # what it brought is in the space; its algorithm goes into the command instead
+        fixed = [line for line in fixed if not line.lstrip("+").startswith(("tune=", "algorithm="))]
+        fixed.insert(0, f"algorithm={choices.algorithm}")
+        task = plain(OmegaConf.masked_copy(self.config, [k for k in self.config if k != "hydra"]))
+        hash_ = result_hash(task, space=str(sorted(space.items(), key=str)), seed=str(task["seed"]))
+        name = f"{choices.algorithm}_{choices.dataset}-{hash_}"
+        folder = Path(task["outputs"]) / task["name"] / "tune"
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with only_one(folder / f"{name}.lock", f"the search {folder / name}.db"):
+            study = self._study(name, folder, task)
+            _resume(study)
+            self._search(study, space, fixed)
+        self._show_best(study, fixed)
+
+    def _study(self, name: str, folder: Path, task: dict[str, Any]) -> Any:
+        import optuna
+        from hydra.utils import instantiate
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        objective = build(task["dataset"], "dataset").objective
+        self.metric = objective.metric
+        self.storage = self.options["storage"] or f"sqlite:///{folder.absolute() / name}.db"
+        study = optuna.create_study(
+            study_name=self.options["study_name"] or name,
+            storage=self.storage,
+            direction="maximize" if objective.higher_is_better else "minimize",
+            load_if_exists=True,
+        )
+        sampler = dict(self.options["sampler"])
+        if "seed" in sampler:  # of a search that goes on: not the values of its beginning again
+            sampler["seed"] += len(study.trials)
+        study.sampler = instantiate(sampler)
+        return study
+
+    def _search(self, study: Any, space: dict[str, Any], fixed: list[str]) -> None:
+        from optuna.trial import TrialState
+
+        while (left := self.options["n_trials"] - _counted(study)) > 0:
+            trials = [study.ask(space) for _ in range(min(left, self.options["n_jobs"]))]
+            jobs = [[*fixed, *_values(t.params), *self._place(study, t.number)] for t in trials]
+            returned = self.launcher.launch(jobs, initial_job_idx=trials[0].number)
+            for trial, job in zip(trials, returned, strict=True):
+                if job.status != JobStatus.COMPLETED:
+                    study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _place(self, study: Any, number: int) -> list[str]:
+        """Where a job finds its trial; options of Hydra's, which are no part of the run."""
+        storage = self.storage.replace("'", "\\'")
+        return [
+            f"hydra.sweeper.storage='{storage}'",
+            f"hydra.sweeper.study_name='{study.study_name}'",
+            f"hydra.sweeper.trial={number}",
+        ]
+
+    def _show_best(self, study: Any, fixed: Sequence[str]) -> None:
+        from optuna.trial import TrialState
+
+        states = [trial.state for trial in study.trials if _counts(trial)]
+        counts = {state: states.count(state) for state in TrialState}
+        told = (
+            f"{counts[TrialState.COMPLETE]} finished, {counts[TrialState.PRUNED]} pruned, "
+            f"{counts[TrialState.FAIL]} failed"
+        )
+        if not counts[TrialState.COMPLETE]:
+            raise UserError(f"no trial of this search finished ({told}); see what they said above")
+        best = study.best_trial
+        words = ["mamlbench", *fixed, *_values(best.params)]
+        sys.stderr.flush()
+        print(f"\n{len(states)} trials: {told}; {self.storage}")
+        print(f"best validation: {self.metric} {best.value:.4g}, trial {best.number}, by")
+        print(shlex.join(words), flush=True)
+
+
+def register() -> None:
+    """Make the sweeper known to Hydra, which takes plugins from a package of its name only."""
+    name = "hydra_plugins.mamlbench"
+    with suppress(ImportError):
+        importlib.import_module("hydra_plugins")
+    sys.modules.setdefault("hydra_plugins", types.ModuleType("hydra_plugins"))
+    sys.modules[name] = sys.modules[__name__]
+    OptunaSweeper.__module__ = name
+    Plugins.instance().register(OptunaSweeper)
+
+
+def _values(params: dict[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def _resume(study: Any) -> None:
+    """Trials that were running when the search was killed are tried again, from their checkpoint.
+
+    Only the search that holds the lock does this, so whatever is running has nobody.
+    """
+    import optuna
+
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        optuna.trial.Trial(study, trial._trial_id).set_user_attr(_INTERRUPTED, True)
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+
+
+def _counts(trial: Any) -> bool:
+    from optuna.trial import TrialState
+
+    return trial.state != TrialState.WAITING and _INTERRUPTED not in trial.user_attrs
+
+
+def _counted(study: Any) -> int:
+    return sum(map(_counts, study.trials))
