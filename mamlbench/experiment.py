@@ -163,12 +163,7 @@ class Experiment:
         try:
             with ExitStack() as held:
                 finished = self.ranks.from_first(partial(self._open, held))
-                if finished is not None:
-                    return finished
-                self.ranks.together(self._load)
-                if self.ranks.is_first:
-                    held.enter_context(recorded(self.folder.path))
-                return self._run()
+                return self._run() if finished is None else finished
         except UserError:
             if self.ranks.is_first:
                 self.folder.remove_if_empty(Path(self.options.outputs))
@@ -182,6 +177,7 @@ class Experiment:
         """Own the folder until `held` ends; gives the summary of a run that is finished."""
         if not self._is_finished:
             held.enter_context(self.folder.owned())
+            held.enter_context(recorded(self.folder.path))
         # asked again, as another process may have finished it before this one owned it
         return self.folder.read_summary() if self._is_finished else None
 
@@ -190,6 +186,7 @@ class Experiment:
         self._check_protocol()
 
     def _run(self) -> dict[str, Any]:
+        self.ranks.together(self._load)
         if self.options.restart and self.ranks.is_first:
             self.folder.clear()
         trainer = Trainer(

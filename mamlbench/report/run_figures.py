@@ -87,7 +87,7 @@ def _draw_fits(
     shots, _ = protocol.shots_and_queries(dataset, "test")
     tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, shots, 1)
     x = np.linspace(*dataset.domain, _CURVE_POINTS)
-    grid = dataset.inputs(tasks.info or {}, np.broadcast_to(x, (_SHOWN_TASKS, len(x))))
+    grid = dataset.inputs(tasks.info or {}, np.tile(x, (_SHOWN_TASKS, 1)))
     inputs = torch.as_tensor(grid, dtype=torch.float32, device=dataset.device)
     tasks = hardware.cast(replace(tasks, query=replace(tasks.query, x=inputs)))
     learner.eval()
