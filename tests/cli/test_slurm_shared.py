@@ -31,7 +31,7 @@ SLURM = [
 def test_two_tasks_on_a_node_share_a_run(mamlbench, slurm_conf, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm_conf)
     shared = mamlbench("-m", "seed=0", *RUN, *SLURM)
-    log = next(Path("outputs/.sweep").glob("*/*_0_0_log.out")).read_text()
+    log = next(Path("outputs/.sweep").glob("*/*_0_log.out")).read_text()
     assert shared.code == 0, log
     assert log.count("mamlbench trains maml sinusoid") == 1
 
