@@ -94,33 +94,33 @@ def load_newest(newest: Path, before: Path, device: torch.device | str) -> dict[
     return state
 
 
-def resolve(path: Path, option: str = "checkpoint") -> Path:
+def resolve(path: Path, option: str = "checkpoint", last: bool = False) -> Path:
     """The checkpoint meant by `path`: a file is itself; a run folder its `best.pt`, else the last.
 
-    `option` is what asked for it; a mistake is named by it.
+    With `last` it is the last first. `option` is what asked for it; a mistake is named by it.
 
     Raises:
         UserError: nothing there.
     """
     if path.is_file():
         return path
-    for name in ("best.pt", "checkpoint.pt"):
+    for name in ("checkpoint.pt", "best.pt") if last else ("best.pt", "checkpoint.pt"):
         if (path / name).is_file():
             return path / name
     found = "a folder without best.pt or checkpoint.pt" if path.is_dir() else "nothing there"
     raise UserError(f"{option}={path}: {found}; accepted is a run's folder or a checkpoint file")
 
 
-def resolve_best(path: Path, count: int) -> list[Path]:
+def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
     """The checkpoints meant by `path` where the `count` best are tested together, best first.
 
-    A file is itself alone. Of a run folder that kept fewer, all.
+    A file is itself alone. Of a run folder that kept fewer, all. `last`: see `resolve`.
 
     Raises:
         UserError: nothing there, or it kept none.
     """
     if count == 1 or not path.is_dir():
-        return [resolve(path)]
+        return [resolve(path, last=last)]
     scores = {kept: load(kept, "cpu").get("score", 0.0) for kept in path.glob("best_*.pt")}
     if not scores:
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -61,9 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     if options.status is not None:
-        from mamlbench.report.status import show
-
-        print(show(options.status))
+        status = importlib.import_module("mamlbench.report.status")
+        print(status.show(options.status))
         return 0
     if options.compare is not None:
         from mamlbench.report.compare import compare

@@ -97,8 +97,7 @@ class Experiment:
         self.training = construct(Training, self.config["training"], "training")
         self.protocol = construct(Protocol, self.config["evaluation"], "evaluation")
         self.dataset: Dataset = build(self.config["dataset"], "dataset")
-        rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
-        per_task = rows * math.prod(self.dataset.input_shape)
+        per_task = sum(self._sides) * math.prod(self.dataset.input_shape)
         self.hardware.apply(self.training.meta_batch_size * per_task)
         self.learner = self._build_learner()
         self._check_inner_steps()
@@ -123,14 +122,20 @@ class Experiment:
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
-        data, batch = self.dataset, self.training.meta_batch_size
-        sides = data.ways * data.train_shots, data.ways * data.queries
-        self.hardware.prepare(learner, batch, *sides, data.input_shape)
+        batch = self.training.meta_batch_size
+        self.hardware.prepare(learner, batch, *self._sides, self.dataset.input_shape)
         try:
             learner.share_with(self.ranks)
         except BadValue as error:
             raise error.under("algorithm") from error
         return learner
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        """Rows that the network sees of one meta-training task, of support and query."""
+        data = self.dataset
+        each = data.ways * data.examples_per_shot
+        return each * data.train_shots, each * data.queries
 
     def _check_inner_steps(self) -> None:
         if self.protocol.inner_steps is None:
@@ -279,6 +284,16 @@ class Experiment:
             return []
         return [trainer.best_path]
 
+    def _selected(self, chosen: list[Path]) -> str:
+        """What was tested, as `evaluation.select` would say it; it may not be what was asked for.
+
+        A run without meta-validation has no best checkpoint, and a folder may lack one.
+        """
+        if self.protocol.kept > 1 and chosen:
+            return f"top{len(chosen)}"
+        names = {"best.pt": "best", "checkpoint.pt": "last"}
+        return names.get(chosen[0].name, self.protocol.select) if chosen else "last"
+
     def _members(self, count: int) -> list[MetaLearner]:
         """The learner, and others made like it."""
         return [self.learner, *(self._build_learner() for _ in range(1, count))][:count]
@@ -300,14 +315,13 @@ class Experiment:
         trained = trainer.iteration * self.training.meta_batch_size
         network, device = self.learner.network, self.hardware.name
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
-        protocol = self.protocol
-        if protocol.kept > 1 and chosen:
-            protocol = replace(protocol, select=f"top{len(chosen)}")
+        protocol = replace(self.protocol, select=self._selected(chosen))
         return {
             "test": {**by_step[-1], "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
             "diverged_tasks": scores.diverged(),
-            "validation": trainer.best,
+            "validation": None if self.protocol.by_training else trainer.best,
+            **({"best_training": trainer.best} if self.protocol.by_training else {}),
             "train": {
                 "iterations": trainer.iteration,
                 "seconds": trainer.seconds,
@@ -325,6 +339,7 @@ class Experiment:
             "device": f"{self.ranks.size} x {device}" if self.ranks.size > 1 else device,
             "precision": self.hardware.precision,
             "versions": versions(),
+            **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),
             "data_sha256": self.dataset.sha256,
             "command": " ".join(["mamlbench", *self.overrides]),
             **({} if self.shortened is None else {"shortened": self.shortened}),

@@ -36,6 +36,9 @@ _CPU_VALUES = 2**19
 the time of one task at a time (calls cost less), and 32 at once hardly less than 8, at four times
 the memory."""
 
+_LEAST_VALUES = 64
+"""What an example counts for that has fewer input values: hidden units are more than those."""
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -132,7 +135,7 @@ class Hardware:
         """
         if self.task_chunk is not None or self.torch_device.type == "cuda":
             return self.task_chunk
-        return max(1, _CPU_VALUES // max(1, rows * math.prod(input_shape)))
+        return max(1, _CPU_VALUES // max(1, rows * max(math.prod(input_shape), _LEAST_VALUES)))
 
     def apply(self, values: int) -> None:
         """Set what is set once a process, for meta-batches of so many input values."""

@@ -16,6 +16,7 @@ _TYPED = (
     ("mamlbench -m algorithm=maml,reptile seed=0,1,2", "a sweep: every combination"),
     ("mamlbench evaluation=standard checkpoint=RUN", "test a trained model again, otherwise"),
     ("mamlbench experiment=maml/sinusoid", "a whole run of a paper, pinned"),
+    ("mamlbench -m +table=maml_sinusoid budget=smoke", "a paper's table; here in minutes"),
 )
 _FLAGS = (
     ("-m, --multirun", "run every combination of values that are given as key=a,b,c"),

@@ -32,7 +32,7 @@ def identity(config: Mapping[str, Any]) -> str:
     kept = without_effect(plain(config))
     kept.pop("about", None)
     for name in ("checkpoint", "warm_start"):
-        kept[name] = kept.get(name) is not None  # a path says where it lies, not what it is
+        kept[name] = config.get(name) is not None  # a path says where it lies, not what it is
     for group, node in kept.items():
         if isinstance(node, dict):
             kept[group] = {**_defaults(group, node), **node}

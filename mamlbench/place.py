@@ -22,8 +22,8 @@ def tested_checkpoints(values: Mapping[str, Any]) -> list[Path]:
     path = values["checkpoint"]
     if path is None:
         return []
-    kept = construct(Protocol, values["evaluation"], "evaluation").kept
-    return checkpoint.resolve_best(Path(path), kept)
+    protocol = construct(Protocol, values["evaluation"], "evaluation")
+    return checkpoint.resolve_best(Path(path), protocol.kept, protocol.select == "last")
 
 
 def hash_of_result(values: Mapping[str, Any]) -> str:

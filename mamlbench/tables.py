@@ -7,7 +7,7 @@ A table is `conf/table/<name>.yaml`:
     paper: arXiv 1703.03400
     place: Table 2            # where in the paper
     kind: table               # or figure: rows are its curves, columns what is along its x axis
-    x: null                   # of a figure: inner_steps, iterations (column: all), or words
+    x: null                   # of a figure: inner_steps; iterations, labels (column: all); words
     metric: mse               # accuracy is published in percent
     seeds: [0]                # of every cell
     footnotes: []
@@ -26,6 +26,9 @@ A table is `conf/table/<name>.yaml`:
         interval_kind: null           # tasks95, seeds_sd or unstated
         verified: true                # false: not checked against a copy of the paper
         note: null                    # a remark on this cell
+
+Of a figure over `iterations` a row is the curve in its run's `metrics.csv`, over `labels` that in
+its `active_learning.csv`; over anything else each column is a point, of a run or an inner step.
 
 What most cells share can be said once, under `each:`. Cells of equal experiment and overrides share
 one training run, and with equal `evaluate` one test.
@@ -158,6 +161,11 @@ class Cell:
     interval_kind: str | None = None
     verified: bool = True
     note: str | None = None
+
+    @property
+    def scale(self) -> float:
+        """By what a run's value is multiplied to be in the unit of the published one."""
+        return 100.0 if "accuracy" in self.metric else 1.0
 
     @property
     def published_text(self) -> str:

@@ -242,7 +242,13 @@ class Trainer:
         except NonFiniteError as error:
             self._not_finite(error)
             metrics = {}
+        except UserError:
+            if self.iteration:
+                self.save()  # such as of a worker that died: what was learned before is sound
+            raise
         self.iteration += 1
+        if metrics and self.protocol.by_training:
+            self._consider(float(metrics[self.learner.objective.metric].mean()))
         self._summed += 1 if metrics else 0
         for name, values in metrics.items():
             mean = values.double().mean()
@@ -297,23 +303,31 @@ class Trainer:
         value = scores[objective.metric].mean
         self.stale += 1
         found = {"value": value, "iteration": self.iteration}
-        state = {
-            "learner": self.learner.state_dict(),
-            "iteration": self.iteration,
-            "score": self._score(found),
-            **self.identity,
-        }
-        if self.best is None or self._score(found) > self._score(self.best):
-            self.best, self.stale = found, 0
-            self._write(self.best_path, state)
+        if not self.protocol.by_training:
+            self._consider(value)
         if self.protocol.kept > 1:
             # the sort is stable: of equals the earlier one is the better
             ranked = sorted([*self.kept, found], key=self._score, reverse=True)
             self.kept = ranked[: self.protocol.kept]
             if found in self.kept:
-                self._write(self._kept_path(self.iteration), state)
+                self._write(self._kept_path(self.iteration), self._candidate(found))
         row = {f"val/{name}": estimate.mean for name, estimate in scores.items()}
         return row | {f"val/{name}_ci95": estimate.ci95 for name, estimate in scores.items()}
+
+    def _consider(self, value: float) -> None:
+        """Keep the learner as it is now, where its value is the best so far."""
+        found = {"value": value, "iteration": self.iteration}
+        if self.best is None or self._score(found) > self._score(self.best):
+            self.best, self.stale = found, 0
+            self._write(self.best_path, self._candidate(found))
+
+    def _candidate(self, found: dict[str, float]) -> dict[str, Any]:
+        return {
+            "learner": self.learner.state_dict(),
+            "iteration": self.iteration,
+            "score": self._score(found),
+            **self.identity,
+        }
 
     def _write(self, path: Path, state: dict[str, Any]) -> None:
         if self.ranks.is_first:

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mamlbench.rl.environments import LOCOMOTION, Environments, GymEnvironments
+from mamlbench.rl.environments import (
+    LOCOMOTION,
+    Environments,
+    GymEnvironments,
+    MuJoCoEnvironments,
+    PointEnvironments,
+)
 from mamlbench.rl.environments.gym_adapter import maker
 
 
@@ -31,6 +37,28 @@ def steps_a_second(environments: Environments, episodes: int, steps: int, repeat
             running &= ~environments.step(action)[2]
         rates.append(taken / (time.perf_counter() - began))
     return statistics.median(rates[1:])
+
+
+def share_of_mujoco(environments: MuJoCoEnvironments, episodes: int, steps: int) -> float:
+    """The part of the time of a step that is spent inside of MuJoCo's own call."""
+    pool: Any = environments.physics._pool
+    inside, rollout = [0.0], pool.rollout
+
+    def timed(*arguments: Any, **options: Any) -> None:
+        began = time.perf_counter()
+        rollout(*arguments, **options)
+        inside[0] += time.perf_counter() - began
+
+    goals = environments.goals(np.full((1, environments.goal_words), 0.6))
+    environments.reset(goals, episodes, np.array([0]))
+    action = torch.zeros(1, episodes, environments.action_size)
+    pool.rollout = timed
+    began = time.perf_counter()
+    for _ in range(steps):
+        environments.step(action)
+    whole = time.perf_counter() - began
+    pool.rollout = rollout
+    return inside[0] / whole
 
 
 def plain(name: str, frame_skip: int, steps: int, repeats: int) -> float:
@@ -58,10 +86,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None, help="default: as many as cores")
     given = parser.parse_args()
     shape = given.episodes, given.steps, given.repeats
-    rows = {}
+    rows = {"navigation2d, in torch": steps_a_second(PointEnvironments(), *shape)}
     for name, kind in LOCOMOTION.items():
         environments = kind(threads=given.threads)
-        rows[f"{name}, threads of MuJoCo"] = steps_a_second(environments, *shape)
+        rate = steps_a_second(environments, *shape)
+        inside = share_of_mujoco(environments, given.episodes, given.steps)
+        rows[f"{name}, threads of MuJoCo, {inside:.0%} of the time in its own call"] = rate
         environments.close()
     for name, skip in (("HalfCheetah-v5", 1), ("Ant-v5", 2)):
         rows[f"{name}, one by one"] = plain(name, skip, 10 * given.steps, given.repeats)

@@ -1,6 +1,6 @@
 """Published values that were checked against a copy of their source, for the tests of the tables.
 
-Each table: its source, its columns, and a line for each row; `–` where the source has no number.
+Each table: its source, its columns, and a line for each row; `-` where the source has no number.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         "arXiv 1703.03400, Table 1; context vector: its Table 3; learn2learn: its README",
         "5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot",
         """
-        MANN, no convolutions | 82.8 | 94.9 | – | –
-        MAML, no convolutions | 89.7 ± 1.1 | 97.5 ± 0.6 | – | –
+        MANN, no convolutions | 82.8 | 94.9 | - | -
+        MAML, no convolutions | 89.7 ± 1.1 | 97.5 ± 0.6 | - | -
         Siamese nets | 97.3 | 98.4 | 88.2 | 97.0
         Matching nets | 98.1 | 98.9 | 93.8 | 98.5
         Neural statistician | 98.1 | 99.5 | 93.2 | 98.1
         Memory module | 98.4 | 99.6 | 95.0 | 98.6
         MAML | 98.7 ± 0.4 | 99.9 ± 0.1 | 95.8 ± 0.3 | 98.9 ± 0.2
-        Context vector | 94.9 ± 0.9 | 97.7 ± 0.3 | – | –
-        MAML, no convolutions (learn2learn) | 88.9 | – | – | –
-        MAML (learn2learn) | 99.1 | – | – | –
+        Context vector | 94.9 ± 0.9 | 97.7 ± 0.3 | - | -
+        MAML, no convolutions (learn2learn) | 88.9 | - | - | -
+        MAML (learn2learn) | 99.1 | - | - | -
         """,
     ),
     "maml_mini_imagenet": (
@@ -52,9 +52,9 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         """
         MAML | -40.41 ± 4.01 | -11.68 ± 2.16 | -3.33 ± 0.55 | -3.23 ± 0.58 | -3.35
         Pretrained | -40.81 ± 4.04 | -19.73 ± 2.99 | -11.72 ± 1.64 | -8.47 ± 0.53 | -7.49
-        Random initialisation | -82.66 ± 2.16 | -57.96 ± 1.84 | -53.84 ± 1.62 | -46.81 ± 1.28 | -42.91
-        Oracle | -2.29 ± 0.14 | – | – | – | –
-        Context vector | -42.42 | -13.90 | -5.17 | -3.18 | –
+        Random policy | -82.66 ± 2.16 | -57.96 ± 1.84 | -53.84 ± 1.62 | -46.81 ± 1.28 | -42.91
+        Oracle | -2.29 ± 0.14 | - | - | - | -
+        Context vector | -42.42 | -13.90 | -5.17 | -3.18 | -
         """,
     ),
     "maml_half_cheetah_vel": (
@@ -63,8 +63,8 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         """
         MAML | -129.53 ± 16.54 | -78.57 ± 9.85 | -66.62 ± 8.94 | -60.78 ± 8.62
         Pretrained | -158.00 ± 17.35 | -135.39 ± 15.05 | -128.47 ± 13.98 | -133.61 ± 16.44
-        Random initialisation | -254.83 ± 35.71 | -254.33 ± 34.64 | -246.79 ± 35.36 | -230.83 ± 34.17
-        Oracle | -54.47 ± 6.93 | – | – | –
+        Random policy | -254.83 ± 35.71 | -254.33 ± 34.64 | -246.79 ± 35.36 | -230.83 ± 34.17
+        Oracle | -54.47 ± 6.93 | - | - | -
         """,
     ),
     "maml_half_cheetah_dir": (
@@ -73,8 +73,8 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         """
         MAML | -50.69 ± 5.74 | 293.19 ± 17.01 | 313.48 ± 15.77 | 315.65 ± 13.85
         Pretrained | -43.03 ± 11.61 | -24.75 ± 9.31 | -12.85 ± 8.55 | 19.57 ± 11.22
-        Random initialisation | -35.73 ± 1.27 | 21.83 ± 2.90 | 62.32 ± 5.03 | 86.18 ± 9.73
-        Oracle | 442.69 ± 8.38 | – | – | –
+        Random policy | -35.73 ± 1.27 | 21.83 ± 2.90 | 62.32 ± 5.03 | 86.18 ± 9.73
+        Oracle | 442.69 ± 8.38 | - | - | -
         Context vector | -40.49 | -44.08 | -38.27 | -42.50
         """,
     ),
@@ -84,8 +84,8 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         """
         MAML | 30.58 ± 30.03 | 96.74 ± 20.74 | 100.06 ± 21.46 | 101.41 ± 21.04
         Pretrained | -1.83 ± 34.19 | 6.11 ± 34.36 | 8.47 ± 34.45 | 9.47 ± 36.52
-        Random initialisation | -78.64 ± 34.39 | -62.81 ± 34.72 | -48.55 ± 34.08 | -35.56 ± 29.89
-        Oracle | 107.89 ± 19.97 | – | – | –
+        Random policy | -78.64 ± 34.39 | -62.81 ± 34.72 | -48.55 ± 34.08 | -35.56 ± 29.89
+        Oracle | 107.89 ± 19.97 | - | - | -
         """,
     ),
     "maml_ant_dir": (
@@ -95,8 +95,8 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         MAML | 8.66 ± 14.21 | 499.15 ± 32.10 | 500.68 ± 31.54 | 499.11 ± 32.53
         MAML, 20 episodes | 12.91 ± 46.81 | 434.36 ± 22.84 | 425.63 ± 26.15 | 411.75 ± 23.85
         Pretrained | 3.16 ± 15.21 | 1.27 ± 13.53 | 6.51 ± 13.77 | 6.86 ± 11.69
-        Random initialisation | 3.11 ± 4.07 | 9.25 ± 4.36 | 15.96 ± 3.50 | 26.11 ± 0.11
-        Oracle | 524.80 ± 12.40 | – | – | –
+        Random policy | 3.11 ± 4.07 | 9.25 ± 4.36 | 15.96 ± 3.50 | 26.11 ± 0.11
+        Oracle | 524.80 ± 12.40 | - | - | -
         """,
     ),
     "reptile_omniglot": (
@@ -107,7 +107,7 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         First-order MAML, transductive | 98.3 ± 0.5 | 99.2 ± 0.2 | 89.4 ± 0.5 | 97.9 ± 0.1
         Reptile | 95.39 ± 0.09 | 98.90 ± 0.10 | 88.14 ± 0.15 | 96.65 ± 0.33
         Reptile, transductive | 97.68 ± 0.04 | 99.48 ± 0.06 | 89.43 ± 0.14 | 97.12 ± 0.32
-        Reptile, transductive (learn2learn) | – | 99.5 | – | –
+        Reptile, transductive (learn2learn) | - | 99.5 | - | -
         """,
     ),
     "reptile_mini_imagenet": (
@@ -118,7 +118,7 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         First-order MAML, transductive | 48.07 ± 1.75 | 63.15 ± 0.91
         Reptile | 47.07 ± 0.26 | 62.74 ± 0.37
         Reptile, transductive | 49.97 ± 0.32 | 65.99 ± 0.58
-        Reptile, transductive (learn2learn) | – | 65.5
+        Reptile, transductive (learn2learn) | - | 65.5
         """,
     ),
     "platipus_mini_imagenet": (
@@ -141,9 +141,9 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         Matching nets | 43.56 ± 0.84 | 55.31 ± 0.73
         Meta-learner LSTM | 43.44 ± 0.77 | 60.60 ± 0.71
         MAML | 48.70 ± 1.84 | 63.11 ± 0.92
-        LLAMA | 49.40 ± 1.83 | –
+        LLAMA | 49.40 ± 1.83 | -
         Reptile | 49.97 ± 0.32 | 65.99 ± 0.58
-        PLATIPUS | 50.13 ± 1.86 | –
+        PLATIPUS | 50.13 ± 1.86 | -
         Meta-SGD, LEO's features | 54.24 ± 0.03 | 70.86 ± 0.04
         SNAIL | 55.71 ± 0.99 | 68.88 ± 0.92
         Gidaris and Komodakis | 56.20 ± 0.86 | 73.00 ± 0.64
@@ -209,7 +209,7 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         Memory module | 95.0 | 98.6
         MAML, original | 95.8 ± 0.3 | 98.9 ± 0.2
         MAML++ | 97.65 | 99.33
-        MAML++, released code | 96.65 ± 0.0587 | –
+        MAML++, released code | 96.65 ± 0.0587 | -
         """,
     ),
     "mamlpp_omniglot_5way": (

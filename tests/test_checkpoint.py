@@ -150,3 +150,6 @@ def test_resolve_prefers_the_best_checkpoint_of_a_run(tmp_path):
         (tmp_path / name).write_bytes(b"")
         assert checkpoint.resolve(tmp_path) == tmp_path / name
     assert checkpoint.resolve(tmp_path / "checkpoint.pt") == tmp_path / "checkpoint.pt"
+    assert checkpoint.resolve(tmp_path, last=True) == tmp_path / "checkpoint.pt"
+    (tmp_path / "checkpoint.pt").unlink()
+    assert checkpoint.resolve(tmp_path, last=True) == tmp_path / "best.pt"

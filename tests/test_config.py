@@ -171,6 +171,24 @@ def test_the_preset_of_a_pair_is_picked_up_and_builds(preset):
     assert run.config["training"] == typed_training(preset)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "dataset", "steps"),
+    [
+        ("reptile", "sinusoid", 32),
+        ("maml", "harmonic_sinusoid", None),
+        ("meta_sgd", "embeddings", None),
+        ("leo", "sine_line", None),
+    ],
+)
+def test_the_standard_protocol_is_the_same_for_all(algorithm, dataset, steps):
+    """These pairs have a protocol of their own; of it only the inner steps stay."""
+    typed = [f"algorithm={algorithm}", f"dataset={dataset}", "evaluation=standard"]
+    root = ConfigTree().roots[0]
+    standard = yaml.safe_load((root / "evaluation" / "standard.yaml").read_text())
+    assert plain(config(typed).evaluation) == {**standard, "inner_steps": steps}
+    assert config([*typed, "evaluation.tasks=7"]).evaluation.tasks == 7
+
+
 def typed_training(preset: str):
     """The default training, and on it what the preset's file says, with those it builds on."""
     root = ConfigTree().roots[0]

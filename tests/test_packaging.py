@@ -69,6 +69,8 @@ def test_the_wheel_holds_all_and_only_what_it_should(wheel):
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mamlbench").rglob("*.py")}
     assert {f"mamlbench/{name}" for name in configs} <= names
     assert modules <= names
+    templates = {path.name for path in (ROOT / "mamlbench/report/templates").iterdir()}
+    assert {f"mamlbench/report/templates/{name}" for name in templates} <= names
     assert "mamlbench/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"mamlbench"}
 

@@ -12,6 +12,8 @@ import pytest
 import runs
 
 from mamlbench.compose import experiment
+from mamlbench.report import readme
+from mamlbench.report.report import report_folders
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -67,3 +69,10 @@ def test_the_speeds_are_those_of_the_kept_benchmark() -> None:
         [f"{1e3 * case.ours_s:,.{1 if case.ours_s < 0.1 else 0}f}", f"{case.ratio:.1f}"]
         for case in kept.itertuples()
     ]
+
+
+def test_the_results_are_those_of_the_kept_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    made = readme.block(report_folders([Path("outputs/reference")]))
+    shown = README[README.index(readme.BEGIN) : README.index(readme.END) + len(readme.END)]
+    assert shown == made, "run: mamlbench-report outputs/reference --readme README.md"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import yaml
 from published import PUBLISHED
 
-from mamlbench.compose import values
+from mamlbench.compose import experiment
 from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError
 from mamlbench.identity import identity
-from mamlbench.tables import Cell, Table, TableRun, load_table
+from mamlbench.overrides import other_test
+from mamlbench.tables import TableRun, load_table
 
 NAMES = ConfigTree().choices("table")
 TABLES = {name: load_table(name) for name in NAMES}
@@ -22,7 +26,7 @@ def published(name: str) -> dict[tuple[str, str], str]:
     found = {}
     for line in text.strip().splitlines():
         row, *printed = [part.strip() for part in line.split("|")]
-        found |= {(row, c): v for c, v in zip(columns, printed, strict=True) if v != "–"}
+        found |= {(row, c): v for c, v in zip(columns, printed, strict=True) if v != "-"}
     return found
 
 
@@ -69,10 +73,109 @@ def test_experiments_of_a_table_exist(name):
     assert {run.experiment for run in TABLES[name].runs()} <= experiments
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_different_cells_are_different_runs(name):
-    """Two ways to ask for one run would do it twice."""
-    runs = TABLES[name].runs()
-    some = [run for run in runs if run.overrides or run.evaluate][:4]
-    identities = [run.identity for run in dict.fromkeys([*some, *(r.trained for r in some)])]
-    assert len(set(identities)) == len(identities)
+def test_runs_are_each_there_once():
+    """Two ways to write one run would do it twice."""
+    runs = list(dict.fromkeys(run for table in TABLES.values() for run in table.runs()))
+    asked = {(run.experiment, frozenset(run.overrides), frozenset(run.evaluate)) for run in runs}
+    assert len(asked) == len(runs)
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+SMALL = """
+name: small
+title: A table
+paper: arXiv 0000.00000
+place: Table 1
+metric: accuracy
+rows: [A, B]
+columns: ["1", "5"]
+each: {interval_kind: tasks95}
+cells:
+  - {row: A, column: "1", experiment: maml/sinusoid, step: 1, published: 48.70, interval: 1.80}
+  - {row: A, column: "5", experiment: maml/sinusoid, evaluate: [evaluation.shots=20], step: 5}
+  - {row: B, column: "1", published: 50, verified: false}
+"""
+
+
+@pytest.fixture
+def small(tmp_path):
+    """`small(old, new)`: the tree with SMALL in it, `old` in its text being `new`."""
+    (tmp_path / "table").mkdir()
+
+    def tree(old: str = "", new: str = "") -> ConfigTree:
+        assert old in SMALL
+        (tmp_path / "table" / "small.yaml").write_text(SMALL.replace(old, new))
+        return ConfigTree(["--config-dir", str(tmp_path)])
+
+    return tree
+
+
+def test_reading(small):
+    table = load_table("small", ["budget=smoke"], small())
+    first, second, third = table.cells
+    trained = TableRun("maml/sinusoid", ("budget=smoke",))
+    assert first.published_text == "48.70 ± 1.80"
+    assert (first.published, first.interval, first.interval_kind) == (48.7, 1.8, "tasks95")
+    assert (first.run, first.step, first.metric) == (trained, 1, "accuracy")
+    assert second.run == TableRun(trained.experiment, trained.overrides, ("evaluation.shots=20",))
+    assert (second.published, second.published_text, second.interval_kind) == (None, "", None)
+    assert (third.run, third.published_text, third.verified) == (None, "50", False)
+    assert table.runs() == [trained, second.run]
+    assert (table.seeds, table.kind, table.cell("A", "5"), table.cell("B", "5")) == (
+        *((0,), "table"),
+        *(second, None),
+    )
+
+
+def test_some_rows_and_seeds(small):
+    table = load_table("small", tree=small()).only(["B"], [3, 4])
+    assert (table.rows, table.seeds, table.runs()) == (("B",), (3, 4), [])
+    with pytest.raises(UserError, match=r"table\.rows=b: accepted is B"):
+        table.only(["b"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("place:", "plase:", r"plase: accepted is .*\(did you mean 'place'\?\)"),
+        ("title: A table\n", "", "has no title"),
+        ('column: "5"', "column: 7", "cell 2: column=7: accepted is 1, 5"),
+        ("published: 50", "published: fifty", "cell 3: published=fifty: accepted is a number"),
+        ("tasks95", "sd", "cell 1: interval_kind=sd: accepted is tasks95, seeds_sd, unstated"),
+        ("step: 1,", "stop: 1,", r"cell 1: stop: .*\(did you mean 'step'\?\)"),
+        ("metric:", "kind: graph\nmetric:", "kind=graph: accepted is table, figure"),
+        ("rows:", "rows: [", "YAML: "),
+    ],
+)
+def test_a_broken_file_is_named(small, old, new, complaint):
+    with pytest.raises(UserError, match=rf"table/small\.yaml: (cell \d: )?{complaint}"):
+        load_table("small", tree=small(old, new))
+
+
+def test_an_unknown_table():
+    with pytest.raises(UserError, match=r"table=maml_sinusiod: .*did you mean 'maml_sinusoid'"):
+        load_table("maml_sinusiod")
+
+
+# --- finding runs -------------------------------------------------------------------------------
+
+
+def test_folders_are_those_of_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+    overrides = ("network.hidden=[8]", "training.iterations=2", "evaluation.tasks=3", "logger=csv")
+    run = TableRun("maml/sinusoid", overrides, ("evaluation.shots=20",))
+    here = [f"outputs={tmp_path}", "name=mine"]
+    trained = experiment([*run.arguments(5), *here])
+    assert run.folder(tmp_path, 5, "mine") is None  # there is nothing to test yet
+    assert run.trained.folder(tmp_path, 5, "mine") == trained.folder.path
+    trained.run()
+    tested = experiment(other_test(trained.overrides, run.evaluate, str(trained.folder.path)))
+    assert run.folder(tmp_path, 5, "mine") == tested.folder.path
+    tested.run()
+    for asked, found in ((run.trained, trained), (run, tested)):
+        written = yaml.safe_load((found.folder.path / "config.yaml").read_text())
+        assert identity(written) == asked.identity
+    assert run.identity != run.trained.identity
+    summary = json.loads((tested.folder.path / "summary.json").read_text())
+    assert summary["trained_iterations"] == 2

@@ -190,6 +190,10 @@ class MetaLearner(nn.Module, ABC):
             BadValue: it cannot.
         """
 
+    def adapt_to_learn(self, support: Support) -> Adapted:
+        """Adapt as far as policies are before an outer step judges what they meet."""
+        return self.adapt(support)
+
     @staticmethod
     def support_at(support: Support, step: int, params: Params) -> Examples:
         """The support set for inner step `step`: always the same one, or a fresh one."""

@@ -10,14 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from mamlbench.algorithms.base import Adapted, Support
-from mamlbench.algorithms.particles import Particles, for_tasks
-from mamlbench.algorithms.posterior import gamma_log_density, normal_log_density
+from mamlbench.algorithms.particles import Particles, for_tasks, require_no_trust_region
+from mamlbench.algorithms.posterior import (
+    check_policies,
+    check_priors,
+    gradients,
+    log_prior,
+    normal_log_density,
+)
 from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, forward
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective, Regression
+from mamlbench.rl.objective import PolicyGradient
 from mamlbench.tasks import Examples, TaskBatch
 
 META_LOSSES = ("chaser", "validation")
@@ -30,15 +37,18 @@ class BMAML(Particles):
     A particle θ of a task has the log posterior log p(D | θ) + log p(θ), summed over the examples
     of D. In regression it carries two precisions beside the weights w: γ of the likelihood
     N(y; f(x), 1/γ) and λ of the prior N(w; 0, 1/λ), each with a gamma hyper-prior; SVGD moves their
-    logarithms with the weights. In classification the prior is flat.
+    logarithms with the weights. In classification the prior is flat. Of a policy, the log posterior
+    is its expected return over the temperature (SVPG, arXiv 1704.02399, as in section 5.3).
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
         meta_loss: `chaser`, the squared distance of the adapted particles (the follower) to where
-            the query set would move them further (the leader, section 3.2); `validation`, the
-            negative log likelihood of the query set under the adapted particles (section 3.1).
-        leader_steps: of SVGD, from the follower's particles, on support and query set together.
+            the query set would move them further (the leader, section 3.2), of policies the
+            distance; `validation`, the negative log likelihood of the query set under the adapted
+            particles (section 3.1), of policies the sum of their losses.
+        leader_steps: of SVGD, from the follower's particles, on support and query set together; of
+            policies one, on what the follower met.
         leader_lr: its step size (None: `inner_lr`).
         first_order: treat gradients of the log posterior as constants; that of the kernel is not.
         bandwidth: of the kernel, see `mamlbench.algorithms.svgd.squared_bandwidth`.
@@ -47,6 +57,7 @@ class BMAML(Particles):
         weight_variance: 1/λ at first.
         noise_prior: shape and rate of the gamma hyper-prior of γ.
         weight_prior: shape and rate of the gamma hyper-prior of λ.
+        temperature: of a policy's posterior, SVPG's α.
         options: the arguments of `Particles`; `inner_lr` is the step along the direction of SVGD in
             the log posterior, a sum over examples, not a mean.
 
@@ -71,6 +82,7 @@ class BMAML(Particles):
         weight_variance: float = 1.0,
         noise_prior: tuple[float, float] = (2.0, 0.2),
         weight_prior: tuple[float, float] = (2.0, 2.0),
+        temperature: float = 1.0,
         **options: Any,
     ) -> None:
         super().__init__(network, objective, **options)
@@ -78,16 +90,16 @@ class BMAML(Particles):
         one_of("bandwidth", bandwidth, BANDWIDTHS)
         require(leader_steps >= 1, "leader_steps", leader_steps, "1 or more")
         require(leader_lr is None or leader_lr >= 0, "leader_lr", leader_lr, "0 or more, or null")
-        require(0 < noise_variance < math.inf, "noise_variance", noise_variance, "more than 0")
-        require(0 < weight_variance < math.inf, "weight_variance", weight_variance, "more than 0")
-        accepted = "[shape, rate], both more than 0"
-        require(min(noise_prior) > 0, "noise_prior", list(noise_prior), accepted)
-        require(min(weight_prior) > 0, "weight_prior", list(weight_prior), accepted)
+        check_priors(noise=(noise_variance, noise_prior), weight=(weight_variance, weight_prior))
         still = len(self.adapted_names) < len(list(network.parameters()))
         trained = not (still and first_order and meta_loss == "chaser")
         accepted = "false, where the chaser loss is to train what the inner loop does not move"
         require(trained, "first_order", first_order, accepted)
         self.chaser, self.first_order = meta_loss == "chaser", first_order
+        self.acting, self.temperature = isinstance(objective, PolicyGradient), temperature
+        check_policies(self.acting, temperature, leader_steps)
+        if self.chaser:
+            require_no_trust_region("chaser", "validation", **options)
         self.leader_steps = leader_steps
         self.leader_lr = self.inner_lr if leader_lr is None else leader_lr
         self.bandwidth, self.exact_repulsion = bandwidth, exact_repulsion
@@ -126,25 +138,12 @@ class BMAML(Particles):
         """θ_m ← θ_m + ε φ(θ_m), over weights and log precisions together."""
         names = [*self.adapted_names, *self.precisions]
         second_order = torch.is_grad_enabled() and not self.first_order
-        gradient = self._posterior_gradient(params, names, batch, second_order)
+        log_posterior = partial(self.log_posterior, examples=batch)
+        gradient = gradients(log_posterior, params, names, second_order)
         particles, ascent = self.as_vectors(params, names), self.as_vectors(gradient, names)
         direction = svgd(particles, ascent, self.bandwidth, self.exact_repulsion)
         moved = (particles + rate * direction).flatten(0, 1)
         return as_params(moved, params, names)
-
-    def _posterior_gradient(
-        self, params: Params, names: list[str], batch: Examples, create_graph: bool
-    ) -> Params:
-        with torch.enable_grad():
-            points = {
-                name: params[name] if create_graph else params[name].detach().requires_grad_()
-                for name in names
-            }
-            log_posterior = self.log_posterior(params | points, batch)
-            gradient = torch.autograd.grad(
-                log_posterior.sum(), list(points.values()), create_graph=create_graph
-            )
-        return dict(zip(names, gradient, strict=True))
 
     # --- the posterior --------------------------------------------------------------------------
 
@@ -153,19 +152,18 @@ class BMAML(Particles):
         likelihood = self.log_likelihood(params, examples)
         if not self.precisions:
             return likelihood
-        log_lambda, log_gamma = (params[name] for name in PRECISIONS)
         weights = self.as_vectors(params, self.adapted_names).flatten(0, 1)
-        prior = normal_log_density(weights.square().sum(1), weights.shape[1], log_lambda)
-        hyper_priors = gamma_log_density(log_lambda, self.weight_prior) + gamma_log_density(
-            log_gamma, self.noise_prior
-        )
-        return likelihood + prior + hyper_priors
+        log_lambda, log_gamma = (params[name] for name in PRECISIONS)
+        priors = self.weight_prior, self.noise_prior
+        return likelihood + log_prior(weights, log_lambda, log_gamma, *priors)
 
     def log_likelihood(self, params: Params, examples: Examples) -> Tensor:
         """log p(D | θ) of each particle up to a constant, [T*P]: a sum over the examples."""
         each = self.examples(examples)
         outputs = forward(self.network, self._of_network(params), each.x, Rows())
         losses = self.objective.loss(outputs, each.y)
+        if self.acting:
+            return -losses / self.temperature
         count = examples.y[0].numel()  # values that the loss is a mean over
         if not self.precisions:
             return -count * losses
@@ -185,15 +183,22 @@ class BMAML(Particles):
         return loss, metrics | {"meta_loss": loss.detach()}
 
     def _chaser(self, follower: Params, tasks: TaskBatch) -> Tensor:
-        """Σ_m ‖θ_m - leader_m‖², [T], over the weights without the precisions."""
-        both = tasks.support.together(tasks.query)
+        """Σ_m ‖θ_m - leader_m‖², [T], over the weights without the precisions.
+
+        Of policies, whose support is gathered step by step, Σ_m ‖θ_m - leader_m‖.
+        """
+        both = tasks.query if self.acting else tasks.support.together(tasks.query)
         with torch.no_grad():
             leader = self._follow(follower, both, self.leader_steps, self.leader_lr)[-1]
         ahead, behind = (self.as_vectors(p, self.adapted_names) for p in (leader, follower))
+        if self.acting:
+            return torch.linalg.vector_norm(behind - ahead, dim=2).sum(1)
         return (behind - ahead).square().sum((1, 2))
 
     def _validation(self, follower: Params, tasks: TaskBatch) -> Tensor:
-        """-1/M log 1/P Σ_m p(D_query | θ_m), [T]."""
+        """-1/M log 1/P Σ_m p(D_query | θ_m), [T]; of policies, the sum of their losses."""
         likelihoods = self.log_likelihood(follower, tasks.query).unflatten(0, (-1, self.particles))
+        if self.acting:
+            return -self.temperature * likelihoods.sum(1)
         mixture = likelihoods.logsumexp(1) - math.log(self.particles)
         return -mixture / tasks.query.y.shape[1]

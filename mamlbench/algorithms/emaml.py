@@ -10,10 +10,13 @@ from typing_extensions import override
 
 from mamlbench.algorithms.base import Adapted, Support
 from mamlbench.algorithms.maml import MAML
-from mamlbench.algorithms.particles import Particles
+from mamlbench.algorithms.particles import Particles, require_no_trust_region
+from mamlbench.errors import one_of
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch
+
+META_LOSSES = ("query", "reptile")
 
 
 class EMAML(Particles, MAML):
@@ -25,13 +28,25 @@ class EMAML(Particles, MAML):
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
+        meta_loss: `query`, the loss of the query set after the last inner step; `reptile`, the
+            distance of each particle to where its inner steps lead (as the paper's code compares
+            for policies; no gradient goes through them).
         options: the arguments of `Particles` and of `MAML`.
+
+    Raises:
+        BadValue: an argument outside of its range.
     """
 
     replayable = True
 
-    def __init__(self, network: nn.Module, objective: Objective, **options: Any) -> None:
+    def __init__(
+        self, network: nn.Module, objective: Objective, *, meta_loss: str = "query", **options: Any
+    ) -> None:
         super().__init__(network, objective, **options)
+        one_of("meta_loss", meta_loss, META_LOSSES)
+        self.to_adapted = meta_loss == "reptile"
+        if self.to_adapted:
+            require_no_trust_region("reptile", "query", **options)
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
@@ -44,10 +59,19 @@ class EMAML(Particles, MAML):
 
     @override
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of the particles' query losses after the last inner step."""
-        outputs = self.predict(self.adapt(tasks.support), tasks.query.x)
-        y = tasks.query.y.unsqueeze(1).expand(-1, self.particles, *tasks.query.y.shape[1:])
-        losses = self.objective.loss(outputs.flatten(0, 1), y.flatten(0, 1))
+        """The sum of what each particle's `meta_loss` is, and metrics after the last inner step."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.to_adapted):
+            adapted = self.adapt(tasks.support)
+            outputs = self.predict(adapted, tasks.query.x)
         with torch.no_grad():
             metrics = self.objective.metrics(outputs, tasks.query.y)
+        if self.to_adapted:
+            return self._distance(adapted, len(tasks)), metrics
+        losses = self.objective.loss(outputs.flatten(0, 1), self.examples(tasks.query).y)
         return losses.unflatten(0, (-1, self.particles)).sum(1), metrics
+
+    def _distance(self, adapted: Adapted, tasks: int) -> Tensor:
+        """Σ_m ‖θ_m − φ_m‖ of initial and adapted particles, [T]."""
+        ends, starts = adapted.params[-1], self.initial(tasks)
+        moved = [self.as_vectors(p, self.adapted_names) for p in (ends, starts)]
+        return torch.linalg.vector_norm(moved[0] - moved[1], dim=2).sum(1)

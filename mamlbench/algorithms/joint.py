@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
+from mamlbench.algorithms.base import Adapted, Support
 from mamlbench.algorithms.maml import MAML
-from mamlbench.errors import UserError
 from mamlbench.networks.base import forward
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
@@ -19,7 +20,8 @@ class Joint(MAML):
     """Minimise the expected loss over tasks, without adaptation.
 
     The baseline that MAML's paper calls pretraining (arXiv 1703.03400, section 5.1), and what
-    Reptile is with one inner step (arXiv 1803.02999, section 3). It adapts as MAML does.
+    Reptile is with one inner step (arXiv 1803.02999, section 3). It adapts as MAML does. A policy
+    is the one that is best on average, in an environment whose goal changes unseen.
 
     Args:
         network: see `MetaLearner`.
@@ -32,11 +34,18 @@ class Joint(MAML):
     def __init__(self, network: nn.Module, objective: Objective, **options: Any) -> None:
         super().__init__(network, objective, **options)
 
+    @override
+    def adapt_to_learn(self, support: Support) -> Adapted:
+        """Not at all: policies are judged as they are."""
+        return self.adapt(support, 0)
+
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the shared parameters on support and query examples together."""
-        if not isinstance(tasks.support, Examples):
-            raise UserError("algorithm=joint: accepted are datasets of examples, where none acts")
-        examples = tasks.support.together(tasks.query)
+        """The loss of the shared parameters on support and query examples together.
+
+        A policy acts once, on the query side.
+        """
+        acted = not isinstance(tasks.support, Examples)
+        examples = tasks.query if acted else tasks.support.together(tasks.query)
         outputs = forward(self.network, self.initial(len(tasks)), examples.x, Rows())
         with torch.no_grad():
             metrics = self.objective.metrics(outputs.unsqueeze(1), examples.y)

@@ -13,8 +13,10 @@ from typing_extensions import override
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support, for_particles
 from mamlbench.algorithms.samples import as_vectors
 from mamlbench.errors import one_of, require
-from mamlbench.networks.base import Params, TaskNetwork, alike
+from mamlbench.networks.base import Params, TaskNetwork, alike, forward
+from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
+from mamlbench.rl.objective import PolicyGradient
 from mamlbench.tasks import Examples
 
 PARTICLES_OF = ("all", "head")
@@ -57,6 +59,7 @@ class Particles(MetaLearner):
         # layers of ours take several heads over one set of features; vmap does not
         self._one_extractor = particles_of == "head" and isinstance(network, TaskNetwork)
         self.particles = particles
+        self._acts = isinstance(objective, PolicyGradient) and particles > 1
         draws = [network, *(alike(network) for _ in range(particles - 1))]
         values = [
             torch.stack([dict(draw.named_parameters())[name].detach() for draw in draws])
@@ -76,7 +79,12 @@ class Particles(MetaLearner):
         return own | {name: for_tasks(values, tasks) for name, values in pairs}
 
     def examples(self, examples: Examples) -> Examples:
-        """Examples [T, M, ...] once for each particle, as the network takes them."""
+        """Examples [T, M, ...] once for each particle, as the network takes them.
+
+        Particles that act have each met their own already, [T, P, M, ...].
+        """
+        if self._acts:
+            return Examples(examples.x.flatten(0, 1), examples.y.flatten(0, 1))
         x = examples.x if self._one_extractor else for_particles(examples.x, self.particles)
         return Examples(x, for_particles(examples.y, self.particles))
 
@@ -88,7 +96,13 @@ class Particles(MetaLearner):
     def predict(
         self, adapted: Adapted, x: Tensor, step: int = -1, transductive: bool = True
     ) -> Tensor:
-        """See `MetaLearner.predict`; features that the particles share are computed once."""
+        """See `MetaLearner.predict`; features that the particles share are computed once.
+
+        Where particles act, x is [T, P, M, D], what each has met.
+        """
+        if self._acts:
+            outputs = forward(self.network, adapted.params[step], x.flatten(0, 1), Rows())
+            return outputs.unflatten(0, (-1, self.particles))
         if not self._one_extractor:
             return super().predict(adapted, x, step, transductive)
         heads = super().predict(replace(adapted, particles=1), x, step, transductive)
@@ -102,6 +116,16 @@ class Particles(MetaLearner):
 def for_tasks(values: Tensor, tasks: int) -> Tensor:
     """Values [P, ...] of particles as each of T tasks has them, [T*P, ...]."""
     return values.expand(tasks, *values.shape).flatten(0, 1)
+
+
+def require_no_trust_region(meta_loss: str, other: str, **options: Any) -> None:
+    """See that no trust region, which maximises the policies' gain, serves this meta-loss.
+
+    Raises:
+        BadValue: it does.
+    """
+    right = options.get("outer_optimizer") != "trpo"
+    require(right, "meta_loss", meta_loss, f"{other}, where outer_optimizer=trpo")
 
 
 def _names(network: nn.Module, particles_of: str) -> list[str]:

@@ -92,7 +92,7 @@ class PLATIPUS(MetaLearner):
         super().__init__(network, objective, **options)
         require(kl_weight >= 0 and math.isfinite(kl_weight), "kl_weight", kl_weight, "0 or more")
         for option, std in (("prior_std", prior_std), ("posterior_std", posterior_std)):
-            require(std > 0 and math.isfinite(std), option, std, "more than 0")
+            require(1e-18 <= std <= 1e18, option, std, "1e-18 to 1e18: its square must be a number")
         for option, rate in (("gamma_p", gamma_p), ("gamma_q", gamma_q)):
             require(math.isfinite(rate), option, rate, "a finite number")
         for option, count in (("train_particles", train_particles), ("particles", particles)):

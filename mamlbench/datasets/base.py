@@ -29,12 +29,16 @@ class Dataset(ABC):
         shots: K at meta-test, and at meta-training unless `train_shots` says otherwise.
         queries: Q at meta-training.
         train_shots: K at meta-training.
+        examples_per_shot: rows that a network sees of one shot or query at meta-training.
+        examples_per_test_shot: the same at meta-test, as memory has to be planned for.
     """
 
     objective: Objective
     input_shape: tuple[int, ...]
     outputs: int
     ways: int = 1
+    examples_per_shot: int = 1
+    examples_per_test_shot: int = 1
 
     def __init__(self, shots: int, queries: int, train_shots: int | None = None) -> None:
         require(shots >= 1, "shots", shots, "1 or more")
@@ -69,6 +73,11 @@ class Dataset(ABC):
     @property
     def sha256(self) -> str | None:
         """Content hash of the loaded data; None where the tasks are made from formulas."""
+        return None
+
+    @property
+    def simulator(self) -> dict[str, str] | None:
+        """What else the tasks' results depend on, by name: the simulator's version, say."""
         return None
 
     @abstractmethod

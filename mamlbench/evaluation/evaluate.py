@@ -116,7 +116,7 @@ def evaluate(
         for first in range(share.first, share.end, chunk):
             place = first, min(chunk, share.end - first)
             tests = hardware.cast(dataset.sample(split, TEST_SEED, *place, shots, queries))
-            tests = acting(tests, learner.network)
+            tests = acting(tests, learner.network, learner.particles)
             adapted = learner.adapt(tests.support, protocol.inner_steps)
             last = len(adapted.params) - 1
             steps = range(last + 1) if every_step else [last]
@@ -176,7 +176,7 @@ def tasks_at_a_time(
 
     As many as suit the device, counting each particle's forward passes and adapted parameters.
     """
-    support = dataset.ways * shots
+    support = dataset.ways * shots * dataset.examples_per_test_shot
     alone = 1 if protocol.transductive else support + 1
     rows = (support + dataset.ways * queries * alone) * learner.particles
     weights = sum(parameter.numel() for parameter in learner.network.parameters())

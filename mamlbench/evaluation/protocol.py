@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import one_of, require
 
-_SELECTION = re.compile(r"best|last|top([1-9]\d*)")
+_SELECTION = re.compile(r"best|best_training|last|top([1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,9 @@ class Protocol:
         queries: Q per class: a number, `shots` for as many as K, `remaining` for all others.
         inner_steps: S (None: the algorithm's).
         transductive: normalise all queries of a task as one batch.
-        select: the checkpoint to test, `best` by meta-validation or `last`; or `topK`, say `top5`:
-            the mean outputs of the K best, as MAML++ does (arXiv 1810.09502).
+        select: the checkpoint to test, `best` by meta-validation or `last`; `best_training`, that
+            of the outer step whose own tasks scored best, as MAML's code for control; or `topK`,
+            say `top5`: the mean outputs of the K best, as MAML++ does (arXiv 1810.09502).
         validation_tasks: meta-validation tasks, the same at each validation.
         active_rounds: labels that active learning asks for after the test, one at a time (0: no
             active learning).
@@ -58,13 +59,23 @@ class Protocol:
         else:
             require(self.queries >= 1, "queries", self.queries, accepted)
         known = _SELECTION.fullmatch(self.select) is not None
-        require(known, "select", self.select, "best, last, or top and a number, as in top5")
+        require(
+            known,
+            "select",
+            self.select,
+            "best, best_training, last, or top and a number, as in top5",
+        )
 
     @property
     def kept(self) -> int:
         """How many of the best validated checkpoints are tested together."""
         match = _SELECTION.fullmatch(self.select)
         return int(match[1] or 1) if match else 1
+
+    @property
+    def by_training(self) -> bool:
+        """Whether the best checkpoint is chosen without meta-validation."""
+        return self.select == "best_training"
 
     def shots_and_queries(self, dataset: Dataset, split: str) -> tuple[int, int]:
         """K and Q as numbers."""
@@ -82,7 +93,8 @@ class Protocol:
             str(self.queries), str(self.queries)
         )
         statistics = "transductive" if self.transductive else "each query with the support set"
-        checkpoints = f"{'last' if self.select == 'last' else 'best'} checkpoint"
+        named = {"last": "last checkpoint", "best_training": "best checkpoint in training"}
+        checkpoints = named.get(self.select, "best checkpoint")
         if self.kept > 1:
             checkpoints = f"mean outputs of the {self.kept} best checkpoints"
         active = ""

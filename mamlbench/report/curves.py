@@ -112,7 +112,7 @@ def _drawing_of(
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for number, (label, curve) in enumerate(curves):
-            _plot(axes, curve, label, style.CURVES[number % _MOST])
+            _plot(axes, curve, label, number)
         style.count_axis(axes, axis)
         style.metric_axis(axes, metric)
         _legend(figure, len(curves))
@@ -120,9 +120,12 @@ def _drawing_of(
     return draw
 
 
-def _plot(axes: Axes, curve: Curve, label: str, colour: str) -> None:
+def _plot(axes: Axes, curve: Curve, label: str, number: int) -> None:
+    colour, dashes = style.CURVES[number % _MOST], "-" if number < _MOST else "--"
     marker = "o" if len(curve.x) <= 21 else None
-    axes.plot(curve.x, curve.mean, color=colour, marker=marker, ms=3.5, label=_short(label))
+    axes.plot(
+        *(curve.x, curve.mean), ls=dashes, color=colour, marker=marker, ms=3.5, label=_short(label)
+    )
     low, high = curve.mean - curve.half, curve.mean + curve.half
     axes.fill_between(curve.x, low, high, color=colour, alpha=0.18, linewidth=0)
 
@@ -193,14 +196,14 @@ def _paper(figure: Figure, paper: PaperTable) -> None:
             for line in [line for line in lines if line.entry is not None][:1]:
                 curve = None if line.entry is None else learning_curve(line.entry, table.metric)
                 if curve is not None:
-                    _plot(axes, curve, row, colour)
+                    _plot(axes, curve, row, number)
             continue
         ours = [line for line in lines if line.ours is not None]
         if ours:
             x = np.array([positions[line.cell.column] for line in ours])
             mean = np.array([line.ours.mean if line.ours else np.nan for line in ours])
             half = np.array([(line.ours.ci95 if line.ours else None) or np.nan for line in ours])
-            _plot(axes, Curve(x, mean, half), row, colour)
+            _plot(axes, Curve(x, mean, half), row, number)
         known = [line.cell for line in lines if line.cell.published is not None]
         label = row if known and not ours else None
         axes.errorbar(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,28 +58,51 @@ def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[int, list[Match]
     """
     found: dict[int, list[Match]] = defaultdict(list)
     exact: set[int] = set()
-    likely = {id(run): flat(run.config) for run in runs}
+    by_options = _by_options(runs)
+    of_run: dict[TableRun, list[Match]] = {}
     for cell in (cell for table in tables for cell in table.cells):
         if cell.run is None:
             continue
-        raw = _as_written(cell.run)
-        candidates = [run for run in runs if _may_be(raw, likely[id(run)])]
-        if not candidates:
-            continue
-        setting = setting_of_cell(cell.run)
-        for run in candidates:
-            matched = _matched(setting, run, likely[id(run)])
-            if matched is not None:
-                found[id(cell)].append(matched)
-                if not matched.otherwise_tested:
-                    exact.add(id(run))
+        if cell.run not in of_run:  # the cells of several inner steps share one
+            of_run[cell.run] = _matches(cell.run, by_options)
+        found[id(cell)] = of_run[cell.run]
+        exact |= {id(m.run) for m in found[id(cell)] if not m.otherwise_tested}
     return {
         cell: [m for m in matches if not m.otherwise_tested or id(m.run) not in exact]
         for cell, matches in found.items()
     }
 
 
-def _matched(setting: Setting, run: Run, options: Mapping[str, Any]) -> Match | None:
+def _by_options(runs: Iterable[Run]) -> list[tuple[Mapping[str, Any], list[Run]]]:
+    """The runs by their flat options, which the seeds of one setting share."""
+    found: dict[str, tuple[Mapping[str, Any], list[Run]]] = {}
+    for run in runs:
+        options = flat(run.config)
+        found.setdefault(json.dumps(options, sort_keys=True), (options, []))[1].append(run)
+    return list(found.values())
+
+
+def _matches(
+    asked: TableRun, by_options: Iterable[tuple[Mapping[str, Any], list[Run]]]
+) -> list[Match]:
+    raw = _as_written(asked)
+    likely = [(options, runs) for options, runs in by_options if _may_be(raw, options)]
+    if not likely:
+        return []
+    setting, found = setting_of_cell(asked), []
+    for options, runs in likely:
+        otherwise_tested = _apart(setting, options)
+        if otherwise_tested is None:
+            continue
+        for run in runs:
+            less = shortened(setting.options, options, run.iterations)
+            if not run.config.get("warm_start"):
+                found.append(Match(run, tuple(less), otherwise_tested))
+    return found
+
+
+def _apart(setting: Setting, options: Mapping[str, Any]) -> Mapping[str, tuple[Any, Any]] | None:
+    """Options of the protocol that differ; None where others do too, sizes aside."""
     apart = differences(setting.options, options, setting.defaults)
     as_long = "training.iterations" not in apart
     kept = {
@@ -86,9 +110,7 @@ def _matched(setting: Setting, run: Run, options: Mapping[str, Any]) -> Match | 
         for name, values in apart.items()
         if name not in SIZES and (as_long or name not in setting.scaled)
     }
-    if any(not name.startswith("evaluation.") for name in kept) or run.config.get("warm_start"):
-        return None
-    return Match(run, tuple(shortened(setting.options, options, run.iterations)), kept)
+    return None if any(not name.startswith("evaluation.") for name in kept) else kept
 
 
 @cache

@@ -175,9 +175,10 @@ def sheet(found: PaperTable) -> Sheet:
 
 def published_text(cell: Cell, with_kind: bool) -> str:
     """As printed, with the kind of its ± where `with_kind`."""
+    text = cell.published_text.replace("-", "−")
     if cell.interval is None or not with_kind:
-        return cell.published_text
-    return f"{cell.published_text} ({KINDS[str(cell.interval_kind)]})"
+        return text
+    return f"{text} ({KINDS[str(cell.interval_kind)]})"
 
 
 def difference_text(line: Line) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mamlbench.errors import UserError
 from mamlbench.files import write_atomically
-from mamlbench.loggers.console import markdown_table
 from mamlbench.report.entries import Entry
 from mamlbench.report.paper_tables import (
     Line,
@@ -51,38 +50,54 @@ def rewrite(path: Path, found: Report) -> None:
 def block(found: Report) -> str:
     """The marked part, its marks included."""
     notes = Notes()
-    published = [row for paper in found.papers for row in _rows(paper, notes)]
+    published = _published(found.papers, notes)
     others = [_other(entry, metric) for entry, metric in _unpublished(found)]
     parts = [BEGIN]
     if published:
-        parts.append(markdown_table(_PAPERS, published))
+        parts.append(_compact(_PAPERS, published))
     if notes.texts:
         parts.append("\n".join(f"{line}  " for line in notes.lines()).rstrip())
     if others:
-        parts += ["Runs that are of no published cell:", markdown_table(_OTHERS, others)]
+        parts += ["Runs that are of no published cell:", _compact(_OTHERS, others)]
     return "\n\n".join([*parts, END])
 
 
-def _rows(paper: PaperTable, notes: Notes) -> Iterator[list[str]]:
+def _compact(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose lines do not change where others do."""
+    rule = ["---", *["--:"] * (len(columns) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
+
+
+def _published(papers: Sequence[PaperTable], notes: Notes) -> list[list[str]]:
+    """A row for each measured cell with a published number; what two papers print, once."""
+    rows, seen = [], set()
+    for paper in papers:
+        for line in paper.lines:
+            if line.entry is None or line.ours is None or line.cell.published is None:
+                continue
+            cell = line.cell
+            key = (line.entry.first.folder, cell.metric, cell.step, cell.published_text)
+            if key not in seen:
+                seen.add(key)
+                rows.append(_row(paper, line, line.entry, notes))
+    return rows
+
+
+def _row(paper: PaperTable, line: Line, entry: Entry, notes: Notes) -> list[str]:
     number = re.search(r"\d{4}\.\d{5}", paper.table.paper)
-    name = paper.table.paper
-    if number:
-        name = f"[{number[0]}](https://arxiv.org/abs/{number[0]})"
-    for line in paper.lines:
-        if line.entry is None or line.ours is None:
-            continue
-        yield [
-            f"{name}, {paper.table.place}",
-            line.cell.row,
-            line.cell.column,
-            published_text(line.cell, True) + _marks(line, 0, paper, notes),
-            score_text(line.cell.metric, line.ours) + _marks(line, 1, paper, notes),
-            difference_text(line),
-            seeds_text(line.cell.metric, line.ours),
-            iterations_text(line),
-            *_how(line.entry),
-            verdict_text(line.verdict),
-        ]
+    title = paper.table.title
+    return [
+        f"[{title}](https://arxiv.org/abs/{number[0]})" if number else title,
+        line.cell.row,
+        line.cell.column,
+        published_text(line.cell, True) + _marks(line, 0, paper, notes),
+        score_text(line.cell.metric, line.ours) + _marks(line, 1, paper, notes),
+        difference_text(line),
+        seeds_text(line.cell.metric, line.ours),
+        iterations_text(line),
+        *_how(entry),
+        verdict_text(line.verdict),
+    ]
 
 
 def _marks(line: Line, side: int, paper: PaperTable, notes: Notes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from mamlbench.config_tree import ConfigTree
@@ -47,7 +48,7 @@ def report_tables(names: Sequence[str], folders: Sequence[Path], strict: bool = 
         UserError: a table or folder that there is not; with `strict`, other protocols.
     """
     wanted = ConfigTree().choices("table") if "all" in names else names
-    tables = [load_table(name) for name in wanted]
+    tables = [_table(name) for name in wanted]
     runs, skipped = collect(folders)
     matches = match(tables, runs)
     papers = tuple(paper_table(table, matches, strict) for table in tables)
@@ -69,11 +70,16 @@ def report_folders(folders: Sequence[Path], strict: bool = False) -> Report:
             f"{named}: no finished run in it{why}; accepted is a folder with summary.json and "
             "config.yaml of runs somewhere below"
         )
-    tables = [load_table(name) for name in ConfigTree().choices("table")]
+    tables = [_table(name) for name in ConfigTree().choices("table")]
     matches = match(tables, runs)
     papers = [paper_table(_measured(table, matches), matches, strict) for table in tables]
     papers = [paper for paper in papers if paper.lines]
     return Report(tuple(papers), tuple(folder_tables(runs, strict)), tuple(runs), tuple(skipped))
+
+
+@cache
+def _table(name: str) -> Table:
+    return load_table(name)
 
 
 def _measured(table: Table, matches: Mapping[int, Sequence[Match]]) -> Table:

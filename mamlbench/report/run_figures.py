@@ -17,6 +17,7 @@ from mamlbench.evaluation import TEST_SEED, Protocol
 from mamlbench.hardware import Hardware
 from mamlbench.objectives import Classification
 from mamlbench.rl.control import Navigation2D
+from mamlbench.rl.locomotion import Locomotion
 from mamlbench.run_folder import RunFolder
 
 _SHOWN_TASKS = 4
@@ -65,6 +66,10 @@ def draw_figures(
         from mamlbench.report.trajectories import draw_trajectories
 
         draw_trajectories(learner, dataset, protocol, hardware, out / "trajectories.png")
+    elif isinstance(dataset, Locomotion):
+        from mamlbench.report.film import draw_film
+
+        draw_film(learner, dataset, protocol, hardware, out)
     elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
         tasks = dataset.sample(
             "test", TEST_SEED, 0, 4, *protocol.shots_and_queries(dataset, "test")

@@ -172,16 +172,30 @@ class Run:
 
         None where it was not kept.
         """
+        last = len(self.summary.test.by_step) - 1
+        place = metric, last if step is None else step
+        if place not in self._by_task:
+            self._by_task[place] = self._read_tasks(*place)
+        return self._by_task[place]
+
+    @cached_property
+    def _by_task(self) -> dict[tuple[str, int], pd.Series | None]:
+        """What was read; several comparisons ask for the same, and all steps may be large."""
+        return {}
+
+    def _read_tasks(self, metric: str, step: int) -> pd.Series | None:
         import pandas as pd
 
         if self.tests is None:
             return None
-        rows = pd.read_csv(self.tests)
-        last = len(self.summary.test.by_step) - 1
-        rows = rows[rows["step"] == (last if step is None else step)]
-        if metric not in rows or rows.empty:
+        try:
+            rows = pd.read_csv(self.tests, usecols=["task", "step", metric])
+        except ValueError:  # it was not measured
             return None
-        return rows.set_index("task")[metric]
+        chosen = (rows["step"] == step).to_numpy()
+        if not chosen.any():
+            return None
+        return pd.Series(rows[metric].to_numpy()[chosen], rows["task"].to_numpy()[chosen])
 
     def curve(self) -> pd.DataFrame | None:
         """The rows of `metrics.csv`, if there are any."""

@@ -27,6 +27,11 @@ STATES = ("running", "queued", "preempted", "failed", "finished")
 _FILES_OF_A_RUN = ("config.yaml", "status.json", "summary.json")
 _MOST_ROWS = 40
 _GOES_ON = "the same command goes on"
+_WITHOUT_A_WORD = "killed without a word"
+_NOBODY_TO_ASK = "submitted; there is no squeue here to ask"
+_GONE = queue.Job("GONE", "", "")
+"""SLURM forgets jobs minutes after they have ended."""
+_TELLS_NOTHING = ("GONE", "COMPLETED", "COMPLETING", "FAILED")
 
 
 @dataclass(frozen=True)
@@ -83,10 +88,10 @@ def collect(outputs: Path) -> list[Row]:
                 homeless.append(cell)
     asked = outputs.absolute()
     folders = set(_run_folders(asked)) | {f for f in newest if asked == f or asked in f.parents}
-    known = queue.jobs() or {}
+    known = queue.jobs()
     rows = [_row(folder, root, newest.get(folder), known) for folder in sorted(folders)]
     if asked == root:
-        rows += [_homeless(cell, known.get(cell.job)) for cell in homeless]
+        rows += [_homeless(cell, known) for cell in homeless]
     return rows
 
 
@@ -110,14 +115,20 @@ def _run_folders(folder: Path) -> Iterator[Path]:
             yield from _run_folders(Path(entry.path))
 
 
-def _row(folder: Path, root: Path, cell: SubmittedCell | None, known: dict[str, queue.Job]) -> Row:
+def _row(
+    folder: Path, root: Path, cell: SubmittedCell | None, known: dict[str, queue.Job] | None
+) -> Row:
     name = os.path.relpath(folder, root)
     status = read(folder)
     begun_anew = status is not None and status.state == RUNNING and works_here(status)
     if (folder / "summary.json").is_file() and not begun_anew:
         return Row("finished", name)
     job = cell.job if cell is not None else (status.job if status is not None else None)
-    slurm = known.get(job or "")
+    slurm = _GONE if job is not None else None
+    if known is None:
+        slurm = None
+    elif job in known:
+        slurm = known[job]
     state, note = _state(folder, status, cell, slurm)
     if state == "queued":
         return Row(state, name, job or "", note=note)
@@ -131,35 +142,42 @@ def _row(folder: Path, root: Path, cell: SubmittedCell | None, known: dict[str, 
 def _state(
     folder: Path, status: Status | None, cell: SubmittedCell | None, slurm: queue.Job | None
 ) -> tuple[str, str]:
-    """One of `STATES`, and what there is to say about it."""
+    """One of `STATES`, and what there is to say about it.
+
+    `slurm` is None for a run without a job, and where there is no squeue to ask.
+    """
+    said = None if status is None else status.state
     if slurm is not None and slurm.is_waiting:
         begun = status is not None or (folder / "checkpoint.pt").is_file()
         return ("preempted", f"queued again: {slurm.reason}") if begun else ("queued", slurm.reason)
-    if slurm is not None and slurm.is_alive and (status is None or status.state != STOPPED):
+    if slurm is not None and slurm.is_alive and said != STOPPED:
         return "running", f"time limit in {slurm.left}"
-    ended = "" if slurm is None or slurm.state == "COMPLETED" else f"{slurm.state}: "
-    if status is not None and status.state == FAILED:
+    if cell is not None and slurm is None and status is None:
+        return "queued", _NOBODY_TO_ASK
+    ended = "" if slurm is None or slurm.state in _TELLS_NOTHING else f"{slurm.state}: "
+    if status is not None and said == FAILED:
         return "failed", status.error or ""
-    if status is not None and status.state == STOPPED:
+    if status is not None and said == STOPPED:
         return "preempted", f"{ended}by {status.signal}; {_GOES_ON}"
-    if status is not None and status.state == RUNNING and not ended:
-        works = works_here(status)
-        if works is not False:
-            return "running", "" if works else f"on {status.host}, as it says"
+    if status is not None and slurm is None and (works := works_here(status)) is not False:
+        return "running", "" if works else f"on {status.host}, as it says"
     if cell is not None:
-        return "failed", ended + (last_error(cell.log) or "ended without a word")
-    return "failed", f"{ended}killed without a word; {_GOES_ON}"
+        return "failed", ended + (last_error(cell.log) or _WITHOUT_A_WORD)
+    return "failed", f"{ended}{_WITHOUT_A_WORD}; {_GOES_ON}"
 
 
-def _homeless(cell: SubmittedCell, slurm: queue.Job | None) -> Row:
+def _homeless(cell: SubmittedCell, known: dict[str, queue.Job] | None) -> Row:
     """A run that only itself could have told the folder of."""
     name = " ".join(cell.overrides)
-    if slurm is not None and slurm.is_alive:
-        state = "queued" if slurm.is_waiting else "running"
-        return Row(state, name, cell.job, note=slurm.reason if slurm.is_waiting else "")
     if cell.returned:
         return Row("finished", name, cell.job)
-    return Row("failed", name, cell.job, note=last_error(cell.log) or "ended without a word")
+    if known is None:
+        return Row("queued", name, cell.job, note=_NOBODY_TO_ASK)
+    slurm = known.get(cell.job, _GONE)
+    if slurm.is_alive:
+        state = "queued" if slurm.is_waiting else "running"
+        return Row(state, name, cell.job, note=slurm.reason if slurm.is_waiting else "")
+    return Row("failed", name, cell.job, note=last_error(cell.log) or _WITHOUT_A_WORD)
 
 
 def _shortened(rows: list[Row]) -> Iterable[Row]:

@@ -41,7 +41,7 @@ def draw_trajectories(
     """
     sizes = protocol.shots_and_queries(dataset, "test")
     tasks = hardware.cast(dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, *sizes))
-    tasks = acting(tasks, learner.network)
+    tasks = acting(tasks, learner.network, learner.particles)
     learner.eval()
     adapted = learner.adapt(tasks.support, protocol.inner_steps)
     last = len(adapted.params) - 1
@@ -49,9 +49,12 @@ def draw_trajectories(
     for step in sorted({0, min(1, last), last}):
         met = met_by(tasks.query, step, adapted.params[step])
         horizon = dataset.environments.horizon
-        alive = Experience.of(met.y, horizon).alive.unsqueeze(-1)
-        positions = met.x.unflatten(1, (-1, horizon)).masked_fill(alive == 0, torch.nan)
-        paths[step] = positions[:, :_SHOWN_EPISODES].cpu().numpy()
+        # with particles, some of each one's episodes
+        x, y = (values.reshape(len(tasks), -1, values.shape[-1]) for values in (met.x, met.y))
+        alive = Experience.of(y, horizon).alive.unsqueeze(-1)
+        positions = x.unflatten(1, (-1, horizon)).masked_fill(alive == 0, torch.nan)
+        apart = max(1, positions.shape[1] // _SHOWN_EPISODES)
+        paths[step] = positions[:, ::apart][:, :_SHOWN_EPISODES].cpu().numpy()
     goals = (tasks.info or {})["goal"]
     trajectories(goals, paths, out)
 

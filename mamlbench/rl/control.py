@@ -13,6 +13,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.errors import require
 from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.navigation2d import PointEnvironments
+from mamlbench.rl.environments.oracle import GoalObserved
 from mamlbench.rl.experience import Experience
 from mamlbench.rl.objective import PolicyGradient
 from mamlbench.rl.rollouts import Credit, Rollouts
@@ -34,6 +35,9 @@ class Control(Dataset):
         later_steps: factor on the loss, and so for gradient descent on the step size, from the
             second inner step on.
         surrogate: see `PolicyGradient`.
+        oracle: observations have the goal too, so that nothing is left to adapt to.
+        fill: at meta-test, K episodes before an inner step mean K times `horizon` steps, and more
+            episodes where some end early (see `Rollouts`); as MAML's code, whose test takes 4,000.
 
     Attributes:
         environments: where to act.
@@ -53,13 +57,20 @@ class Control(Dataset):
         gae_lambda: float = 1.0,
         later_steps: float = 0.5,
         surrogate: str = "log_likelihood",
+        oracle: bool = False,
+        fill: bool = True,
     ) -> None:
         super().__init__(shots, queries, train_shots)
         require(queries >= 1, "queries", queries, "1 or more")
         require(0.0 <= discount <= 1.0, "discount", discount, "0 to 1")
         require(0.0 <= gae_lambda <= 1.0, "gae_lambda", gae_lambda, "0 to 1")
         require(later_steps > 0.0, "later_steps", later_steps, "more than 0")
+        if oracle:
+            self.environments = GoalObserved(self.environments)
+        self.oracle, self.fill = oracle, fill
         horizon = self.environments.horizon
+        self.examples_per_shot = horizon
+        self.examples_per_test_shot = horizon if fill else 1
         require(horizon >= 2, "horizon", horizon, "2 or more")
         self.objective = PolicyGradient(horizon, surrogate)
         self.input_shape = (self.environments.observation_size,)
@@ -70,7 +81,16 @@ class Control(Dataset):
     @property
     @override
     def setting(self) -> str:
-        return f"{self.train_shots}episodes"
+        return f"{self.train_shots}episodes" + ("_oracle" if self.oracle else "")
+
+    @property
+    @override
+    def simulator(self) -> dict[str, str]:
+        """Environment and reward; versions of packages are recorded with every run."""
+        return {
+            "environment": self.environments.name,
+            "reward": self.environments.reward_in_words,
+        }
 
     @override
     def load(self, device: torch.device) -> None:
@@ -83,7 +103,11 @@ class Control(Dataset):
     @override
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
         goals = self.environments.goals(u)
-        sides = [self._rollouts(goals, r, side) for side, r in enumerate((shots, queries))]
+        fill = self.fill and split != "train"
+        sides = [
+            self._rollouts(goals, shots, side=0, fill=fill),
+            self._rollouts(goals, queries, side=1),
+        ]
         support, query = (cast(Examples, side) for side in sides)
         return TaskBatch(support, query, {"goal": goals})
 
@@ -93,7 +117,9 @@ class Control(Dataset):
         tasks = super().sample(*arguments, **options)
         return replace(tasks, query=replace(tasks.query, seeds=tasks.support.seeds))
 
-    def _rollouts(self, goals: np.ndarray, episodes: int, side: int) -> Rollouts:
+    def _rollouts(
+        self, goals: np.ndarray, episodes: int, side: int, fill: bool = False
+    ) -> Rollouts:
         values = Experience.size(self.environments.action_size)
         return Rollouts(
             torch.zeros(len(goals), 0, self.environments.observation_size, device=self.device),
@@ -103,6 +129,7 @@ class Control(Dataset):
             episodes,
             self.credit,
             side,
+            fill=fill,
         )
 
 

@@ -53,5 +53,5 @@ class Experience:
         return (values * self.alive).sum(dim=(1, 2)) / taken
 
     def mean_return(self) -> Tensor:
-        """Mean over episodes of the sum of rewards, without discount, [T]."""
-        return self.reward.sum(dim=2).mean(dim=1)
+        """Mean of the sum of rewards, without discount, over the episodes that took a step, [T]."""
+        return self.reward.sum(dim=(1, 2)) / self.alive[:, :, 0].sum(dim=1).clamp(min=1.0)

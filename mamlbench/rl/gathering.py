@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mamlbench.errors import UserError
 from mamlbench.networks.base import Params, TaskNetwork
@@ -26,15 +26,18 @@ class Recorded:
 
     Attributes:
         steps: entry s is what was met before inner step s.
+        tasks: T.
     """
 
     steps: Sequence[Examples]
+    tasks: int
 
     def __len__(self) -> int:
-        return len(self.steps[0])
+        return self.tasks
 
     def __getitem__(self, tasks: slice) -> Recorded:
-        return Recorded([examples[tasks] for examples in self.steps])
+        count = len(range(self.tasks)[tasks])
+        return Recorded([examples[tasks] for examples in self.steps], count)
 
     def __call__(self, step: int, params: Params) -> Examples:
         """The support set for inner step `step`."""
@@ -56,8 +59,13 @@ class _Recorder:
         return self.kept[-1]
 
 
-def acting(tasks: TaskBatch, network: nn.Module) -> TaskBatch:
+def acting(tasks: TaskBatch, network: nn.Module, particles: int = 1) -> TaskBatch:
     """The tasks, with this network as the policy that acts in them; ordinary tasks as they are.
+
+    Args:
+        tasks: T of them.
+        network: the policy.
+        particles: P policies of each task, which act by themselves.
 
     Raises:
         UserError: a network that normalises over examples, of which a policy sees few at a time.
@@ -69,7 +77,9 @@ def acting(tasks: TaskBatch, network: nn.Module) -> TaskBatch:
     if norm not in ("none", "group"):
         raise UserError(f"network.norm={norm}: accepted is none or group, where a policy acts")
     sides = {"support": support, "query": query}
-    own: Any = {name: replace(side, network=network) for name, side in sides.items()}
+    own: Any = {
+        name: replace(side, network=network, particles=particles) for name, side in sides.items()
+    }
     return replace(tasks, **own)
 
 
@@ -82,24 +92,38 @@ def met_by(query: Examples, step: int, params: Params) -> Examples:
 def gathered(learner: MetaLearner, tasks: TaskBatch) -> TaskBatch:
     """What an outer step learns from: all that the learner meets while it adapts, and after.
 
-    Ordinary tasks come back as they are.
+    Ordinary tasks come back as they are. Where nothing adapts before an outer step, all tasks have
+    one policy, which cannot tell them apart: neither does its baseline, and advantages are
+    standardised over all tasks.
+
+    Raises:
+        UserError: then, where several processes share the tasks.
     """
-    tasks = acting(tasks, learner.network)
+    tasks = acting(tasks, learner.network, learner.particles)
     support, query = _sides(tasks)
     if not isinstance(support, Rollouts):
         return tasks
     recorder = _Recorder(support)
     with torch.no_grad():
-        adapted = learner.adapt(recorder)
+        adapted = learner.adapt_to_learn(recorder)
+        if not recorder.kept:
+            _require_alone(learner)
+            query = replace(query, credit=replace(query.credit, pooled=True))
         after = query(len(recorder.kept), adapted.params[-1])
-    return TaskBatch(cast(Examples, Recorded(recorder.kept)), after, tasks.info)
+    return TaskBatch(cast(Examples, Recorded(recorder.kept, len(tasks))), after, tasks.info)
+
+
+def _require_alone(learner: MetaLearner) -> None:
+    if learner.ranks.size > 1:
+        why = "advantages are standardised over all tasks, where none adapts before an outer step"
+        raise UserError(f"{learner.ranks.size} processes: accepted is 1: {why}")
 
 
 def trials(learner: MetaLearner, parts: Sequence[TaskBatch]) -> list[Trial]:
     """For each part of a gathered batch, what its policies gain and how far they move.
 
-    Each is a function of the meta-parameters as they stand: the part's share of the mean over all
-    tasks of the surrogate gain, and of KL(policy at the start || policy), both after adaptation.
+    Each has the part's share of the mean over all tasks, and over their particles, of the surrogate
+    gain, and of KL(policy at the start || policy), both after adaptation.
 
     Raises:
         UserError: the learner's adaptation has no gradient.
@@ -111,22 +135,24 @@ def trials(learner: MetaLearner, parts: Sequence[TaskBatch]) -> list[Trial]:
 
 
 def _trial(learner: MetaLearner, objective: PolicyGradient, tasks: TaskBatch, total: int) -> Trial:
-    def outputs() -> torch.Tensor:
-        adapted = learner.adapt(tasks.support)
-        return learner.predict(adapted, tasks.query.x).squeeze(1)
+    y = tasks.query.y.flatten(0, -3)  # of one policy after the other, [T*P, M, A + 4]
+    policies = total * len(y) // len(tasks)
 
-    with torch.no_grad():
-        old, y = outputs(), tasks.query.y
-
-    def trial() -> tuple[torch.Tensor, torch.Tensor]:
-        new = outputs()
-        if torch.is_grad_enabled() and not new.requires_grad:
+    def outputs() -> Tensor:
+        adapted = learner.adapt_to_learn(tasks.support)
+        found = learner.predict(adapted, tasks.query.x).flatten(0, 1)
+        if torch.is_grad_enabled() and not found.requires_grad:
             why = f"{type(learner).__name__} takes no gradient through its inner steps"
             raise UserError(f"algorithm.outer_optimizer=trpo: accepted is adam or sgd: {why}")
-        gain = objective.surrogate(new, y).sum() / total
-        return gain, objective.divergence(old, new, y).sum() / total
+        return found
 
-    return trial
+    with torch.no_grad():
+        old = outputs()
+    return Trial(
+        outputs,
+        gain=lambda new: objective.surrogate(new, y).sum() / policies,
+        divergence=lambda new: objective.divergence(old, new, y).sum() / policies,
+    )
 
 
 def _sides(tasks: TaskBatch) -> tuple[Any, Any]:

@@ -19,12 +19,13 @@ class Locomotion(Control):
         threads: simulations that advance at once; null: as many as there are cores.
         options: the arguments of `Control`.
 
+    Attributes:
+        bodies: the environments, without an oracle's goal.
+
     Raises:
         BadValue: an argument outside of its range.
         UserError: MuJoCo or gymnasium is not installed.
     """
-
-    environments: MuJoCoEnvironments
 
     def __init__(
         self,
@@ -36,7 +37,8 @@ class Locomotion(Control):
     ) -> None:
         one_of("environment", environment, LOCOMOTION)
         kind: Any = LOCOMOTION[environment]
-        self.environments = kind(horizon, frame_skip, threads)
+        self.bodies: MuJoCoEnvironments = kind(horizon, frame_skip, threads)
+        self.environments = self.bodies
         super().__init__(**options)
 
 

@@ -83,11 +83,12 @@ class PolicyGradient(Objective):
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
         """`return`, the sum of rewards without discount, mean over episodes; `loss` is minus that.
 
-        Both are of the policy that acted, whatever the outputs; they are NaN where those are not
-        finite.
+        Both are of the policies that acted, whatever the outputs; they are NaN where those are not
+        finite. Of P particles each with what it met, y [T, P, M, A + 4], it is the mean.
         """
         gone = 0.0 * outputs.sum(dim=(1, 2, 3))
-        result = Experience.of(y, self.horizon).mean_return() + gone
+        met = Experience.of(y.flatten(0, -3), self.horizon)
+        result = met.mean_return().reshape(len(y), -1).mean(1) + gone
         return {"loss": -result, "return": result}
 
     def _log_prob(self, outputs: Tensor, met: Experience) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamlbench import noise
@@ -17,6 +18,9 @@ from mamlbench.rl.experience import Experience
 from mamlbench.rl.objective import normal_log_prob
 from mamlbench.tasks import Examples
 
+_MOST_TURNS = 16
+"""Where episodes are shorter than a sixteenth of the horizon, there are fewer steps than asked."""
+
 
 @dataclass(frozen=True)
 class Credit:
@@ -27,11 +31,24 @@ class Credit:
         gae_lambda: λ of generalised advantages; 1 is the return less the baseline.
         later_steps: factor on advantages from the second inner step on. For gradient descent it is
             a factor on the step size.
+        pooled: one baseline for all tasks, and advantages standardised over all of them, instead of
+            over each.
     """
 
     discount: float = 0.99
     gae_lambda: float = 1.0
     later_steps: float = 1.0
+    pooled: bool = False
+
+    def advantages(self, observations: Tensor, reward: Tensor, alive: Tensor) -> Tensor:
+        """Advantages [T, R, H] of what T policies met; see `mamlbench.rl.advantages`."""
+        shape, given = reward.shape, [observations, reward, alive]
+        if self.pooled:
+            given = [values.flatten(0, 1).unsqueeze(0) for values in given]
+        observations, reward, alive = given
+        values = fitted_values(observations, discounted_sums(reward, self.discount), alive)
+        found = advantages(reward, values, alive, self.discount, self.gae_lambda)
+        return found.reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,10 @@ class Rollouts:
         side: 0 for support, 1 for query.
         seeds: [T] int64.
         network: the policy, as `acting` has it.
+        particles: P, policies of each task, each of which acts in R episodes of its own.
+        fill: R episodes mean R*H steps: where some end early, further ones are acted, R at a time,
+            until each policy has taken as many steps. What a policy did not need is dead from its
+            start.
     """
 
     x: Tensor
@@ -62,6 +83,8 @@ class Rollouts:
     side: int
     seeds: np.ndarray | None = None
     network: nn.Module | None = None
+    particles: int = 1
+    fill: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -78,40 +101,69 @@ class Rollouts:
             self.side,
             seeds,
             self.network,
+            self.particles,
+            self.fill,
         )
 
     @torch.no_grad()
     def __call__(self, step: int, params: Params) -> Examples:
         """What policies with these parameters meet: x [T, R*H, D], y [T, R*H, A + 4].
 
+        With `fill` there may be more episodes than R, as many of each policy. With P > 1 particles
+        x is [T, P, R*H, D] and y [T, P, R*H, A + 4].
+
         Args:
             step: inner steps taken so far.
             params: as `networks.base.forward` takes them.
         """
-        observations, action, log_prob, reward, alive = self._act(step, params)
-        credit = self.credit
-        returns = discounted_sums(reward, credit.discount)
-        values = fitted_values(observations, returns, alive)
-        advantage = advantages(reward, values, alive, credit.discount, credit.gae_lambda)
+        observations, action, log_prob, reward, alive = self._met(step, params)
+        advantage = self.credit.advantages(observations, reward, alive)
         if step > 0 and self.side == 0:
-            advantage = credit.later_steps * advantage
-        met = Experience(action, log_prob, advantage, reward, alive)
-        return Examples(observations.flatten(1, 2), met.targets(), self.seeds)
+            advantage = self.credit.later_steps * advantage
+        x = observations.flatten(1, 2)
+        y = Experience(action, log_prob, advantage, reward, alive).targets()
+        if self.particles > 1:
+            x, y = (values.unflatten(0, (-1, self.particles)) for values in (x, y))
+        return Examples(x, y, self.seeds)
 
-    def _act(self, step: int, params: Params) -> list[Tensor]:
-        """Observations, actions, their log-densities, rewards and `alive`, [T, R, H, ...]."""
+    def _met(self, step: int, params: Params) -> list[Tensor]:
+        """What `_act` gives, of all episodes of each policy, [T*P, R, H, ...]."""
+        steps = self.episodes * self.environments.horizon
+        turns: list[list[Tensor]] = []
+        short = True
+        while short:
+            acted = self._act(step, params, len(turns))
+            turns.append([self._by_policy(values) for values in acted])
+            taken = torch.stack([turn[-1].sum(dim=(1, 2)) for turn in turns]).sum(0)
+            short = self.fill and len(turns) < _MOST_TURNS and bool((taken < steps).any())
+        met = [torch.cat(values, dim=1) for values in zip(*turns, strict=True)]
+        if self.fill:
+            *rest, reward, alive = met
+            before = F.pad(alive.sum(dim=2).cumsum(dim=1)[:, :-1], (1, 0))
+            needed = (before < steps).to(alive).unsqueeze(-1)
+            met = [*rest, reward * needed, alive * needed]
+        return met
+
+    def _by_policy(self, values: Tensor) -> Tensor:
+        """Values [T, P*R, ...] of episodes as those of T*P policies, [T*P, R, ...]."""
+        return values.unflatten(1, (self.particles, -1)).flatten(0, 1)
+
+    def _act(self, step: int, params: Params, turn: int) -> list[Tensor]:
+        """Observations, actions, their log-densities, rewards and `alive`, [T, P*R, H, ...]."""
         if self.network is None:
             raise TypeError("a policy has to be given first, by mamlbench.rl.gathering.acting")
-        place = _place(self.side, step)
+        place = _place(self.side, step, turn)
         horizon, size = self.environments.horizon, self.environments.action_size
         start = Examples(self.x, self.y, self.seeds)
-        drawn = noise.normal(start, (horizon, self.episodes, size), place, like=self.x)
+        episodes = self.particles * self.episodes
+        drawn = noise.normal(start, (horizon, episodes, size), place, like=self.x)
         seeds = self._seeds(place)
-        observed = self.environments.reset(self.goals, self.episodes, seeds).to(self.x)
+        observed = self.environments.reset(self.goals, episodes, seeds).to(self.x)
         alive = torch.ones_like(observed[..., 0])
         met: list[tuple[Tensor, ...]] = []
         for numbers in drawn.unbind(1):
-            outputs = forward(self.network, params, observed, Rows())
+            outputs = forward(self.network, params, self._by_policy(observed), Rows())
+            outputs = outputs.reshape(len(self), episodes, -1)
             mean, log_sd = outputs.chunk(2, dim=-1)
             action = mean + log_sd.exp() * numbers
             # environments need not stand what is not finite; its reward tells
@@ -130,6 +182,6 @@ class Rollouts:
         return (seeds + np.int64(place)) & np.int64(2**63 - 1)
 
 
-def _place(side: int, step: int) -> int:
-    """A number of its own for each side and inner step, far from those that algorithms use."""
-    return (1 << 40) + (side << 32) + step
+def _place(side: int, step: int, turn: int = 0) -> int:
+    """A number of its own for each side, step and turn, far from those that algorithms use."""
+    return (1 << 40) + (side << 32) + (turn << 20) + step

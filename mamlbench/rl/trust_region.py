@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+Product = Callable[[Tensor], Tensor]
+
 Mean = Callable[[Tensor], Tensor]
 """From what one process has to the mean over all that share the tasks; of one, as it is."""
 
-Trial = Callable[[], tuple[Tensor, Tensor]]
-"""Gain and divergence, scalars, of the parameters as they stand; both sums over several trials."""
+KEPT_TRIALS = 24
+"""Trials whose graphs are kept from one product to the next; those of others are made anew."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a policy gains and how far it moves; both are sums over several trials.
+
+    Attributes:
+        outputs: of the policy with the parameters as they stand.
+        gain: a scalar, of outputs.
+        divergence: a scalar, of outputs; least at those of the old policy.
+    """
+
+    outputs: Callable[[], Tensor]
+    gain: Product
+    divergence: Product
 
 
 def as_it_is(values: Tensor) -> Tensor:
@@ -26,9 +44,9 @@ class TrustRegion(torch.optim.Optimizer):
     """The largest step along the natural gradient that keeps the policies near the old ones.
 
     Maximises the gain subject to a mean KL divergence of at most `lr` (appendix C): conjugate
-    gradients solve F s = g with exact products of the divergence's Hessian F, s is scaled to the
-    edge of the trust region, and shrunk until the gain is better and the bound holds; where that
-    never happens, the parameters stay.
+    gradients solve F s = g with exact products of the Fisher matrix F, s is scaled to the edge of
+    the trust region, and shrunk until the gain is better and the bound holds; where that never
+    happens, the parameters stay.
 
     Args:
         params: the parameters; their `.grad` is that of minus the gain.
@@ -69,7 +87,7 @@ class TrustRegion(torch.optim.Optimizer):
         ascent = -flat([p.grad for p in parameters])
         if not ascent.any():
             return
-        product = hessian_product(closure, parameters, self.damping, mean)
+        product = fisher_product(closure, parameters, self.damping, mean)
         direction = conjugate_gradients(product, ascent, self.cg_steps)
         curvature = float(direction @ product(direction))
         if not (curvature > 0.0 and math.isfinite(curvature)):
@@ -94,40 +112,52 @@ class TrustRegion(torch.optim.Optimizer):
         nn.utils.vector_to_parameters(old, parameters)
 
 
-def hessian_product(
+def fisher_product(
     trials: Sequence[Trial], parameters: Sequence[Tensor], damping: float, mean: Mean = as_it_is
-) -> Callable[[Tensor], Tensor]:
-    """v to (H + damping) v, with H the Hessian of the divergence in the parameters.
+) -> Product:
+    """v to (F + damping) v, with F = Σ JᵀMJ the Fisher matrix of the policies in the parameters.
 
-    Where the divergence is least, as it is at the old policy, H is the Fisher matrix of the
-    policies in the parameters.
+    J is the derivative of a trial's outputs in the parameters, M the Hessian of its divergence in
+    the outputs. At the old policy, where the divergence is least, F is its Hessian.
     """
-
-    def slope(trial: Trial) -> Tensor:
-        with torch.enable_grad():
-            _, divergence = trial()
-            gradient = torch.autograd.grad(
-                divergence, parameters, create_graph=True, materialize_grads=True
-            )
-            return flat(gradient)
-
-    kept = slope(trials[0]) if len(trials) == 1 else None
+    kept = [_part(trial, parameters) for trial in trials[:KEPT_TRIALS]]
 
     def product(v: Tensor) -> Tensor:
         result = torch.zeros_like(v)
-        for trial in trials:
-            along = slope(trial) if kept is None else kept
-            parts = torch.autograd.grad(
-                along @ v, parameters, retain_graph=kept is not None, materialize_grads=True
-            )
-            result = result + flat(parts)
+        for part in kept:
+            result = result + part(v)
+        for trial in trials[KEPT_TRIALS:]:
+            result = result + _part(trial, parameters)(v)
         return damping * v + mean(result)
 
     return product
 
 
+@torch.enable_grad()
+def _part(trial: Trial, parameters: Sequence[Tensor]) -> Product:
+    """v to JᵀMJ v of one trial."""
+    outputs = trial.outputs()
+    # Jᵀu is linear in u: its derivative in u, along v, is Jv
+    u = torch.zeros_like(outputs, requires_grad=True)
+    backwards = torch.autograd.grad(
+        outputs, parameters, u, create_graph=True, materialize_grads=True
+    )
+    leaf = outputs.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(trial.divergence(leaf), leaf, create_graph=True)
+
+    def product(v: Tensor) -> Tensor:
+        (along,) = torch.autograd.grad(flat(backwards) @ v, u, retain_graph=True)
+        (bent,) = torch.autograd.grad(slope, leaf, along, retain_graph=True)
+        parts = torch.autograd.grad(
+            outputs, parameters, bent, retain_graph=True, materialize_grads=True
+        )
+        return flat(parts)
+
+    return product
+
+
 def conjugate_gradients(
-    product: Callable[[Tensor], Tensor], b: Tensor, steps: int, tolerance: float = 1e-10
+    product: Product, b: Tensor, steps: int, tolerance: float = 1e-10
 ) -> Tensor:
     """x with product(x) near b, for a symmetric positive definite product; starts at 0."""
     x, residual, direction = torch.zeros_like(b), b, b
@@ -146,7 +176,10 @@ def conjugate_gradients(
 @torch.no_grad()
 def summed(trials: Sequence[Trial], mean: Mean = as_it_is) -> tuple[float, float]:
     """Gain and divergence of all trials together."""
-    pairs = [torch.stack(trial()).double() for trial in trials]
+    pairs = []
+    for trial in trials:
+        outputs = trial.outputs()
+        pairs.append(torch.stack([trial.gain(outputs), trial.divergence(outputs)]).double())
     gain, divergence = mean(torch.stack(pairs).sum(0)).tolist()
     return gain, divergence
 

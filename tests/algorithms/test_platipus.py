@@ -286,6 +286,7 @@ def test_a_variance_out_of_range_is_named_and_nothing_changes(name, value, word)
         ("particles", 0),
         ("train_particles", 0),
         ("prior_std", 0.0),
+        ("prior_std", 1e30),
         ("posterior_std", -1.0),
         ("posterior_std", math.inf),
         ("kl_weight", -1.0),

@@ -76,6 +76,9 @@ def test_a_run_that_would_go_on_from_it(mamlbench, run, name):
     assert result.code == 2
     assert result.complaint.startswith(f"checkpoint={path}: {expected}")
     assert result.complaint.endswith("; restart=true begins anew")
+    status = path.with_name("status.json")
+    assert json.loads(status.read_text())["error"] == result.complaint
+    status.unlink()
     assert files_below(Path()) == before
 
 
@@ -94,7 +97,7 @@ def test_a_checkpoint_of_another_architecture(mamlbench, run, full_match):
     result = mamlbench(f"checkpoint={run}", "network.hidden=[9]")
     assert result.code == 2
     full_match(
-        rf"checkpoint={re.escape(str(run))}/best\.pt: is of another architecture: it has .*"
+        rf"checkpoint={re.escape(str(run))}/checkpoint\.pt: is of another architecture: it has .*"
         r" of shape \[8, 1\], this config's learner \[9, 1\]",
         result.complaint,
     )

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 from omegaconf import OmegaConf
-from runs import TINY
+from runs import RUN, TINY
 
 from mamlbench import checkpoint
 from mamlbench.compose import config
@@ -39,11 +39,29 @@ def test_another_protocol(mamlbench, run):
 
 
 def test_the_same_protocol_gives_the_same_scores(mamlbench, run):
-    assert mamlbench(f"checkpoint={run / 'checkpoint.pt'}").code == 0
-    folder, _ = finished(run)
+    """MAML's, which takes the last checkpoint though there is a best one."""
+    assert mamlbench(f"checkpoint={run}").code == 0
+    folder, summary = finished(run)
+    assert summary["checkpoint"] == str(run / "checkpoint.pt")
+    assert ", last checkpoint, " in summary["evaluation"]
     pd.testing.assert_frame_equal(
         pd.read_csv(folder / "test_tasks.csv"), pd.read_csv(run / "test_tasks.csv")
     )
+
+
+def test_the_words_are_of_the_checkpoint_that_was_tested(mamlbench, run):
+    (run / "best.pt").unlink()
+    assert mamlbench("evaluation=standard", "evaluation.tasks=5", f"checkpoint={run}").code == 0
+    _, summary = finished(run)
+    assert summary["checkpoint"] == str(run / "checkpoint.pt")
+    assert ", last checkpoint, " in summary["evaluation"]
+
+
+def test_a_run_without_validation_has_no_best_checkpoint(mamlbench):
+    assert mamlbench(*RUN, "evaluation.select=best", "training.validate_every=0").code == 0
+    _, summary = finished(Path())
+    assert summary["checkpoint"] is None
+    assert ", last checkpoint, " in summary["evaluation"]
 
 
 def test_other_shots_then_shown_again(mamlbench, run):

@@ -13,9 +13,10 @@ from mamlbench.algorithms import MAML, Joint, NonFiniteError, Reptile
 from mamlbench.errors import BadValue, UserError
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
+from mamlbench.rl.experience import Experience
 from mamlbench.rl.gathering import gathered, trials
 from mamlbench.rl.objective import SURROGATES
-from mamlbench.rl.trust_region import conjugate_gradients, hessian_product, summed
+from mamlbench.rl.trust_region import conjugate_gradients, fisher_product, summed
 
 
 def set_parameters(learner, values):
@@ -90,7 +91,7 @@ def test_reptile_moves_to_where_its_steps_led(small):
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
-def test_hessian_product_against_the_fisher_matrix(small, parts):
+def test_fisher_product_against_the_fisher_matrix(small, parts):
     """F = mean over tasks and steps of Jᵀ I J: J is d(policy's outputs)/dθ through the adaptation,
     by finite differences; I is the Fisher matrix of a normal distribution, 1/σ² for a mean and 2
     for a logarithm of σ."""
@@ -106,7 +107,7 @@ def test_hessian_product_against_the_fisher_matrix(small, parts):
     information = torch.cat([(-2 * outputs()[..., 2:]).exp(), torch.full((3, 24, 2), 2.0)], -1)
     scaled = (jacobian * information).flatten(1)
     fisher = scaled @ jacobian.flatten(1).T / (3 * 24)
-    product = hessian_product(trials(learner, list(fixed.chunks(parts))), own, damping=0.25)
+    product = fisher_product(trials(learner, list(fixed.chunks(parts))), own, damping=0.25)
     columns = [product(v) for v in torch.eye(len(fisher), dtype=fisher.dtype)]
     expected = fisher + 0.25 * torch.eye(len(fisher), dtype=fisher.dtype)
     torch.testing.assert_close(torch.stack(columns), expected, rtol=1e-5, atol=1e-7)
@@ -200,7 +201,27 @@ def test_trpo_needs_a_gradient_through_the_inner_steps(small):
         learner.meta_step(tasks)
 
 
-def test_joint_training_is_not_for_policies(small):
-    learner, _, tasks = small(cls=Joint)
-    with pytest.raises(UserError, match=r"algorithm=joint: accepted are datasets of examples"):
-        learner.meta_step(tasks)
+def test_joint_training_learns_one_policy_from_what_it_meets_everywhere(small):
+    """Its gradient is the policy gradient, with advantages over all tasks; then a trust region."""
+    learner, _, tasks = small(cls=Joint, outer_optimizer="trpo", outer_lr=1e-3)
+    fixed = gathered(learner, tasks)
+    assert fixed.support.steps == []
+    met = Experience.of(fixed.query.y, 6)
+    taken = met.advantage[met.alive.bool()]
+    assert float(taken.mean()) == pytest.approx(0.0, abs=1e-12)
+    assert float(taken.std(correction=0)) == pytest.approx(1.0)
+    assert float(met.advantage[0].mean().abs()) > 1e-3  # of one task, not standardised
+    learner.meta_gradient(fixed)
+    outputs = learner.network(fixed.query.x, None)
+    policy = torch.distributions.Normal(outputs[..., :2], outputs[..., 2:].exp())
+    log_prob = policy.log_prob(fixed.query.y[..., :2]).sum(-1)
+    loss = -(log_prob * fixed.query.y[..., 3]).mean()
+    own = list(learner.network.parameters())
+    for p, expected in zip(own, torch.autograd.grad(loss, own), strict=True):
+        torch.testing.assert_close(p.grad, expected)
+    measure = trials(learner, list(fixed.chunks(2)))
+    before = summed(measure)[0]
+    learner.meta_step(tasks)
+    gain, divergence = summed(measure)
+    assert gain > before
+    assert divergence <= 1e-3

@@ -167,3 +167,47 @@ def test_the_least_standard_deviation():
         network.log_sd.fill_(-20.0)
     deviation = network(torch.zeros(1, 3, 2), None)[..., 2:].exp()
     torch.testing.assert_close(deviation, torch.full((1, 3, 2), 1e-3))
+
+
+def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(small, monkeypatch):
+    """Episodes that end after 1 to 6 steps; a policy has its 24 steps, and no episode more."""
+    learner, dataset, _ = small()
+    learner.float()
+    lengths = torch.tensor([6, 1, 2, 1, 3])
+    step, reset = dataset.environments.step, dataset.environments.reset
+    clock = [0]
+
+    def begin(goals, episodes, seeds):
+        clock[0] = 0
+        return reset(goals, episodes, seeds)
+
+    def ends(actions):
+        clock[0] += 1
+        observed, rewards, _ = step(actions)
+        tasks, episodes = rewards.shape
+        own = lengths[torch.arange(tasks * episodes) % 5].reshape(tasks, episodes)
+        return observed, torch.where(clock[0] <= own, rewards, 0.0), clock[0] >= own
+
+    monkeypatch.setattr(dataset.environments, "step", ends)
+    monkeypatch.setattr(dataset.environments, "reset", begin)
+    tasks = acting(dataset.sample("test", 0, 0, 3, 4, 4), learner.network)
+    params = learner.initial(3)
+    met = Experience.of(tasks.support(0, params).y, 6)
+    training = acting(dataset.sample("train", 0, 0, 3), learner.network)
+    once = Experience.of(training.query(0, params).y, 6)
+    assert once.alive.shape == (3, 4, 6)
+    for task in range(3):
+        own = lengths[(torch.arange(4) + 4 * task) % 5]  # of each turn again
+        taken, count = 0, 0
+        while taken < 24:
+            taken += int(own[count % 4])
+            count += 1
+        steps = met.alive[task].sum(-1)
+        assert steps[:count].tolist() == [int(own[i % 4]) for i in range(count)]
+        assert not steps[count:].any()
+        expected = met.reward[task].sum() / count
+        torch.testing.assert_close(met.mean_return()[task], expected)
+        used = met.advantage[task][met.alive[task].bool()]
+        assert float(used.mean()) == pytest.approx(0.0, abs=1e-5)
+    assert met.alive.shape[1] % 4 == 0
+    assert not torch.equal(met.action[:, :4], met.action[:, 4:8])

@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import runs
+import torch
 from matplotlib.figure import Figure
 
+from mamlbench import checkpoint
+from mamlbench.algorithms import MAML
 from mamlbench.compose import experiment
+from mamlbench.errors import UserError
 from mamlbench.report.trajectories import trajectories
 from mamlbench.training import Stopped, Trainer
 
@@ -38,7 +42,7 @@ def overrides(folder, algorithm, *more):
     return [f"outputs={folder}", f"algorithm={algorithm}", *TINY, *more]
 
 
-@pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile"])
+@pytest.mark.parametrize("algorithm", ["maml", "reptile", "bmaml"])
 def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, monkeypatch, algorithm):
     undisturbed = experiment(overrides(tmp_path / "a", algorithm))
     undisturbed.run()
@@ -77,6 +81,55 @@ def test_what_a_run_leaves(tmp_path):
     assert summary["evaluation"].startswith("rl: 5 tasks, 3 shots, 4 queries")
     figures = {path.name for path in run.folder.figures.iterdir()}
     assert figures == {"learning_curve.png", "return_by_step.png", "trajectories.png"}
+
+
+def test_the_best_checkpoint_in_training(tmp_path):
+    run = experiment(overrides(tmp_path, "joint", "evaluation.select=best_training"))
+    summary = run.run()
+    rows = pd.read_csv(run.folder.path / "metrics.csv").set_index("iteration")["train/return"]
+    assert summary["checkpoint"] == "best.pt"
+    assert summary["validation"] is None
+    assert summary["best_training"]["iteration"] == rows.idxmax()
+    assert summary["best_training"]["value"] == pytest.approx(rows.max())
+    assert "best checkpoint in training" in summary["evaluation"]
+
+
+def test_an_oracle_sees_the_goal_and_a_result_says_so(tmp_path):
+    run = experiment(
+        [*overrides(tmp_path, "joint"), "experiment=oracle/navigation2d", "training.iterations=1"]
+    )
+    summary = run.run()
+    assert run.dataset.input_shape == (4,)
+    assert len(summary["test"]["by_step"]) == 1
+    assert summary["simulator"] == {
+        "environment": "PointEnvironments, goal observed",
+        "reward": "-distance",
+    }
+
+
+def test_what_was_learned_before_a_worker_died_is_kept(tmp_path, monkeypatch):
+    """Between checkpoints; and the same command ends as if nothing had been."""
+    undisturbed = experiment(overrides(tmp_path / "a", "maml"))
+    undisturbed.run()
+    step = MAML.meta_step
+
+    def dies(learner, tasks):
+        if learner.scheduler.last_epoch == 2:
+            raise UserError("environment worker 0 of 1 died")
+        return step(learner, tasks)
+
+    monkeypatch.setattr(MAML, "meta_step", dies)
+    run = experiment(overrides(tmp_path / "b", "maml"))
+    with pytest.raises(UserError, match="worker 0 of 1 died"):
+        run.run()
+    state = checkpoint.load(run.folder.path / "checkpoint.pt", torch.device("cpu"))
+    assert state["iteration"] == 2  # checkpoint_every is 3
+    monkeypatch.setattr(MAML, "meta_step", step)
+    again = experiment(overrides(tmp_path / "b", "maml"))
+    again.run()
+    expected, found = (runs.result(r.folder.path) for r in (undisturbed, again))
+    expected["summary"]["command"] = found["summary"]["command"]
+    assert found == expected
 
 
 def test_the_protocol_is_the_one_that_was_asked_for(tmp_path):

@@ -6,6 +6,7 @@ from mamlbench.rl.environments.gym_adapter import GymEnvironments
 from mamlbench.rl.environments.half_cheetah import HalfCheetahDir, HalfCheetahVel
 from mamlbench.rl.environments.mujoco import MuJoCoEnvironments
 from mamlbench.rl.environments.navigation2d import PointEnvironments
+from mamlbench.rl.environments.oracle import GoalObserved
 
 LOCOMOTION: dict[str, type[MuJoCoEnvironments]] = {
     "half_cheetah_dir": HalfCheetahDir,
@@ -18,6 +19,7 @@ LOCOMOTION: dict[str, type[MuJoCoEnvironments]] = {
 __all__ = [
     "LOCOMOTION",
     "Environments",
+    "GoalObserved",
     "GymEnvironments",
     "MuJoCoEnvironments",
     "PointEnvironments",

@@ -14,6 +14,7 @@ from mamlbench.rl.environments.physics import Physics, gymnasium_model
 _CONTROL_COST = 0.005
 _CONTACT_COST = 0.0005
 _ALIVE = 0.05
+_COSTS = "- 0.005 |a|^2 - 0.0005 |clip(contact, +-1)|^2 + 0.05 (cbfinn/maml_rl)"
 _LOWEST, _HIGHEST = 0.2, 1.0
 
 
@@ -95,6 +96,8 @@ class Ant(MuJoCoEnvironments):
 class AntDir(Ant):
     """Run along x (goal 1) or against it (goal -1): progress ±v."""
 
+    reward_in_words = f"+-v {_COSTS}"
+
     @override
     def goals(self, u: np.ndarray) -> np.ndarray:
         return np.where(u[:, 0] < 0.5, -1.0, 1.0)
@@ -106,6 +109,8 @@ class AntDir(Ant):
 
 class AntVel(Ant):
     """Run at the goal's speed v* along x, uniform in 0 to 3 m/s: progress 1 − |v − v*|."""
+
+    reward_in_words = f"1 - |v - v*| {_COSTS}"
 
     @override
     def goals(self, u: np.ndarray) -> np.ndarray:
@@ -119,6 +124,7 @@ class AntVel(Ant):
 class AntGoal(Ant):
     """Run to a place p*, uniform in [−3, 3]² metres: progress 4 − ‖p − p*‖₁."""
 
+    reward_in_words = f"4 - |p - p*|_1 {_COSTS}"
     goal_words = 2
 
     @override

@@ -18,12 +18,19 @@ class Environments(ABC):
         action_size: A.
         horizon: steps after which an episode ends, if nothing ended it before.
         goal_words: uniform random numbers that make one task.
+        reward_in_words: what it rewards, as results record it.
     """
 
     observation_size: int
     action_size: int
     horizon: int
     goal_words: int
+    reward_in_words: str = "the environment's own"
+
+    @property
+    def name(self) -> str:
+        """What a result says it was acted in."""
+        return type(self).__name__
 
     @abstractmethod
     def goals(self, u: np.ndarray) -> np.ndarray:

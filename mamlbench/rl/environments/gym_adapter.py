@@ -57,10 +57,16 @@ class GymEnvironments(Environments):
         one = maker(environment)()
         self.observation_size, self.action_size = _sizes(one)
         one.close()
+        self.environment = environment
         self.horizon, self.goal_words = horizon, len(goal_low)
         self._make = functools.partial(GymRunner, environment)
         self._count = cores() if workers is None else workers
         self._workers: Workers | None = None
+
+    @property
+    @override
+    def name(self) -> str:
+        return self.environment
 
     @property
     def workers(self) -> Workers:

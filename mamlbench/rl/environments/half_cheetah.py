@@ -69,6 +69,8 @@ class HalfCheetah(MuJoCoEnvironments):
 class HalfCheetahDir(HalfCheetah):
     """Run forwards (goal 1) or backwards (goal -1): r = ±v − 0.05 ‖a‖²."""
 
+    reward_in_words = "+-v - 0.05 |a|^2, v of the centre of mass (cbfinn/maml_rl)"
+
     @override
     def goals(self, u: np.ndarray) -> np.ndarray:
         return np.where(u[:, 0] < 0.5, -1.0, 1.0)
@@ -80,6 +82,8 @@ class HalfCheetahDir(HalfCheetah):
 
 class HalfCheetahVel(HalfCheetah):
     """Run at the goal's speed v*, uniform in 0 to 2 m/s: r = −|v − v*| − 0.05 ‖a‖²."""
+
+    reward_in_words = "-|v - v*| - 0.05 |a|^2, v of the centre of mass (cbfinn/maml_rl)"
 
     @override
     def goals(self, u: np.ndarray) -> np.ndarray:

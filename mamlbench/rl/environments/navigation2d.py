@@ -32,6 +32,7 @@ class PointEnvironments(Environments):
 
     def __init__(self, horizon: int = 100, squared: bool = False, reach: float = 0.5) -> None:
         self.horizon, self.squared, self.reach = horizon, squared, reach
+        self.reward_in_words = "-distance^2" if squared else "-distance"
 
     @override
     def goals(self, u: np.ndarray) -> np.ndarray:

@@ -1,0 +1,57 @@
+"""Each experiment composes and builds; what a table changes in one is an option that it has."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from mamlbench.compose import experiment, values
+from mamlbench.config import build
+from mamlbench.config_tree import ConfigTree
+from mamlbench.experiment import Experiment
+from mamlbench.overrides import over
+from mamlbench.tables import TableRun, load_table
+
+TREE = ConfigTree()
+RUNS = [run for name in TREE.choices("table") for run in load_table(name).runs()]
+GROUPS = tuple(f"{group}=" for group in TREE.groups())
+
+
+@functools.cache
+def built(name: str) -> Experiment:
+    if "dir" in name or "vel" in name:
+        pytest.importorskip("mujoco")
+    return experiment([f"experiment={name}", "logger=csv"])
+
+
+def has_group(run: TableRun) -> bool:
+    return any(override.startswith(GROUPS) for override in (*run.overrides, *run.evaluate))
+
+
+@pytest.mark.parametrize("name", TREE.choices("experiment"))
+def test_composes_and_builds(name):
+    if name == "reptile/taylor":
+        build(values([f"experiment={name}"])["analysis"], "analysis")
+        return
+    run = built(name)
+    assert run.shortened is None
+    assert run.training.iterations >= 100
+
+
+@pytest.mark.parametrize("name", sorted({run.experiment for run in RUNS}))
+def test_options_that_tables_change(name):
+    config = built(name).config
+    runs = [run for run in RUNS if run.experiment == name and not has_group(run)]
+    for override in {o for run in runs for o in (*run.overrides, *run.evaluate)}:
+        key, _, value = override.partition("=")
+        group, option = key.split(".")
+        assert option in config[group]
+        assert str(config[group][option]).lower() != value, f"{name}: {override} changes nothing"
+
+
+@pytest.mark.parametrize("run", dict.fromkeys(filter(has_group, RUNS)), ids=str)
+def test_groups_that_tables_change(run):
+    arguments = over([*run.arguments(0), "logger=csv"], run.evaluate)
+    config = experiment(arguments).config
+    assert config != built(run.experiment).config

@@ -1,0 +1,209 @@
+"""The command `mamlbench-report`, within the test's process: what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import types
+
+import kept
+import numpy as np
+import pandas as pd
+import pytest
+
+from mamlbench.cli_report import main
+from mamlbench.report import readme
+
+BETTER = kept.SCORES - np.array([0.1, 0.2, 0.1, 0.2])
+
+
+@pytest.fixture
+def report(capsys, monkeypatch, tmp_path):
+    """`report(*arguments)` in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        code = main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return command
+
+
+@pytest.fixture
+def outputs(report, tmp_path, sinusoid):
+    """Three runs: two seeds of one setting, and a better one."""
+    for seed in (0, 1):
+        kept.keep(tmp_path / "outputs" / f"a{seed}", sinusoid(), kept.SCORES + seed / 10, seed=seed)
+    kept.keep(tmp_path / "outputs" / "b", sinusoid(algorithm__inner_lr=0.02), BETTER)
+    return tmp_path / "outputs"
+
+
+def test_a_folder(report, outputs):
+    code, out, err = report("outputs")
+    assert (code, err) == (0, "")
+    tables = re.findall(r"^(\S.*)\n\n\|", out, flags=re.MULTILINE)
+    assert tables[:1] == [
+        "MAML, Table 2: sinusoids, 5-shot, MSE by inner steps at meta-test (arXiv 1703.03400)"
+    ]
+    assert "sinusoid 10shot" in tables
+    assert "| maml inner_lr=0.02 |" in out
+    assert re.search(r"\| MAML +\| +1 \| +0.67 \|.*0, 1 \(sd 0.071\) \|.*\| +shortened \|", out)
+    assert re.search(r"\| maml inner_lr=0.01 \| +\+0.150 ± 0.092 \| +4 \| +0 \|", out)
+
+
+def test_a_table(report, outputs):
+    code, out, _ = report("+table=maml_sinusoid")
+    assert code == 0
+    assert "0.700 ± 0.305" in out  # the mean of 0.65 and 0.75
+    assert "inner_lr" not in out
+    assert "not run" in out
+
+
+def test_a_table_without_any_run(report):
+    code, out, err = report("+table=maml_sinusoid,maml_omniglot")
+    assert (code, err) == (0, "")
+    assert out.count("MAML, Table") == 2
+    assert out.count("| not run |") == len(re.findall("not run", out)) > 10
+
+
+def test_a_table_that_there_is_not(report):
+    code, out, err = report("+table=maml_sinusoids")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(
+        r"mamlbench-report: table=maml_sinusoids: accepted is .*\(did you mean "
+        r"'maml_sinusoid'\?\)\n",
+        err,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["none"], "none: there is no such folder; accepted is one with runs below"),
+        (["."], r"\.: no finished run in it; accepted is a folder with summary.json and .*"),
+        ([], r"accepted is \+table=NAME, a folder, --compare or --status; see --help"),
+        (["tabel=x"], r"tabel=x: accepted is \+table=NAME or a folder"),
+        (["--compare", "a", "b"], "a: not the folder of a finished run: there is no summary.json"),
+    ],
+)
+def test_mistakes_are_one_line(report, arguments, line):
+    code, out, err = report(*arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"mamlbench-report: {line}\n", err)
+
+
+def test_what_cannot_be_read_is_named(report, outputs):
+    (outputs / "b" / "summary.json").write_text('{"test": ')
+    code, out, err = report("outputs")
+    assert code == 0
+    why = "summary.json is half-written or damaged"
+    assert err == f"mamlbench-report: skipped outputs/b/summary.json: {why}\n"
+    assert "inner_lr=0.02" not in out
+
+
+def test_strict_refuses_different_protocols_in_one_table(report, outputs, sinusoid):
+    assert report("outputs", "--strict")[0] == 0
+    kept.keep(outputs / "c", sinusoid(evaluation__queries=3, algorithm__inner_lr=0.5))
+    code, out, err = report("outputs", "--strict")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(
+        r"mamlbench-report: sinusoid 10shot: results of 2 protocols in one table; accepted with "
+        r"--strict is one: .*\n",
+        err,
+    )
+    assert "[1] protocol: maml: 4 tasks, " in report("outputs")[1]
+
+
+def test_two_runs_compared(report, outputs):
+    code, out, _ = report("--compare", "outputs/a0", "outputs/b")
+    assert code == 0
+    assert re.search(r"\| algorithm.inner_lr \| 0.01 \| 0.02 \|", out)
+    assert "−0.150 ± 0.092" in out
+
+
+def test_markdown_and_latex(report, outputs):
+    code, out, _ = report("+table=maml_sinusoid", "--format", "markdown", "--out", "t.md")
+    assert (code, out) == (0, "written: t.md\n")
+    text = (outputs.parent / "t.md").read_text()
+    assert text.startswith("### MAML, Table 2")
+    _, out, _ = report("+table=maml_sinusoid", "--format", "latex")
+    assert out.startswith("% needs \\usepackage{booktabs}\n\\begin{table}\n\\centering\n\\caption{")
+    assert re.search(
+        r"\nMAML & 1 & 0.67 & 0.700 \$\\pm\$ 0.305.* & \+0.030 & 0, 1 \(sd 0.071\)", out
+    )
+    for rule in ("top", "mid", "bottom"):
+        assert out.count(f"\\{rule}rule") == 1
+    assert "95\\% over tasks" in out
+
+
+def test_csv_has_the_numbers_unrounded(report, outputs):
+    _, out, _ = report("outputs", "--format", "csv")
+    rows = pd.read_csv(io.StringIO(out), dtype={"column": str})
+    (first,) = rows[(rows["table"] == "maml_sinusoid") & (rows["column"] == "1")].itertuples()
+    assert (first.published, first.ours) == (0.67, pytest.approx(0.70))
+    assert first.difference == pytest.approx(0.03)
+    assert first.seed_sd == pytest.approx(0.1 / np.sqrt(2))
+    assert (first.seeds, first.verdict, first.iterations_asked) == ("0 1", "shortened", 70000)
+    (best,) = rows[rows["row"] == "maml inner_lr=0.02"].itertuples()
+    assert best.ours == pytest.approx(0.25)
+    assert best.folders == "outputs/b"
+
+
+def test_figures(report, outputs):
+    code, out, _ = report("outputs", "--figures", "drawn")
+    assert code == 0
+    names = sorted(path.name for path in (outputs.parent / "drawn").iterdir())
+    assert "maml_sinusoid_steps.png" in names
+    assert "sinusoid_10shot_mse_learning.png" in names
+    assert "sinusoid_10shot_mse_by_step.png" in names
+    assert out.count("figure: drawn/") == len(names)
+
+
+def test_the_marked_part_of_a_readme(report, outputs):
+    path = outputs.parent / "README.md"
+    path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    assert report("outputs", "--readme", "README.md")[:2] == (0, "rewritten: README.md\n")
+    text = path.read_text()
+    assert text.startswith(f"before\n{readme.BEGIN}\n\n| table ")
+    assert text.endswith(f"\n\n{readme.END}\nafter\n")
+    assert "old" not in text
+    assert re.search(
+        r"\n\| \[MAML, Table 2: .*\]\(https://arxiv.org/abs/1703.03400\) \| MAML \| 1 \|", text
+    )
+    assert "Figures 3 and 6" not in text  # which have no printed numbers
+    assert "| `mamlbench experiment=maml/sinusoid` |" in text
+    assert report("outputs", "--readme", "README.md")[0] == 0
+    assert path.read_text() == text
+
+
+def test_a_readme_without_a_marked_part(report, outputs):
+    (outputs.parent / "README.md").write_text("nothing\n")
+    code, _, err = report("outputs", "--readme", "README.md")
+    assert code == 2
+    assert err.startswith("mamlbench-report: --readme README.md: accepted is a file with the lines")
+    assert (outputs.parent / "README.md").read_text() == "nothing\n"
+
+
+def test_the_status_of_runs_is_shown(report, monkeypatch):
+    module = types.ModuleType("mamlbench.report.status")
+    module.show = lambda outputs: f"all of {outputs}"
+    monkeypatch.setitem(sys.modules, "mamlbench.report.status", module)
+    assert report("--status", "outputs/default") == (0, "all of outputs/default\n", "")
+
+
+def test_the_command_does_not_wait_for_torch(outputs):
+    """Importing torch takes seconds, which a report does not need."""
+    program = (
+        "import sys; from mamlbench.cli_report import main; main(sys.argv[1:]); "
+        "print([name for name in ('torch', 'matplotlib', 'wandb') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "+table=maml_sinusoid", str(outputs)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

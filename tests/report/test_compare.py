@@ -1,0 +1,127 @@
+import kept
+import numpy as np
+import pytest
+from scipy import stats
+
+from mamlbench.errors import UserError
+from mamlbench.report.compare import compare
+from mamlbench.report.folder_tables import folder_tables, sheets
+from mamlbench.report.paired import difference, why_not
+from mamlbench.report.runs import read_run
+
+BETTER = kept.SCORES - np.array([0.1, 0.2, 0.1, 0.2])
+
+
+def test_the_difference_is_paired_by_task(tmp_path, sinusoid):
+    one = read_run(kept.keep(tmp_path / "a", sinusoid()))
+    other = read_run(kept.keep(tmp_path / "b", sinusoid(algorithm__inner_lr=0.02), BETTER))
+    found = difference([other], [one], "mse")
+    # -0.1, -0.2, -0.1, -0.2: standard deviation 0.057735, t of 3 degrees of freedom 3.18245
+    assert (found.mean, found.ci95) == pytest.approx((-0.15, 3.18245 * 0.057735 / 2), rel=1e-4)
+    assert (found.n_tasks, found.seeds, found.is_clear) == (4, (0,), True)
+    # the two results' own intervals are far wider than that of their difference
+    assert one.estimate("mse").ci95 > found.ci95 * 1.4
+    assert stats.ttest_rel(one.by_task("mse"), other.by_task("mse")).pvalue < 0.05
+
+
+def test_seeds_are_paired_with_their_like(tmp_path, sinusoid):
+    first, second = (
+        [
+            read_run(kept.keep(tmp_path / f"{name}{seed}", sinusoid(), scores + seed, seed=seed))
+            for seed in seeds
+        ]
+        for name, scores, seeds in (("a", kept.SCORES, (0, 1, 5)), ("b", BETTER, (1, 0, 7)))
+    )
+    found = difference(second, first, "mse")
+    assert (found.mean, found.seeds) == (pytest.approx(-0.15), (0, 1))
+    assert difference(second[2:], first[:2], "mse") is None
+
+
+def test_fewer_tasks_are_those_that_both_have(tmp_path, sinusoid):
+    one = read_run(kept.keep(tmp_path / "a", sinusoid()))
+    other = read_run(kept.keep(tmp_path / "b", sinusoid(evaluation__tasks=3), BETTER[:, :3]))
+    assert why_not(one, other) is None
+    assert difference([other], [one], "mse").n_tasks == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "summary", "reason"),
+    [
+        ({"evaluation__shots": 10}, {}, "evaluation.shots is 5 and 10"),
+        ({"evaluation__queries": 15}, {}, "evaluation.queries is 5 and 15"),
+        ({"dataset__domain": [-1, 1]}, {}, r"dataset.domain is \[-5.0, 5.0\] and \[-1, 1\]"),
+        ({}, {"dataset": "glyphs"}, "the datasets are sinusoid and glyphs"),
+        ({}, {"data_sha256": "abcdef012345"}, "the data are not the same .* None and abcdef01.*"),
+    ],
+)
+def test_runs_whose_test_tasks_are_not_the_same(tmp_path, sinusoid, changes, summary, reason):
+    first = kept.keep(tmp_path / "a", sinusoid())
+    second = kept.keep(tmp_path / "b", sinusoid(**changes), **summary)
+    _, results = compare(first, second)
+    assert results.rows[0][-1] == "–"
+    (line,) = results.notes
+    assert line.startswith("not comparable task by task: ")
+    with pytest.raises(UserError, match=f"are not comparable: {reason}"):
+        compare(first, second, strict=True)
+
+
+def test_two_runs(tmp_path, sinusoid):
+    first = kept.keep(tmp_path / "a", sinusoid())
+    second = kept.keep(
+        tmp_path / "b", sinusoid(algorithm__inner_lr=0.02), BETTER, seed=1, commit=None
+    )
+    configs, results = compare(first, second)
+    assert configs.rows == [
+        ["algorithm.inner_lr", "0.01", "0.02"],
+        ["seed", "0", "1"],
+        ["code", "commit 1234567", "version 0.1.0"],
+    ]
+    assert results.columns[1:] == ("A", "B", "B − A, paired")
+    assert results.rows == [["MSE", "0.400 ± 0.130", "0.250 ± 0.092", "−0.150 ± 0.092"]]
+    assert results.notes == [
+        "paired over 4 test tasks, 95% interval of the mean difference",
+        "the seeds differ: the interval is over tasks, not over seeds",
+    ]
+
+
+def test_the_same_setting_is_said_to_be(tmp_path, sinusoid):
+    configs, _ = compare(
+        kept.keep(tmp_path / "a", sinusoid()), kept.keep(tmp_path / "b", sinusoid())
+    )
+    assert configs.rows == []
+    assert configs.notes[0] == "their settings are the same"
+
+
+def test_without_the_tasks_scores_there_is_no_paired_interval(tmp_path, sinusoid):
+    first = kept.keep(tmp_path / "a", sinusoid())
+    second = kept.keep(tmp_path / "b", sinusoid(), BETTER)
+    (second / "test_tasks.csv").unlink()
+    _, results = compare(first, second)
+    assert results.notes == [f"no paired interval: no test_tasks.csv in {second}"]
+
+
+def test_a_folder_without_a_run(tmp_path, sinusoid):
+    first = kept.keep(tmp_path / "a", sinusoid())
+    with pytest.raises(UserError, match="none: not the folder of a finished run: there is no"):
+        compare(first, tmp_path / "none")
+
+
+def test_algorithms_on_the_same_tasks(tmp_path, sinusoid):
+    """The best comes first, the others are compared with it; what was tested otherwise is not."""
+    settings = {
+        "a": (sinusoid(), kept.SCORES),
+        "b": (sinusoid(algorithm__inner_lr=0.02), BETTER),
+        "c": (sinusoid(algorithm__inner_lr=0.03, evaluation__shots=10), kept.SCORES + 1),
+    }
+    runs = [read_run(kept.keep(tmp_path / n, *setting)) for n, setting in settings.items()]
+    (table,) = folder_tables(runs)
+    listed, paired = sheets(table)
+    assert [row[:2] for row in listed.rows] == [
+        ["maml inner_lr=0.02 shots=5", "0.250 ± 0.092"],
+        ["maml inner_lr=0.01 shots=5", "0.400 ± 0.130"],
+        ["maml inner_lr=0.03 shots=10", "1.400 ± 0.130"],
+    ]
+    assert paired.title == (
+        "Difference from maml inner_lr=0.02 shots=5 on the same test tasks: MSE"
+    )
+    assert paired.rows == [["maml inner_lr=0.01 shots=5", "+0.150 ± 0.092", "4", "0"]]

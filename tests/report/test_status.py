@@ -1,0 +1,203 @@
+"""How runs stand, told by their files and by a stand-in for squeue."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import runs
+
+from mamlbench.compose import experiment
+from mamlbench.errors import UserError
+from mamlbench.report.status import Row, collect, show
+from mamlbench.run_state import recorded
+from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder
+from mamlbench.training import Stopped
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """An empty folder of outputs where no SLURM is."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return tmp_path / "outputs"
+
+
+def squeue(outputs: Path, *lines: str) -> None:
+    text = "#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines)
+    (outputs.parent / "bin/squeue").write_text(text)
+    (outputs.parent / "bin/squeue").chmod(0o755)
+
+
+def run_folder(outputs: Path, name: str, rows: int = 0) -> Path:
+    """A run of 400 iterations of 5 tasks that has logged every tenth, at 50 tasks a second."""
+    folder = outputs / "default" / name / "seed0"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("training: {iterations: 400, meta_batch_size: 5}\n")
+    log = "".join(f"{10 * n},0.5,50.0\n" for n in range(1, rows + 1))
+    (folder / "metrics.csv").write_text(f"iteration,train/loss,tasks_per_second\n{log}12")
+    return folder
+
+
+def submit(outputs: Path, *folders: Path | None) -> list[SubmittedCell]:
+    place = new_folder(outputs / ".sweep")
+    cells = [
+        SubmittedCell(f"7_{n}", (f"seed={n}",), folder, log_of(place, f"7_{n}"))
+        for n, folder in enumerate(folders)
+    ]
+    keep(place, cells)
+    return cells
+
+
+def write_status(folder: Path, **status: object) -> None:
+    (folder / "status.json").write_text(json.dumps(status))
+
+
+def ends(folder: Path, error: BaseException, meanwhile=lambda: True) -> None:
+    """A run that ends with an error, and what holds before."""
+    with recorded(folder):
+        assert meanwhile()
+        raise error
+
+
+def test_nothing_is_there(outputs):
+    assert show(outputs) == f"no runs in {outputs}\n"
+
+
+def test_a_run_tells_that_it_works_and_what_ended_it(outputs):
+    folder = run_folder(outputs, "a", rows=20)
+    now = (folder / "metrics.csv").stat().st_mtime + 1e6
+    os.utime(folder / "metrics.csv", (now, now))
+    # 200 of 400 iterations are left, of 5 tasks each, 50 tasks a second
+    working = Row("running", "default/a/seed0", "", "200/400", "0:00:20", "")
+    with pytest.raises(Stopped):
+        ends(folder, Stopped(signal.SIGTERM, 204), lambda: collect(outputs) == [working])
+    note = "by SIGTERM; the same command goes on"
+    assert collect(outputs) == [Row("preempted", "default/a/seed0", "", "204/400", "", note)]
+
+    with pytest.raises(UserError):
+        ends(folder, UserError("no data"))
+    assert collect(outputs)[0].note == "no data"
+    with pytest.raises(ZeroDivisionError):
+        ends(folder, ZeroDivisionError("division by zero"))
+    assert collect(outputs)[0].note == "ZeroDivisionError: division by zero"
+    assert collect(outputs)[0].state == "failed"
+
+    with recorded(folder):
+        (folder / "summary.json").write_text("{}")
+        assert collect(outputs)[0].state == "running"  # begun anew
+    assert not (folder / "status.json").exists()
+    assert collect(outputs) == [Row("finished", "default/a/seed0")]
+
+
+def test_a_run_whose_process_is_gone_has_failed(outputs):
+    folder = run_folder(outputs, "a")
+    with recorded(folder):
+        killed = json.loads((folder / "status.json").read_text())
+    with pytest.raises(KeyboardInterrupt):
+        ends(folder, KeyboardInterrupt())
+    assert collect(outputs)[0].note == "by SIGINT; the same command goes on"
+    # its number is another process's now
+    write_status(folder, **{**killed, "process_began": "1"})
+    assert collect(outputs)[0].state == "failed"
+    assert collect(outputs)[0].note == "killed without a word; the same command goes on"
+    write_status(folder, **{**killed, "host": "elsewhere"})
+    assert collect(outputs)[0].note == "on elsewhere, as it says"
+
+
+def test_runs_under_slurm(outputs):
+    folders = [run_folder(outputs, name, rows=1) for name in "abcdefg"]
+    cells = submit(outputs, *folders, None)
+    for folder in folders[1:]:
+        write_status(folder, state="running", job=f"7_{folders.index(folder)}", host="node1")
+    write_status(folders[3], state="stopped", job="7_3", host="node1", signal="SIGUSR1")
+    cells[4].log.write_text("mamlbench x\nOut of memory: killed\nsrun: error: node1: exited\n")
+    cells[7].log.write_text("mamlbench: shots=-1: accepted is 1 or more\n")
+    squeue(
+        outputs,
+        *("7_0|PENDING|Resources|4:00", "7_1|RUNNING|None|3:20", "7_2|PENDING|BeginTime|4:00"),
+        *("7_3|COMPLETING|None|2:00", "7_4|OUT_OF_MEMORY|None|2:00", "7_5|CANCELLED|None|2:00"),
+        "7_7|FAILED|None|2:00",
+    )
+    found = {row.run: (row.state, row.job, row.note) for row in collect(outputs)}
+    goes_on = "the same command goes on"
+    assert found == {
+        "default/a/seed0": ("queued", "7_0", "Resources"),
+        "default/b/seed0": ("running", "7_1", "time limit in 3:20"),
+        "default/c/seed0": ("preempted", "7_2", "queued again: BeginTime"),
+        "default/d/seed0": ("preempted", "7_3", f"by SIGUSR1; {goes_on}"),
+        "default/e/seed0": ("failed", "7_4", "OUT_OF_MEMORY: Out of memory: killed"),
+        "default/f/seed0": ("failed", "7_5", "CANCELLED: killed without a word"),
+        "default/g/seed0": ("failed", "7_6", "killed without a word"),  # SLURM has forgotten it
+        "seed=7": ("failed", "7_7", "shots=-1: accepted is 1 or more"),
+    }
+
+
+def test_runs_that_were_submitted_elsewhere(outputs):
+    folders = [run_folder(outputs, name) for name in "ab"]
+    submit(outputs, *folders, None)
+    write_status(folders[1], state="running", job="7_1", host="node1")
+    nobody = "submitted; there is no squeue here to ask"
+    assert [(row.state, row.note) for row in collect(outputs)] == [
+        ("queued", nobody),
+        ("running", "on node1, as it says"),
+        ("queued", nobody),
+    ]
+
+
+def test_a_part_of_the_outputs(outputs):
+    folders = [run_folder(outputs, name) for name in "ab"]
+    submit(outputs, *folders, None)
+    squeue(outputs, *(f"7_{n}|PENDING|Priority|4:00" for n in range(3)))
+    assert [row.run for row in collect(outputs / "default/a")] == ["default/a/seed0"]
+    assert len(collect(outputs)) == 3
+
+
+def test_a_run_that_was_submitted_again_is_told_of_by_the_last(outputs):
+    folder = run_folder(outputs, "a")
+    submit(outputs, folder)
+    newest = new_folder(outputs / ".sweep").with_name("slurm-99999999-000000-abcd")
+    newest.mkdir()
+    keep(newest, [SubmittedCell("9_0", ("seed=0",), folder, log_of(newest, "9_0"))])
+    squeue(outputs, "7_0|FAILED|None|4:00", "9_0|PENDING|Priority|4:00")
+    assert [(row.state, row.job) for row in collect(outputs)] == [("queued", "9_0")]
+
+
+def test_the_text(outputs):
+    for seed in range(3):
+        folder = outputs / f"default/maml/seed{seed}"
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text("{}")
+    submit(outputs, *(outputs / f"default/reptile/seed{seed}" for seed in range(60)))
+    squeue(outputs, *(f"7_{n}|PENDING|Priority|4:00" for n in range(60)))
+    first, blank, *table, last = show(outputs).splitlines()
+    told = "0 running, 60 queued, 0 preempted, 0 failed, 3 finished"
+    assert first == f"63 runs in {outputs}: {told}"
+    assert blank == ""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in [*table, last]]
+    assert rows[0] == ["state", "run", "job", "iteration", "left", "note"]
+    assert rows[2] == ["queued", "default/reptile/seed0", "7_0", "", "", "Priority"]
+    assert rows[-2] == ["queued", "and 20 more", "", "", "", ""]
+    assert rows[-1] == ["finished", "default/maml", "", "", "", "3 seeds"]
+
+
+def test_a_real_run_leaves_a_status_only_where_it_did_not_finish(tmp_path, monkeypatch):
+    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", "training.iterations=2")
+    run = experiment(arguments)
+    step = run.learner.meta_step
+
+    def stopped(tasks: object) -> object:
+        assert collect(tmp_path)[0].state == "running"
+        signal.raise_signal(signal.SIGUSR1)
+        return step(tasks)
+
+    monkeypatch.setattr(run.learner, "meta_step", stopped)
+    with pytest.raises(Stopped):
+        run.run()
+    [row] = collect(tmp_path)
+    assert (row.state, row.iteration) == ("preempted", "1/2")
+    experiment(arguments).run()
+    assert [row.state for row in collect(tmp_path)] == ["finished"]
+    assert "status.json" not in runs.files_below(run.folder.path)
