@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
+import logging
+import logging.config
 import os
 import signal
 import sys
+import time
 import traceback
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from mamlbench import __version__
 from mamlbench.errors import Busy, UserError
+from mamlbench.processes import STOPPED, Lost, here, launch
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-USER_ERROR = 2
-BUSY = 75
-"""Exit code where another process is at work on the run; sysexits.h's for "try again later"."""
+FAILED, USER_ERROR, BUSY = 1, 2, 75
+"""Exit codes; the last, where another process is at work on the run, is sysexits.h's for "try again
+later"."""
 
 _busy: list[str] = []
 """The runs of this process's sweep that others are at work on."""
 
 
+class Told(UserError):
+    """A mistake that another process has told already."""
+
+
 def main() -> None:
     """Entry point; exits with 0, with 2 after a mistake of the user's, with 128 + n after signal n.
 
-    With 75 where another process is at work on the run. In a sweep every run is tried; the exit
-    code is that of the first one that failed, or else 75 where others are at work on some.
+    With 1 where one of several processes that did the run together failed, with 75 where another
+    process is at work on it. In a sweep every run is tried; the exit code is that of the first one
+    that failed, or else 75 where others are at work on some.
     """
     arguments = sys.argv[1:]
     if "--version" in arguments:  # Hydra would tell its own
         print(f"mamlbench {__version__}")
         return
+    _be_quiet_unless_first()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed
     try:
         arguments = _in_order(arguments)
         _command(arguments)
-    except UserError as error:
-        _fail(str(error))
-    except Busy as busy:  # a search; of runs it is said where they are
-        _fail(str(busy), BUSY)
+    except (UserError, Lost, Busy) as error:  # Busy is a search; of runs it is said where they are
+        _fail(error)
     except BrokenPipeError:  # whoever reads, say `head`, has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
@@ -48,7 +57,8 @@ def main() -> None:
         line = one_line(error, arguments)
         if line is None:
             raise
-        _fail(line)
+        _fail(UserError(line))
+    _end()
 
 
 def _command(arguments: list[str]) -> None:
@@ -110,13 +120,13 @@ def _run(config: DictConfig) -> float | None:
         return _one_run(config, *names, overrides, hydra_config.sweeper)
     except Busy as busy:
         if not in_sweep:
-            _fail(str(busy), BUSY)
+            _fail(busy)
         print(f"mamlbench: {busy}", file=sys.stderr)
         _busy.append(str(busy))
         return None
-    except UserError as error:
+    except (UserError, Lost) as error:
         if not in_sweep:
-            _fail(str(error))  # at once: Hydra would say its own word about it first
+            _fail(error)  # at once: Hydra would say its own word about it first
         print(f"mamlbench: {' '.join(overrides)}: {error}", file=sys.stderr)
         raise  # the others go on, and the sweep then fails with the first of its errors
     except Exception:
@@ -136,41 +146,96 @@ def _as_typed(overrides: Any) -> list[str]:
 def _one_run(
     config: DictConfig, algorithm: str, dataset: str, overrides: list[str], sweeper: DictConfig
 ) -> float | None:
-    if config.analysis is not None:
-        from mamlbench.config import build
+    from mamlbench.config import build, construct, plain
+    from mamlbench.hardware import Hardware
+    from mamlbench.slurm.options import of_the_run
 
-        build(config.analysis, "analysis").run()
+    if config.analysis is not None:
+        if here().is_first:
+            build(config.analysis, "analysis").run()
         return None
+    count = construct(Hardware, of_the_run(plain(config.hardware)), "hardware").started_processes
+    if count > 1:
+        run = config, algorithm, dataset, overrides, sweeper
+        try:
+            return cast(float, launch(count, _one_of_several, _job_logging(), *run))
+        except Lost as lost:
+            if lost.exit_code in (USER_ERROR, BUSY):
+                kind = Told if lost.exit_code == USER_ERROR else Busy
+                raise kind("as said above") from None
+            raise
+    return _here(config, algorithm, dataset, overrides, sweeper)
+
+
+def _here(
+    config: DictConfig, algorithm: str, dataset: str, overrides: list[str], sweeper: DictConfig
+) -> float | None:
+    """A run in this process, or in it and those that it shares the work with."""
     from mamlbench.compose import other_tests
+    from mamlbench.distributed import joined
     from mamlbench.experiment import Experiment
     from mamlbench.report.terminal import announce, report
     from mamlbench.training import Stopped
     from mamlbench.tuning import trial
 
-    experiment = Experiment(config, algorithm, dataset, overrides)
-    number = sweeper.get("trial")
+    ranks = joined()
+    experiment = Experiment(config, algorithm, dataset, overrides, ranks)
+    number = sweeper.get("trial") if ranks.is_first else None
     study = None if number is None else trial.watch(experiment, sweeper)
-    announce(experiment)
+    if ranks.is_first:
+        announce(experiment)
     try:
         summary = experiment.run()
-        if study is not None:
+        if study is not None and number is not None:
             trial.conclude(study, number, summary)
-        report(experiment, summary)
-        for other in other_tests(experiment):
-            announce(other)
-            report(other, other.run())
+        if ranks.is_first:
+            report(experiment, summary)
+            for other in other_tests(experiment):
+                announce(other)
+                report(other, other.run())
     except trial.Pruned as pruned:
-        print(f"mamlbench: {experiment.folder.path}: {pruned}", file=sys.stderr)
+        _end(f"{experiment.folder.path}: {pruned}")
         return None
     except Stopped as stop:
         where = f"iteration {stop.iteration}, saved in {experiment.folder.path}"
-        print(
-            f"mamlbench: stopped by {signal.Signals(stop.signal).name} at {where}; "
-            "the same command goes on from there",
-            file=sys.stderr,
+        _end(
+            f"stopped by {signal.Signals(stop.signal).name} at {where}; "
+            "the same command goes on from there"
         )
-        raise SystemExit(128 + stop.signal) from None
+        raise SystemExit(STOPPED + stop.signal) from None
     return None if summary["validation"] is None else summary["validation"]["value"]
+
+
+def _one_of_several(log: dict[str, Any], *run: Any) -> float | None:
+    """A run's part in one of the processes that `_one_run` started."""
+    logging.config.dictConfig(log)
+    _be_quiet_unless_first()
+    try:
+        result = _here(*run)
+        _end()
+        return result
+    except (UserError, Busy) as error:
+        _fail(error)
+    except Lost:  # who started this process says which one was the first to fail
+        _give_way()
+    except Exception:
+        traceback.print_exc()
+    raise SystemExit(FAILED)
+
+
+def _job_logging() -> dict[str, Any]:
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    log: Any = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
+    return log
+
+
+def _be_quiet_unless_first() -> None:
+    """Of several processes the first one alone prints and logs; errors any of them may."""
+    if not here().is_first:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- until this process ends
+        logging.disable(logging.WARNING)
 
 
 def _in_order(arguments: list[str]) -> list[str]:
@@ -204,6 +269,25 @@ def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
     return with_overrides_of_checkpoint(arguments)
 
 
-def _fail(line: str, code: int = USER_ERROR) -> NoReturn:
-    print(f"mamlbench: {line}", file=sys.stderr)
-    raise SystemExit(code)
+def _fail(error: UserError | Busy | Lost) -> NoReturn:
+    lost = isinstance(error, Lost)
+    if not isinstance(error, Told):
+        _end(str(error), lost)
+    if lost and here().size > 1:
+        _give_way()
+    raise SystemExit(FAILED if lost else BUSY if isinstance(error, Busy) else USER_ERROR)
+
+
+def _end(line: str | None = None, lost: bool = False) -> None:
+    """Say how it ended; of several processes, the one whose part that is."""
+    if here().size > 1:
+        from mamlbench.distributed import leave
+
+        leave(line, lost)
+    elif line is not None:
+        print(f"mamlbench: {line}", file=sys.stderr)
+
+
+def _give_way() -> None:
+    """Let whoever watches the processes see first which one was the first to fail."""
+    time.sleep(1.0)

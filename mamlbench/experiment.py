@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from mamlbench.budget import within_budget
 from mamlbench.config import build, construct, options_of
 from mamlbench.config_tree import NODES
 from mamlbench.datasets.base import Dataset
+from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
 from mamlbench.evaluation import (
     Ensemble,
@@ -70,16 +73,24 @@ class Experiment:
         algorithm: name of the algorithm's config, for the run's folder.
         dataset: name of the dataset's config, for the run's folder.
         overrides: the command line's overrides, from which the run can be composed again.
+        ranks: the processes that do the run together, each with an `Experiment` of its own; the
+            first one alone touches the run's folder and logs.
 
     Raises:
         UserError: anything in the config that cannot work.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], algorithm: str, dataset: str, overrides: list[str]
+        self,
+        config: Mapping[str, Any],
+        algorithm: str,
+        dataset: str,
+        overrides: list[str],
+        ranks: Ranks = ALONE,
     ) -> None:
         _require_known(config)
         self.config, self.shortened = within_budget(config)
+        self.ranks = ranks
         top = {name: self.config.get(name) for name in Options.__annotations__}
         self.options = construct(Options, top, "")
         self.hardware = construct(Hardware, of_the_run(self.config["hardware"]), "hardware")
@@ -91,7 +102,8 @@ class Experiment:
         self.learner = self._build_learner()
         self._check_inner_steps()
         # the console last, so that the others' start-up counts in no estimate of the time left
-        self.loggers = Loggers([*self._build_loggers(), ConsoleProgress()])
+        loggers = [*self._build_loggers(), ConsoleProgress()]
+        self.loggers = Loggers(loggers if ranks.is_first else [])
         if self.options.warm_start is not None:
             self._warm_start(self.options.warm_start)
         self.tested_checkpoints = tested_checkpoints(self.config)
@@ -112,6 +124,10 @@ class Experiment:
         )
         batch = self.training.meta_batch_size
         self.hardware.prepare(learner, batch, *self._sides, self.dataset.input_shape)
+        try:
+            learner.share_with(self.ranks)
+        except BadValue as error:
+            raise error.under("algorithm") from error
         return learner
 
     @property
@@ -149,24 +165,34 @@ class Experiment:
             Busy: another process is at work on it.
             Stopped: a signal asked for it; the same command goes on from there.
         """
-        if self._is_finished:
-            return self.folder.read_summary()
         try:
-            with self.folder.owned(), recorded(self.folder.path):
-                # asked again, as another process may have finished it before this one owned it
-                return self.folder.read_summary() if self._is_finished else self._run()
+            with ExitStack() as held:
+                finished = self.ranks.from_first(partial(self._open, held))
+                return self._run() if finished is None else finished
         except UserError:
-            self.folder.remove_if_empty(Path(self.options.outputs))
+            if self.ranks.is_first:
+                self.folder.remove_if_empty(Path(self.options.outputs))
             raise
 
     @property
     def _is_finished(self) -> bool:
         return self.folder.summary.is_file() and not self.options.restart
 
-    def _run(self) -> dict[str, Any]:
+    def _open(self, held: ExitStack) -> dict[str, Any] | None:
+        """Own the folder until `held` ends; gives the summary of a run that is finished."""
+        if not self._is_finished:
+            held.enter_context(self.folder.owned())
+            held.enter_context(recorded(self.folder.path))
+        # asked again, as another process may have finished it before this one owned it
+        return self.folder.read_summary() if self._is_finished else None
+
+    def _load(self) -> None:
         self.dataset.load(self.hardware.torch_device)
         self._check_protocol()
-        if self.options.restart:
+
+    def _run(self) -> dict[str, Any]:
+        self.ranks.together(self._load)
+        if self.options.restart and self.ranks.is_first:
             self.folder.clear()
         trainer = Trainer(
             self.learner,
@@ -182,17 +208,22 @@ class Experiment:
                 "hash": self.hash,
                 "data_sha256": self.dataset.sha256,
             },
+            self.ranks,
         )
         trainer.resume()
-        self.folder.write_config(self.config, " ".join(["mamlbench", *self.overrides]))
+        if self.ranks.is_first:
+            self.folder.write_config(self.config, " ".join(["mamlbench", *self.overrides]))
         with self.loggers:
             self.loggers.start(self._run_info(trainer))
             try:
                 summary = self._train_and_test(trainer)
             except BaseException:
+                self.ranks.ending()
                 self.loggers.finish(None)
                 raise
             self.loggers.finish(summary)
+        if not self.ranks.is_first:
+            return summary
         draw_figures(
             self.folder,
             self.learner,
@@ -222,12 +253,16 @@ class Experiment:
             chosen = self._chosen(trainer)
         members, iterations = self._members(len(chosen)), [trainer.iteration]
         for learner, path in zip(members, chosen, strict=True):
-            state = checkpoint.load(path, self.hardware.torch_device)
+            state = self.ranks.from_first(partial(checkpoint.load, path, "cpu"))
             load_learner(learner, state, path)
             iterations.append(state.get("iteration", 0))
         if len(members) > 1:
             self.learner = Ensemble(members)
-        scores = evaluate(self.learner, self.dataset, "test", self.protocol, self.hardware)
+        scores = evaluate(
+            self.learner, self.dataset, "test", self.protocol, self.hardware, ranks=self.ranks
+        )
+        if not self.ranks.is_first:
+            return self._summary(scores, trainer, chosen, max(iterations))
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
         summary = self._summary(scores, trainer, chosen, max(iterations))
         return summary | self._learn_actively()
@@ -279,7 +314,7 @@ class Experiment:
     ) -> dict[str, Any]:
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
-        network = self.learner.network
+        network, device = self.learner.network, self.hardware.name
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
         protocol = replace(self.protocol, select=self._selected(chosen))
         return {
@@ -302,7 +337,7 @@ class Experiment:
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
-            "device": self.hardware.name,
+            "device": f"{self.ranks.size} x {device}" if self.ranks.size > 1 else device,
             "precision": self.hardware.precision,
             "versions": versions(),
             **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.networks.layers import take_products_in
+from mamlbench.processes import Place, here
 from mamlbench.tasks import Examples, TaskBatch
 
 # of glibc's malloc.h
@@ -51,7 +53,10 @@ class Hardware:
         task_chunk: tasks to work on at a time (None: as many as suit the device).
         checkpoint_inner_steps: compute the activations of inner steps again instead of keeping
             them; for second order with deep networks and many steps.
-        threads: CPU threads (None: one a core, or a single one where the work is small).
+        threads: CPU threads of a process (None: one a core, or a single one where the work is
+            small).
+        processes: how many share each meta-batch, or `gpus`: one a GPU. The command starts them,
+            unless torchrun or srun already did; then their number counts.
 
     Raises:
         BadValue: a device that is not there, or a value out of range.
@@ -63,6 +68,7 @@ class Hardware:
     task_chunk: int | None = None
     checkpoint_inner_steps: bool = False
     threads: int | None = None
+    processes: int | Literal["gpus"] = 1
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, PRECISIONS)
@@ -78,6 +84,30 @@ class Hardware:
             raise BadValue("device", self.device, "cpu: this machine has no GPU that torch can use")
         if int(number or 0) >= count:
             raise BadValue("device", self.device, f"cuda:0 to cuda:{count - 1}, the GPUs there are")
+        self._check_processes(kind, number, count)
+
+    def _check_processes(self, kind: str, number: str, gpus: int) -> None:
+        place, count = here(), self.processes
+        counted = count >= 1 if isinstance(count, int) else kind == "cuda"
+        require(counted, "processes", count, "1 or more, where hardware.device=cpu")
+        several = place.size > 1 or count not in (1, "gpus")
+        accepted = "cpu or cuda, where several processes share a batch: each takes a GPU of its own"
+        require(not (several and number), "device", self.device, accepted)
+        if kind == "cpu":
+            return
+        if place.size == 1:
+            accepted = f"gpus, or 1 to {gpus}, the GPUs there are"
+            require(count == "gpus" or int(count) <= gpus, "processes", count, accepted)
+        elif _own_gpu(place) >= gpus:
+            found = f"cuda with {place.local_size} processes on this machine"
+            raise BadValue("device", found, f"one process for each of its GPUs, {gpus} in all")
+
+    @property
+    def started_processes(self) -> int:
+        """How many processes the command starts: 1 where this one does all by itself."""
+        if here().size > 1:
+            return 1
+        return torch.cuda.device_count() if self.processes == "gpus" else self.processes
 
     @property
     def dtype(self) -> torch.dtype:
@@ -86,7 +116,10 @@ class Hardware:
 
     @property
     def torch_device(self) -> torch.device:
-        """The device, as torch has it."""
+        """The device, as torch has it; of several processes each has a GPU of its own."""
+        place = here()
+        if place.size > 1 and self.device == "cuda":
+            return torch.device("cuda", _own_gpu(place))
         return torch.device(self.device)
 
     @property
@@ -108,9 +141,12 @@ class Hardware:
 
     def apply(self, values: int) -> None:
         """Set what is set once a process, for meta-batches of so many input values."""
-        torch.set_num_threads(self.threads or (1 if is_small(values) else _TORCH_THREADS))
+        cores = max(1, _TORCH_THREADS // here().local_size)
+        torch.set_num_threads(self.threads or (1 if is_small(values) else cores))
         if self.torch_device.type == "cpu":
             _keep_freed_memory()
+        elif self.torch_device.index is not None:
+            torch.cuda.set_device(self.torch_device)
         if self.precision == "tf32":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
@@ -159,6 +195,12 @@ class Hardware:
     def _cast(self, examples: Examples) -> Examples:
         y = examples.y.to(self.dtype) if examples.y.is_floating_point() else examples.y
         return replace(examples, x=examples.x.to(self.dtype), y=y)
+
+
+def _own_gpu(place: Place) -> int:
+    """The number of a process's GPU. A task of srun may see none but its own, which is then 0."""
+    sees_its_own = place.address is not None and torch.cuda.device_count() == 1
+    return 0 if sees_its_own else place.local_rank
 
 
 def is_small(values: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor
 
 from mamlbench import checkpoint
-from mamlbench.algorithms.base import MetaLearner, NonFiniteError
+from mamlbench.algorithms.base import MetaLearner
+from mamlbench.algorithms.outer import NonFiniteError
 from mamlbench.begin_from import load_learner
 from mamlbench.datasets.base import Dataset
+from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import UserError, require
 from mamlbench.evaluation import Protocol, evaluate
 from mamlbench.hardware import Hardware
@@ -89,6 +92,7 @@ class Trainer:
             several.
         identity: what else a checkpoint carries: the command that made it, the config's hash, and
             `data_sha256`, on which a resume insists.
+        ranks: the processes that train together; the first one alone reads and writes the folder.
     """
 
     def __init__(
@@ -102,10 +106,11 @@ class Trainer:
         on_nan: str,
         folder: Path,
         identity: dict[str, Any],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.learner, self.dataset, self.training = learner, dataset, training
         self.protocol, self.hardware = protocol, hardware
-        self.seed, self.on_nan, self.identity = seed, on_nan, identity
+        self.seed, self.on_nan, self.identity, self.ranks = seed, on_nan, identity, ranks
         self.path, self.best_path = folder / "checkpoint.pt", folder / "best.pt"
         self.path_before = folder / "checkpoint_before.pt"
         self.iteration = 0
@@ -131,7 +136,8 @@ class Trainer:
         Raises:
             UserError: both are damaged, or it is of another run.
         """
-        state = checkpoint.load_newest(self.path, self.path_before, self.hardware.torch_device)
+        newest = partial(checkpoint.load_newest, self.path, self.path_before, "cpu")
+        state = self.ranks.from_first(newest)
         if state is None:
             return False
         if "optimizer" not in state:
@@ -156,6 +162,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the whole state; the checkpoint before it stays, as `checkpoint_before.pt`."""
+        if not self.ranks.is_first:
+            return
         state = {
             "learner": self.learner.state_dict(),
             "optimizer": self.learner.optimizer.state_dict(),
@@ -205,14 +213,16 @@ class Trainer:
                 self._step()
                 row = self._row()
                 if row:
-                    logger.log(self.iteration, row)
+                    # where a disk is full, or a search gives a run up, all of them end
+                    self.ranks.from_first(partial(logger.log, self.iteration, row))
                 self.seconds += time.monotonic() - began
                 if self.iteration % training.checkpoint_every == 0:
                     self.save()
                 logger.progress(self.iteration)
-                if request.received is not None:
+                received = self.ranks.most(request.received or 0)
+                if received:
                     self.save()
-                    raise Stopped(request.received, self.iteration)
+                    raise Stopped(received, self.iteration)
         self.save()
 
     def _next_tasks(self) -> TaskBatch:
@@ -288,6 +298,7 @@ class Trainer:
             tasks=self.protocol.validation_tasks,
             every_step=False,
             in_full=False,
+            ranks=self.ranks,
         ).last()
         objective = self.learner.objective
         value = scores[objective.metric].mean
@@ -300,7 +311,7 @@ class Trainer:
             ranked = sorted([*self.kept, found], key=self._score, reverse=True)
             self.kept = ranked[: self.protocol.kept]
             if found in self.kept:
-                checkpoint.save(self._kept_path(self.iteration), self._candidate(found))
+                self._write(self._kept_path(self.iteration), self._candidate(found))
         row = {f"val/{name}": estimate.mean for name, estimate in scores.items()}
         return row | {f"val/{name}_ci95": estimate.ci95 for name, estimate in scores.items()}
 
@@ -309,7 +320,7 @@ class Trainer:
         found = {"value": value, "iteration": self.iteration}
         if self.best is None or self._score(found) > self._score(self.best):
             self.best, self.stale = found, 0
-            checkpoint.save(self.best_path, self._candidate(found))
+            self._write(self.best_path, self._candidate(found))
 
     def _candidate(self, found: dict[str, float]) -> dict[str, Any]:
         return {
@@ -318,6 +329,10 @@ class Trainer:
             "score": self._score(found),
             **self.identity,
         }
+
+    def _write(self, path: Path, state: dict[str, Any]) -> None:
+        if self.ranks.is_first:
+            checkpoint.save(path, state)
 
     def _score(self, validation: dict[str, float]) -> float:
         """Its metric with the sign that makes higher better; what is not a number is worst."""

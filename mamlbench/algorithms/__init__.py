@@ -1,7 +1,7 @@
 """Meta-learning algorithms, each over many tasks at once."""
 
 from mamlbench.algorithms.anil import ANIL
-from mamlbench.algorithms.base import Adapted, FreshSupport, MetaLearner, NonFiniteError
+from mamlbench.algorithms.base import Adapted, FreshSupport, MetaLearner
 from mamlbench.algorithms.bmaml import BMAML
 from mamlbench.algorithms.emaml import EMAML
 from mamlbench.algorithms.joint import Joint
@@ -11,6 +11,7 @@ from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.maml_noise import MAMLWithNoise
 from mamlbench.algorithms.mamlpp import MAMLpp
 from mamlbench.algorithms.meta_sgd import MetaSGD
+from mamlbench.algorithms.outer import NonFiniteError
 from mamlbench.algorithms.platipus import PLATIPUS
 from mamlbench.algorithms.reptile import Reptile
 

@@ -6,14 +6,22 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mamlbench.algorithms.outer import OPTIMIZERS, SCHEDULES, scheduled
+from mamlbench.algorithms.outer import (
+    OPTIMIZERS,
+    SCHEDULES,
+    NonFiniteError,
+    lay_out_gradients,
+    scheduled,
+)
 from mamlbench.algorithms.replay import ReplayedGradient
+from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
@@ -53,23 +61,6 @@ class Adapted:
     params: list[Params]
     support: Examples | None
     particles: int = 1
-
-
-class NonFiniteError(ArithmeticError):
-    """The meta-loss or its gradient is NaN or infinite; the meta-parameters are as they were.
-
-    Attributes:
-        losses: [T] the losses of the tasks of that batch.
-    """
-
-    def __init__(self, losses: Tensor) -> None:
-        self.losses = losses.detach().cpu()
-        bad = torch.nonzero(~torch.isfinite(self.losses)).flatten().tolist()
-        super().__init__(
-            f"{len(bad)} of {len(losses)} tasks have a loss that is not finite, first task {bad[0]}"
-            if bad
-            else "the losses are finite but their meta-gradient is not"
-        )
 
 
 class MetaLearner(nn.Module, ABC):
@@ -144,6 +135,7 @@ class MetaLearner(nn.Module, ABC):
         fixed = set() if adapt_norm else norm_parameter_names(network)
         self.adapted_names = [name for name, _ in network.named_parameters() if name not in fixed]
         self.checkpoint_inner_steps = False
+        self.ranks = ALONE
         self._replay: ReplayedGradient | None = None
         self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
         self.start_optimizer()
@@ -165,6 +157,17 @@ class MetaLearner(nn.Module, ABC):
         if able:
             self._replay = ReplayedGradient(self.meta_loss, list(self.parameters()), compiled)
         return able
+
+    def share_with(self, ranks: Ranks) -> None:
+        """Share each meta-batch with other processes from now on.
+
+        Every process gives `meta_step` the whole batch, works on its share of the tasks, and ends
+        with the parameters and metrics that one process by itself has, but for rounding.
+
+        Raises:
+            BadValue: this learner cannot.
+        """
+        self.ranks = ranks
 
     # --- adapting -------------------------------------------------------------------------------
 
@@ -295,18 +298,25 @@ class MetaLearner(nn.Module, ABC):
         Raises:
             NonFiniteError: before anything changed.
         """
-        tasks = gathered(self, tasks)
-        metrics = self.meta_gradient(tasks)
+        share = self.ranks.share(len(tasks))
+        own = gathered(self, share.of(tasks))
+        metrics = self.meta_gradient(own)
+        metrics = self.ranks.averaged(self.parameters(), self.task_means(), metrics, share)
         self._check_finite(metrics["loss"])
-        self._lay_out_gradients()
+        lay_out_gradients(self.parameters())
         self.clip_gradients()
         if isinstance(self.optimizer, TrustRegion):
-            self.optimizer.step(trials(self, self._chunks(tasks)))
+            mean = partial(self.ranks.mean, share=share)
+            self.optimizer.step(trials(self, self._chunks(own)), mean)
         else:
             self.optimizer.step()
         self.scheduler.step()
         self._record_statistics(tasks)
         return metrics
+
+    def task_means(self) -> list[Tensor]:
+        """What the last meta-gradient left, beside `.grad`, that is a mean over its tasks."""
+        return []
 
     def clip_gradients(self) -> None:
         """Bound the meta-gradient, as `clip` says, once it is known to be finite."""
@@ -322,16 +332,6 @@ class MetaLearner(nn.Module, ABC):
         sizes = torch._foreach_norm([losses, *gradients], 1)
         if not math.isfinite(torch.stack(sizes).sum()):
             raise NonFiniteError(losses)
-
-    def _lay_out_gradients(self) -> None:
-        """Order gradients in memory as their parameters are; fused optimisers take it for granted.
-
-        Autograd sees to it, an algorithm that makes its own gradients need not.
-        """
-        for parameter in self.parameters():
-            gradient = parameter.grad
-            if gradient is not None and gradient.stride() != parameter.stride():
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
     @torch.no_grad()
     def _record_statistics(self, tasks: TaskBatch) -> None:

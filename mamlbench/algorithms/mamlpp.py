@@ -177,6 +177,10 @@ class MAMLpp(MAML):
         return super().meta_gradient(tasks)
 
     @override
+    def task_means(self) -> list[Tensor]:
+        return [] if self.statistics is None else self.statistics.means()
+
+    @override
     def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
         metrics = super().meta_step(tasks)
         self.outer_steps += 1

@@ -1,12 +1,13 @@
-"""Optimisers of the outer loop, and how their step size goes down."""
+"""Optimisers of the outer loop, how their step size goes down, and what they are given."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
+from torch import Tensor, nn
 
 from mamlbench.rl.trust_region import TrustRegion
 
@@ -38,3 +39,31 @@ def scheduled(name: str, final: float, iterations: int, every: int) -> Callable[
         return final + (1.0 - final) * left
 
     return factor
+
+
+class NonFiniteError(ArithmeticError):
+    """The meta-loss or its gradient is NaN or infinite; the meta-parameters are as they were.
+
+    Attributes:
+        losses: [T] the losses of the tasks of that batch.
+    """
+
+    def __init__(self, losses: Tensor) -> None:
+        self.losses = losses.detach().cpu()
+        bad = torch.nonzero(~torch.isfinite(self.losses)).flatten().tolist()
+        super().__init__(
+            f"{len(bad)} of {len(losses)} tasks have a loss that is not finite, first task {bad[0]}"
+            if bad
+            else "the losses are finite but their meta-gradient is not"
+        )
+
+
+def lay_out_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Order gradients in memory as their parameters are; fused optimisers take it for granted.
+
+    Autograd sees to it, an algorithm that makes its own gradients need not.
+    """
+    for parameter in parameters:
+        gradient = parameter.grad
+        if gradient is not None and gradient.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)

@@ -12,6 +12,7 @@ from typing_extensions import override
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support
 from mamlbench.algorithms.inner_adam import Moments, average
 from mamlbench.algorithms.minibatches import minibatches
+from mamlbench.distributed import Ranks
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
@@ -118,6 +119,16 @@ class Reptile(MetaLearner):
                 getattr(self, buffer).copy_(self._pending.second[name])
             self.moment_steps = self._pending.steps
         return metrics
+
+    @override
+    def share_with(self, ranks: Ranks) -> None:
+        accepted = "shared or fresh, where several processes share a batch of tasks"
+        require(ranks.size == 1 or self.moments != "serial", "moments", "serial", accepted)
+        super().share_with(ranks)
+
+    @override
+    def task_means(self) -> list[Tensor]:
+        return [] if self.moments == "fresh" else list(self._pending.second.values())
 
     def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
         return list(tasks.chunks(1)) if self.moments == "serial" else super()._chunks(tasks)

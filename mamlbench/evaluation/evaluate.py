@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mamlbench.algorithms.base import Adapted, MetaLearner
 from mamlbench.datasets.base import Dataset
+from mamlbench.distributed import ALONE, Ranks
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.coverage import coverage
 from mamlbench.evaluation.protocol import Protocol
@@ -92,6 +93,7 @@ def evaluate(
     tasks: int | None = None,
     every_step: bool = True,
     in_full: bool = True,
+    ranks: Ranks = ALONE,
 ) -> Scores:
     """Adapt to `tasks` tasks of a split and score the queries; the learner is left as it was.
 
@@ -104,14 +106,15 @@ def evaluate(
         tasks: how many tasks (None: the protocol's).
         every_step: score after each inner step, not only after the last.
         in_full: all that the objective scores, calibration too, not only what training logs.
+        ranks: processes that share the tasks; each gets the scores of all.
     """
     count = protocol.tasks if tasks is None else tasks
     shots, queries = protocol.shots_and_queries(dataset, split)
     chunk = tasks_at_a_time(learner, dataset, protocol, hardware, shots, queries)
-    parts = []
+    parts, share = [], ranks.share(count)
     with in_evaluation(learner):
-        for first in range(0, count, chunk):
-            place = first, min(chunk, count - first)
+        for first in range(share.first, share.end, chunk):
+            place = first, min(chunk, share.end - first)
             tests = hardware.cast(dataset.sample(split, TEST_SEED, *place, shots, queries))
             tests = acting(tests, learner.network, learner.particles)
             adapted = learner.adapt(tests.support, protocol.inner_steps)
@@ -119,7 +122,7 @@ def evaluate(
             steps = range(last + 1) if every_step else [last]
             tried = (_tried(learner, adapted, tests, s, protocol.transductive) for s in steps)
             parts.append(_scores(learner, tried, tests, in_full))
-    return Scores.of_parts(parts)
+    return Scores.of_parts(ranks.gathered(parts))
 
 
 def _tried(

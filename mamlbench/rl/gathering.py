@@ -95,6 +95,9 @@ def gathered(learner: MetaLearner, tasks: TaskBatch) -> TaskBatch:
     Ordinary tasks come back as they are. Where nothing adapts before an outer step, all tasks have
     one policy, which cannot tell them apart: neither does its baseline, and advantages are
     standardised over all tasks.
+
+    Raises:
+        UserError: then, where several processes share the tasks.
     """
     tasks = acting(tasks, learner.network, learner.particles)
     support, query = _sides(tasks)
@@ -104,9 +107,16 @@ def gathered(learner: MetaLearner, tasks: TaskBatch) -> TaskBatch:
     with torch.no_grad():
         adapted = learner.adapt_to_learn(recorder)
         if not recorder.kept:
+            _require_alone(learner)
             query = replace(query, credit=replace(query.credit, pooled=True))
         after = query(len(recorder.kept), adapted.params[-1])
     return TaskBatch(cast(Examples, Recorded(recorder.kept, len(tasks))), after, tasks.info)
+
+
+def _require_alone(learner: MetaLearner) -> None:
+    if learner.ranks.size > 1:
+        why = "advantages are standardised over all tasks, where none adapts before an outer step"
+        raise UserError(f"{learner.ranks.size} processes: accepted is 1: {why}")
 
 
 def trials(learner: MetaLearner, parts: Sequence[TaskBatch]) -> list[Trial]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
 Product = Callable[[Tensor], Tensor]
+
+Mean = Callable[[Tensor], Tensor]
+"""From what one process has to the mean over all that share the tasks; of one, as it is."""
 
 KEPT_TRIALS = 24
 """Trials whose graphs are kept from one product to the next; those of others are made anew."""
@@ -29,6 +33,11 @@ class Trial:
     outputs: Callable[[], Tensor]
     gain: Product
     divergence: Product
+
+
+def as_it_is(values: Tensor) -> Tensor:
+    """The `Mean` of one process."""
+    return values
 
 
 class TrustRegion(torch.optim.Optimizer):
@@ -62,12 +71,15 @@ class TrustRegion(torch.optim.Optimizer):
         self.shrink, self.lengths = shrink, lengths
 
     @override
-    def step(self, closure: Sequence[Trial]) -> None:  # type: ignore[override]
+    def step(  # type: ignore[override]
+        self, closure: Sequence[Trial], mean: Mean = as_it_is
+    ) -> None:
         """One step.
 
         Args:
             closure: trials whose sums are the gain and the divergence. Those of one
                 `torch.optim` closure, in parts, so that no graph is larger than a part's.
+            mean: over processes, of what the trials sum up to.
         """
         bound = self.param_groups[0]["lr"]
         parameters = [p for group in self.param_groups for p in group["params"]]
@@ -75,29 +87,33 @@ class TrustRegion(torch.optim.Optimizer):
         ascent = -flat([p.grad for p in parameters])
         if not ascent.any():
             return
-        product = fisher_product(closure, parameters, self.damping)
+        product = fisher_product(closure, parameters, self.damping, mean)
         direction = conjugate_gradients(product, ascent, self.cg_steps)
         curvature = float(direction @ product(direction))
         if not (curvature > 0.0 and math.isfinite(curvature)):
             return
         longest = math.sqrt(2.0 * bound / curvature) * direction
-        self._search(closure, parameters, longest, bound)
+        self._search(partial(summed, closure, mean), parameters, longest, bound)
 
     @torch.no_grad()
     def _search(
-        self, trials: Sequence[Trial], parameters: list[nn.Parameter], longest: Tensor, bound: float
+        self,
+        measure: Callable[[], tuple[float, float]],
+        parameters: list[nn.Parameter],
+        longest: Tensor,
+        bound: float,
     ) -> None:
-        old, before = flat(parameters), summed(trials)[0]
+        old, (before, _) = flat(parameters), measure()
         for place in range(self.lengths):
             nn.utils.vector_to_parameters(old + self.shrink**place * longest, parameters)
-            gain, divergence = summed(trials)
+            gain, divergence = measure()
             if gain > before and divergence <= bound:  # never true of NaN
                 return
         nn.utils.vector_to_parameters(old, parameters)
 
 
 def fisher_product(
-    trials: Sequence[Trial], parameters: Sequence[Tensor], damping: float
+    trials: Sequence[Trial], parameters: Sequence[Tensor], damping: float, mean: Mean = as_it_is
 ) -> Product:
     """v to (F + damping) v, with F = Σ JᵀMJ the Fisher matrix of the policies in the parameters.
 
@@ -107,12 +123,12 @@ def fisher_product(
     kept = [_part(trial, parameters) for trial in trials[:KEPT_TRIALS]]
 
     def product(v: Tensor) -> Tensor:
-        result = damping * v
+        result = torch.zeros_like(v)
         for part in kept:
             result = result + part(v)
         for trial in trials[KEPT_TRIALS:]:
             result = result + _part(trial, parameters)(v)
-        return result
+        return damping * v + mean(result)
 
     return product
 
@@ -158,13 +174,13 @@ def conjugate_gradients(
 
 
 @torch.no_grad()
-def summed(trials: Sequence[Trial]) -> tuple[float, float]:
+def summed(trials: Sequence[Trial], mean: Mean = as_it_is) -> tuple[float, float]:
     """Gain and divergence of all trials together."""
-    gain = divergence = 0.0
+    pairs = []
     for trial in trials:
         outputs = trial.outputs()
-        gain += float(trial.gain(outputs))
-        divergence += float(trial.divergence(outputs))
+        pairs.append(torch.stack([trial.gain(outputs), trial.divergence(outputs)]).double())
+    gain, divergence = mean(torch.stack(pairs).sum(0)).tolist()
     return gain, divergence
 
 

@@ -1,0 +1,188 @@
+"""Which of several processes this one is, as torchrun or srun tell it, and starting several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+STOPPED = 128
+"""Exit code of a process that signal n stopped, less n."""
+
+_HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
+_START = "forkserver"  # each process has all modules from the start
+_FIRST_PORT, _PORTS = 10_000, 20_000  # below those that Linux gives to clients
+
+
+class Lost(Exception):
+    """A process of this run has ended, or cannot be reached; the message says what is known.
+
+    Attributes:
+        exit_code: of that process, negative after a signal that ended it; None where not known.
+    """
+
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One process among those that do a run together.
+
+    Attributes:
+        rank: its number, from 0.
+        size: how many there are.
+        local_rank: its number on its machine, from 0.
+        local_size: how many there are on its machine.
+        address: host and port where they meet; None where the environment tells torch itself.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    address: str | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the one that writes and prints."""
+        return self.rank == 0
+
+
+def here() -> Place:
+    """This process's place, by torchrun's variables, or else by those of a job step of srun."""
+    env = os.environ
+    if {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= env.keys():
+        rank, size = int(env["RANK"]), int(env["WORLD_SIZE"])
+        local = int(env.get("LOCAL_RANK", rank)), int(env.get("LOCAL_WORLD_SIZE", size))
+        return Place(rank, size, *local)
+    # a batch script has SLURM_NTASKS too, without being one of so many tasks
+    size = int(env.get("SLURM_STEP_NUM_TASKS", 1))
+    if size == 1:
+        return Place()
+    on_nodes = env.get("SLURM_STEP_TASKS_PER_NODE", str(size))  # as 2(x3),1
+    local_size = int(on_nodes.partition(",")[0].partition("(")[0])
+    rank, local_rank = int(env["SLURM_PROCID"]), int(env["SLURM_LOCALID"])
+    return Place(rank, size, local_rank, local_size, _meeting_point())
+
+
+def _meeting_point() -> str:
+    """The first node of this job step, and a port that other steps on it hardly use."""
+    env = os.environ
+    host = env.get("MASTER_ADDR")
+    if host is None:
+        nodes = ["scontrol", "show", "hostnames", env["SLURM_STEP_NODELIST"]]
+        host = subprocess.run(nodes, check=True, capture_output=True, text=True).stdout.split()[0]
+    step = 1000 * int(env.get("SLURM_STEP_ID", 0))
+    port = _FIRST_PORT + (int(env["SLURM_JOB_ID"]) + step) % _PORTS
+    return f"{host}:{env.get('MASTER_PORT', port)}"
+
+
+def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function(*arguments)` in `count` processes of this machine, started by torchrun's agent.
+
+    It is the function of a module, and what goes in and out can be pickled. What SIGTERM, SIGINT
+    or SIGUSR1 this process gets it hands on to them.
+
+    Returns:
+        What it gives in the first process.
+
+    Raises:
+        Lost: one of them failed; the agent has ended the others.
+        SystemExit: with 128 + n after signal n.
+    """
+    import torch.multiprocessing
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    torch.multiprocessing.get_context(_START).set_forkserver_preload(["mamlbench.experiment"])
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        start_method=_START,
+        monitor_interval=0.1,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        signals_to_handle=",".join(number.name for number in _HANDED_ON),
+    )
+    with _handlers_kept(), _quiet_agent(), _on_this_machine():
+        try:
+            return elastic_launch(config, _in_a_session)(function, *arguments)[0]
+        except SignalException as stop:
+            raise SystemExit(STOPPED + stop.sigval) from None
+        except ChildFailedError as error:
+            rank, failure = error.get_first_failure()
+            if failure.exitcode > STOPPED:
+                raise SystemExit(failure.exitcode) from None
+            how = _how_it_ended(rank, count, failure.exitcode)
+            raise Lost(how, failure.exitcode) from None
+
+
+def _in_a_session(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function, out of reach of the terminal's Ctrl-C, which the agent hands on."""
+    os.setsid()
+    return function(*arguments)
+
+
+def _how_it_ended(rank: int, count: int, exit_code: int) -> str:
+    process = f"process {rank} of {count}"
+    if exit_code >= 0:
+        return f"{process} failed, as it says above, and the others were ended"
+    name = signal.Signals(-exit_code).name
+    memory = ", as the system does where memory is short" if name == "SIGKILL" else ""
+    return (
+        f"{process} was ended by {name}{memory}, and so the others; "
+        "the same command goes on from the last checkpoint"
+    )
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """The agent sets signal handlers and leaves them."""
+    before = {number: signal.getsignal(number) for number in _HANDED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _quiet_agent() -> Iterator[None]:
+    """What the agent has to say, we say shorter."""
+    import logging
+
+    log = logging.getLogger("torch.distributed.elastic")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
+def _on_this_machine() -> Iterator[None]:
+    """Have gloo meet at the loopback device: the machine's name need not lead anywhere."""
+    name = "GLOO_SOCKET_IFNAME"
+    if name in os.environ or "lo" not in [device for _, device in socket.if_nameindex()]:
+        yield
+        return
+    os.environ[name] = "lo"
+    try:
+        yield
+    finally:
+        del os.environ[name]
