@@ -73,8 +73,7 @@ class Experiment:
         algorithm: name of the algorithm's config, for the run's folder.
         dataset: name of the dataset's config, for the run's folder.
         overrides: the command line's overrides, from which the run can be composed again.
-        ranks: the processes that do the run together, each with an `Experiment` of its own; the
-            first one alone touches the run's folder and logs.
+        ranks: the processes that do the run together; the first alone writes its files and logs.
 
     Raises:
         UserError: anything in the config that cannot work.
@@ -124,10 +123,7 @@ class Experiment:
         )
         batch = self.training.meta_batch_size
         self.hardware.prepare(learner, batch, *self._sides, self.dataset.input_shape)
-        try:
-            learner.share_with(self.ranks)
-        except BadValue as error:
-            raise error.under("algorithm") from error
+        learner.share_with(self.ranks)
         return learner
 
     @property

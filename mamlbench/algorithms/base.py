@@ -161,8 +161,7 @@ class MetaLearner(nn.Module, ABC):
     def share_with(self, ranks: Ranks) -> None:
         """Share each meta-batch with other processes from now on.
 
-        Every process gives `meta_step` the whole batch, works on its share of the tasks, and ends
-        with the parameters and metrics that one process by itself has, but for rounding.
+        Each gives `meta_step` the whole batch, and has what one by itself has, but for rounding.
 
         Raises:
             BadValue: this learner cannot.

@@ -123,7 +123,8 @@ class Reptile(MetaLearner):
     @override
     def share_with(self, ranks: Ranks) -> None:
         accepted = "shared or fresh, where several processes share a batch of tasks"
-        require(ranks.size == 1 or self.moments != "serial", "moments", "serial", accepted)
+        if ranks.size > 1 and self.moments == "serial":
+            raise BadValue("moments", "serial", accepted, "algorithm")
         super().share_with(ranks)
 
     @override
