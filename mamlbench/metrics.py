@@ -27,6 +27,11 @@ def label(metric: str) -> str:
     return f"{words}, %" if metric in FRACTIONS else words
 
 
+def is_accuracy(metric: str) -> bool:
+    """Whether it is a fraction of queries that were right."""
+    return metric in _ACCURACIES
+
+
 def higher_is_better(metric: str) -> bool:
     """Whether more of it is better."""
     return metric in _HIGHER_IS_BETTER
