@@ -8,10 +8,8 @@ FRACTIONS = ("accuracy", "accuracy_of_particles", "assigned_accuracy", "ece")
 PRIMARY = ("accuracy", "return", "mse", "loss")
 """By which a result is read, the first that it has."""
 
-_HIGHER_IS_BETTER = (
-    *("accuracy", "accuracy_of_particles", "assigned_accuracy"),
-    *("return", "coverage"),
-)
+_ACCURACIES = ("accuracy", "accuracy_of_particles", "assigned_accuracy")
+_HIGHER_IS_BETTER = (*_ACCURACIES, "return", "coverage")
 _NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
 _DIGITS = {"return": 2}
 
