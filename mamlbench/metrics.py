@@ -8,10 +8,8 @@ FRACTIONS = ("accuracy", "accuracy_of_particles", "assigned_accuracy", "ece")
 PRIMARY = ("accuracy", "return", "mse", "loss")
 """By which a result is read, the first that it has."""
 
-_HIGHER_IS_BETTER = (
-    *("accuracy", "accuracy_of_particles", "assigned_accuracy"),
-    *("return", "coverage"),
-)
+_ACCURACIES = ("accuracy", "accuracy_of_particles", "assigned_accuracy")
+_HIGHER_IS_BETTER = (*_ACCURACIES, "return", "coverage")
 _NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
 _DIGITS = {"return": 2}
 
@@ -25,6 +23,11 @@ def label(metric: str) -> str:
     """The metric's name and, where it is a fraction, that it is shown as percent."""
     words = " ".join(_NAMES.get(word, word) for word in metric.split("_"))
     return f"{words}, %" if metric in FRACTIONS else words
+
+
+def is_accuracy(metric: str) -> bool:
+    """Whether it is a fraction of queries that were right."""
+    return metric in _ACCURACIES
 
 
 def higher_is_better(metric: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mamlbench.metrics import digits, higher_is_better, scale, shown
+from mamlbench.metrics import digits, higher_is_better, is_accuracy, scale, shown
 from mamlbench.report.runs import Run
 
 KINDS = {
@@ -159,7 +159,7 @@ def _bound(
 ) -> tuple[float, str]:
     if kind == "tasks95" and interval is not None:
         return interval, "the printed interval"
-    if metric == "accuracy":
+    if is_accuracy(metric):
         return _POINT, "1 point"
     half = 0.0 if ours.ci95 is None or math.isnan(ours.ci95) else ours.ci95
     if interval is not None and interval > half:

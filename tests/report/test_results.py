@@ -43,6 +43,12 @@ def test_verdicts_on_other_metrics(mean, ci95, published, interval, kind, word, 
     assert (found.word, found.why, found.tone) == (word, why, tone)
 
 
+def test_every_accuracy_is_judged_as_one():
+    found = verdict(ours(88.9, 0.1), "assigned_accuracy", 88.34, 1.06, "unstated")
+    assert (found.word, found.why) == ("within", "1 point")
+    assert verdict(ours(90.9), "assigned_accuracy", 88.34, 1.06, "tasks95").tone == "better"
+
+
 def test_what_was_shortened_is_not_judged():
     found = verdict(ours(98.7), "accuracy", 98.7, 0.4, "tasks95", ["4 of 60 iterations"])
     assert (found.word, found.why, found.tone) == ("shortened", "4 of 60 iterations", "none")
