@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -11,11 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from mamlbench.budget import within_budget
-from mamlbench.config import build
-from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 from mamlbench.overrides import other_test
-from mamlbench.place import folder_of, hash_of_result
 
 
 def config(overrides: Sequence[str] = ()) -> DictConfig:
@@ -58,24 +54,6 @@ def other_tests(trained: Experiment) -> Iterator[Experiment]:
     """
     for test in trained.options.also_test:
         yield experiment(other_test(trained.overrides, test, str(trained.folder.path)))
-
-
-def folder(overrides: Sequence[str] = ()) -> Path | None:
-    """Where `mamlbench <overrides>` keeps its files, found without building a learner.
-
-    None where it begins from a checkpoint that is not there.
-
-    Raises:
-        UserError: a dataset that cannot be built.
-        hydra.errors.HydraException: an override that does not fit the config tree.
-    """
-    composed = config(overrides)
-    found, _ = within_budget(_without_hydra(composed))
-    setting = build(found["dataset"], "dataset").setting
-    try:
-        return folder_of(found, *_names(composed), setting, hash_of_result(found)).path
-    except UserError:
-        return None
 
 
 def _names(composed: DictConfig) -> tuple[str, str]:

@@ -134,23 +134,7 @@ def constructor_options(cls: type) -> tuple[dict[str, Any], set[str]]:
     return schema, required
 
 
-def constructor_defaults(cls: type) -> dict[str, Any]:
-    """Default values of a constructor's arguments, by name; see `constructor_options`."""
-    found: dict[str, Any] = {}
-    for ancestor in cls.__mro__:
-        init = ancestor.__dict__.get("__init__")
-        if init is None:
-            continue
-        parameters = list(inspect.signature(init).parameters.values())[1:]
-        for parameter in parameters:
-            if parameter.default is not parameter.empty:
-                found.setdefault(parameter.name, parameter.default)
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return found
-
-
-def without_effect(config: Mapping[str, Any]) -> dict[str, Any]:
+def _without_effect(config: Mapping[str, Any]) -> dict[str, Any]:
     """A plain config without the options that change no result."""
     kept = {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT[""]}
     for group, names in _WITHOUT_EFFECT.items():
@@ -161,7 +145,7 @@ def without_effect(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def result_hash(config: Mapping[str, Any], **more: str | None) -> str:
     """Eight hexadecimal digits of everything in a config that changes the result of a run."""
-    text = json.dumps({**without_effect(plain(config)), **more}, sort_keys=True)
+    text = json.dumps({**_without_effect(plain(config)), **more}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -38,14 +38,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError, did_you_mean
-from mamlbench.overrides import other_test, quoted
 
 KINDS = ("table", "figure")
 INTERVAL_KINDS = ("tasks95", "seeds_sd", "unstated")
@@ -89,49 +87,6 @@ class TableRun:
     def arguments(self, seed: int) -> list[str]:
         """What to type after `mamlbench` for the training run (without `evaluate`)."""
         return [f"experiment={self.experiment}", *self.overrides, f"seed={seed}"]
-
-    def config(self, seed: int = 0) -> dict[str, Any]:
-        """The composed values of this run, of the whole test too, as its `config.yaml` has them.
-
-        Where another test is meant, `checkpoint` is "trained", and not yet the path.
-
-        Raises:
-            UserError, hydra.errors.HydraException: an override that does not fit.
-        """
-        from mamlbench.compose import values
-
-        return values(self._all_arguments(seed, "trained"))
-
-    @property
-    def identity(self) -> str:
-        """What `mamlbench.identity.identity` gives for the `config.yaml` of such a run.
-
-        It finds the run wherever it lies, whatever its seed, length and command.
-        """
-        from mamlbench.identity import identity
-
-        return identity(self.config())
-
-    def folder(self, outputs: str | Path, seed: int, name: str = "default") -> Path | None:
-        """Where `mamlbench` keeps this run below `outputs`.
-
-        Of another test, None as long as the training run has left no checkpoint there: the folder
-        is named by the checkpoint's content.
-
-        Raises:
-            UserError, hydra.errors.HydraException: as `config`; or a package that is not installed.
-        """
-        from mamlbench.compose import folder
-
-        place = [f"outputs={quoted(str(outputs))}", f"name={quoted(name)}"]
-        trained = folder([*self.arguments(seed), *place])
-        if not self.evaluate or trained is None:
-            return trained
-        return folder([*self._all_arguments(seed, str(trained)), *place])
-
-    def _all_arguments(self, seed: int, checkpoint: str) -> list[str]:
-        arguments = self.arguments(seed)
-        return other_test(arguments, self.evaluate, checkpoint) if self.evaluate else arguments
 
 
 @dataclass(frozen=True)

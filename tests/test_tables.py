@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-import yaml
 from published import PUBLISHED
 
-from mamlbench.compose import experiment
 from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError
-from mamlbench.identity import identity
-from mamlbench.overrides import other_test
 from mamlbench.tables import TableRun, load_table
 
 NAMES = ConfigTree().choices("table")
@@ -156,26 +150,3 @@ def test_a_broken_file_is_named(small, old, new, complaint):
 def test_an_unknown_table():
     with pytest.raises(UserError, match=r"table=maml_sinusiod: .*did you mean 'maml_sinusoid'"):
         load_table("maml_sinusiod")
-
-
-# --- finding runs -------------------------------------------------------------------------------
-
-
-def test_folders_are_those_of_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
-    overrides = ("network.hidden=[8]", "training.iterations=2", "evaluation.tasks=3", "logger=csv")
-    run = TableRun("maml/sinusoid", overrides, ("evaluation.shots=20",))
-    here = [f"outputs={tmp_path}", "name=mine"]
-    trained = experiment([*run.arguments(5), *here])
-    assert run.folder(tmp_path, 5, "mine") is None  # there is nothing to test yet
-    assert run.trained.folder(tmp_path, 5, "mine") == trained.folder.path
-    trained.run()
-    tested = experiment(other_test(trained.overrides, run.evaluate, str(trained.folder.path)))
-    assert run.folder(tmp_path, 5, "mine") == tested.folder.path
-    tested.run()
-    for asked, found in ((run.trained, trained), (run, tested)):
-        written = yaml.safe_load((found.folder.path / "config.yaml").read_text())
-        assert identity(written) == asked.identity
-    assert run.identity != run.trained.identity
-    summary = json.loads((tested.folder.path / "summary.json").read_text())
-    assert summary["trained_iterations"] == 2
