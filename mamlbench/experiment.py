@@ -199,11 +199,7 @@ class Experiment:
             self.options.seed,
             self.options.on_nan,
             self.folder.path,
-            {
-                "overrides": self.overrides,
-                "hash": self.hash,
-                "data_sha256": self.dataset.sha256,
-            },
+            {"overrides": self.overrides, "hash": self.hash, "data_sha256": self.dataset.sha256},
             self.ranks,
         )
         trainer.resume()
@@ -220,14 +216,8 @@ class Experiment:
             self.loggers.finish(summary)
         if not self.ranks.is_first:
             return summary
-        draw_figures(
-            self.folder,
-            self.learner,
-            self.dataset,
-            self.protocol,
-            self.hardware,
-            summary,
-        )
+        with_ = self.learner, self.dataset, self.protocol, self.hardware
+        draw_figures(self.folder, *with_, summary)
         write_json(self.folder.summary, summary)
         return summary
 

@@ -337,11 +337,10 @@ class MetaLearner(nn.Module, ABC):
         """Running averages (`norm=running` only) are those of the meta-parameters' own outputs."""
         norms = self.network.norms() if isinstance(self.network, TaskNetwork) else []
         recording = [layer for layer in norms if layer.norm == "running"]
-        if not recording:
-            return
         for layer in recording:
             layer.recording = True
-        self.network(torch.cat([tasks.support.x, tasks.query.x], dim=1), Rows())
+        if recording:
+            self.network(torch.cat([tasks.support.x, tasks.query.x], dim=1), Rows())
         for layer in recording:
             layer.recording = False
 
