@@ -28,7 +28,7 @@ _OF_A_RUN = (
     "metrics.csv",
     "test_tasks.csv",
     "active_learning.csv",
-    "summary.json",
+    run_state.SUMMARY,
     "checkpoint.pt",
     "checkpoint_before.pt",
     "checkpoint_damaged.pt",
@@ -112,7 +112,7 @@ class RunFolder:
     @property
     def summary(self) -> Path:
         """`summary.json`; a run that has it is finished."""
-        return self.path / "summary.json"
+        return self.path / run_state.SUMMARY
 
     @property
     def figures(self) -> Path:

@@ -20,7 +20,7 @@ from mamlbench.errors import UserError
 from mamlbench.files import write_json
 from mamlbench.slurm.preemption import job_id
 
-NAME = "status.json"
+NAME, SUMMARY = "status.json", "summary.json"
 RUNNING, STOPPED, FAILED = "running", "stopped", "failed"
 
 
@@ -67,9 +67,10 @@ def recorded(folder: Path) -> Iterator[None]:
     except BaseException as error:
         if folder.is_dir():
             _write(folder, {**_ended_by(error), **about})
+        if (folder / SUMMARY).is_file():  # a restart that lost nothing: the run is still finished
+            _remove(folder)
         raise
-    with suppress(OSError):
-        (folder / NAME).unlink()
+    _remove(folder)
 
 
 def read(folder: Path) -> Status | None:
@@ -108,6 +109,11 @@ def _ended_by(error: BaseException) -> dict[str, Any]:
     if isinstance(error, KeyboardInterrupt):
         return {"state": STOPPED, "signal": "SIGINT"}
     return {"state": FAILED, "error": traceback.format_exception_only(error)[-1].strip()}
+
+
+def _remove(folder: Path) -> None:
+    with suppress(OSError):
+        (folder / NAME).unlink()
 
 
 def _write(folder: Path, status: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ MISTAKES = {
     "an unknown group": (
         ["algoritm=maml"],
         r"algoritm=maml: there is no option or group algoritm; accepted: algorithm, .*"
-        r"seed, training.*\(did you mean 'algorithm'\?\)",
+        r"seed, .*training.*\(did you mean 'algorithm'\?\)",
     ),
     "an unknown option": (
         ["algorithm.iner_lr=1"],
