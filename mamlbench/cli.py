@@ -45,11 +45,13 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> None:
     from mamlbench import help as help_
+    from mamlbench.config_tree import options_of_each_job
 
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
-        sys.argv[1:] = _in_order(_with_overrides_of_checkpoint(arguments))
+        in_order = _in_order(_with_overrides_of_checkpoint(arguments))
+        sys.argv[1:] = options_of_each_job(in_order)
         _hydra_main()
 
 
