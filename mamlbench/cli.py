@@ -63,7 +63,7 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> None:
     from mamlbench import help as help_
-    from mamlbench.config_tree import parsed
+    from mamlbench.config_tree import options_of_each_job, parsed
 
     if help_.wanted(arguments):
         print(help_.text(arguments))
@@ -71,7 +71,7 @@ def _command(arguments: list[str]) -> None:
         from mamlbench.tuning.arguments import with_search
 
         arguments = _with_overrides_of_checkpoint(_with_jobs_of_table(arguments))
-        sys.argv[1:] = _in_order(with_search(arguments))
+        sys.argv[1:] = options_of_each_job(_in_order(with_search(arguments)))
         if parsed(sys.argv[1:]).multirun:
             _prepare_sweep()
         _busy.clear()

@@ -144,15 +144,45 @@ def parsed(arguments: Sequence[str]) -> Namespace:
     return parser.parse_intermixed_args(list(arguments))
 
 
+def options_of_each_job(arguments: Sequence[str]) -> list[str]:
+    """The arguments, where they sweep over a group with each option as a sweep of one value.
+
+    Of what is not swept Hydra makes a config before the jobs' own, with the defaults of the groups
+    that are: it would refuse `algorithm=emaml,bmaml algorithm.particles=5` because MAML has none.
+    """
+    line = parsed(arguments)
+    groups = ConfigTree(arguments).groups() if line.multirun else []
+    swept = {o for o in line.overrides if line.multirun and _sweep(o) is not None}
+    if not any(override.partition("=")[0] in groups for override in swept):
+        return list(arguments)
+    return [
+        _of_each_job(argument) if argument in line.overrides and argument not in swept else argument
+        for argument in arguments
+    ]
+
+
+def _of_each_job(override: str) -> str:
+    key, _, value = override.partition("=")
+    is_option = "." in key and value and not key.startswith(("~", "hydra."))
+    return f"{key}=choice({value})" if is_option else override
+
+
 def _first_of(override: str) -> str:
+    sweep = _sweep(override)
+    if sweep is None:
+        return override
+    first = (
+        sweep.value().start if sweep.is_interval_sweep() else next(sweep.sweep_string_iterator())
+    )
+    return f"{sweep.get_key_element()}={first}"
+
+
+def _sweep(override: str) -> Any:
+    """Hydra's own reading of an override that has several values, or None."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_override(override)
-    if not parsed.is_sweep_override():
-        return override
-    value: Any = parsed.value()
-    first = value.start if parsed.is_interval_sweep() else next(parsed.sweep_string_iterator())
-    return f"{parsed.get_key_element()}={first}"
+    return parsed if parsed.is_sweep_override() else None
 
 
 def _has_yaml(folder: Path) -> bool:

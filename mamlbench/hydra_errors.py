@@ -136,6 +136,8 @@ def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
             break
         place, node = f"{place}.{part}" if place else part, node[part]
     else:
+        if parsed(arguments).multirun and "." in key:
+            return f"{found}: some jobs of the sweep do not have this option"
         return f"{found}: this cannot be set from here; accepted: {', '.join(options)}"
     groups = [] if place else [group for group in tree.groups() if "/" not in group]
     names = sorted({*node, *groups} - {"_target_", "hydra"})

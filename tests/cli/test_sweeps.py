@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from omegaconf import OmegaConf
 from runs import RUN, files_below
 
 from mamlbench.experiment import Experiment
@@ -43,6 +44,22 @@ def test_a_sweep_run_again_fills_its_gaps(mamlbench):
     assert {entry.name for entry in outputs.iterdir()} == {"default", ".sweep"}
     assert files_below(outputs / ".sweep") == ["multirun.yaml"]
     assert not [name for name in files_below(outputs) if not Path(name).suffix]
+
+
+def test_options_that_the_default_algorithm_lacks(mamlbench):
+    result = mamlbench("-m", "algorithm=emaml,bmaml", "algorithm.particles=2", *RUN)
+    assert result.code == 0
+    configs = [OmegaConf.load(path) for path in Path("outputs").rglob("config.yaml")]
+    assert len(configs) == 2
+    assert {config.algorithm.particles for config in configs} == {2}
+
+
+@pytest.mark.parametrize("algorithms", ["emaml,maml", "maml,emaml"])
+def test_an_option_that_some_jobs_lack_is_said_before_anything_runs(mamlbench, algorithms):
+    result = mamlbench("-m", f"algorithm={algorithms}", "algorithm.particles=2", *RUN)
+    assert result.code == 2
+    assert result.complaint.startswith("algorithm.particles=2: ")
+    assert not summaries(Path("outputs"))
 
 
 def test_one_failing_job_does_not_stop_the_others(mamlbench):
