@@ -24,6 +24,7 @@ NODES = (
 )
 
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<rest>.*)$")
+_BASE = re.compile(r"^ +- (?!_self_$)(\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"(?:^|\s)#\s?(?P<text>.*)$")
 
 
@@ -73,8 +74,15 @@ class ConfigTree:
         return re.split(r"(?<=\.)\s", " ".join(comment), maxsplit=1)[0]
 
     def comments(self, file: str) -> dict[str, str]:
-        """The comment at the end of each option's line in `file`, by the option's dotted key."""
-        return option_comments(self.text(file))
+        """The comment at the end of each option's line in `file`, by the option's dotted key.
+
+        Those of a choice that it builds on, of the same group, come first.
+        """
+        text, group = self.text(file), file.rpartition("/")[0]
+        found: dict[str, str] = {}
+        for choice in _BASE.findall(text):
+            found |= self.comments(f"{group}/{choice}")
+        return found | option_comments(text)
 
     def compose(self, arguments: Sequence[str]) -> Any:
         """The config that these command-line arguments make, with the node `hydra`.

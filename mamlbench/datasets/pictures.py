@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mamlbench.errors import UserError
 
@@ -133,6 +133,10 @@ def decode(picture: Picture, decoding: Decoding) -> np.ndarray:
         if image.size != size:
             image = image.resize(size, FILTERS[decoding.resize])
         pixels = np.asarray(image)
+    except UnidentifiedImageError as error:
+        raise UserError(
+            f"{picture.name}: this picture does not decode (no known format)"
+        ) from error
     except Exception as error:
         raise UserError(f"{picture.name}: this picture does not decode ({error})") from error
     return pixels.reshape(decoding.height, decoding.width, -1).transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Hydra's launcher of `hardware=slurm_cpu` and `slurm_gpu`: a sweep as array jobs of SLURM."""
+"""Hydra's launcher of `hardware=slurm_cpu` and the like: a sweep as array jobs of SLURM."""
 
 from __future__ import annotations
 

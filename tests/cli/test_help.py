@@ -65,6 +65,12 @@ def test_option_comments():
     }
 
 
+def test_a_choice_has_the_comments_of_the_one_that_it_builds_on():
+    own, base = TREE.comments("hardware/slurm_nodes"), TREE.comments("hardware/slurm_gpu")
+    assert own["time"] == base["time"] != ""
+    assert "a100:4" in own["gpus"]
+
+
 def test_values_are_those_of_the_command_line():
     text = help_.text(["algorithm=reptile", "dataset=omniglot", "seed=7", "--help"])
     options = section(text, "algorithm=reptile")

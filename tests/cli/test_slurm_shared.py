@@ -21,8 +21,9 @@ RUN = [
     "training.validate_every=10",
 ]
 SLURM = [
-    "hardware=slurm_cpu",
-    *("hardware.cpus=1", "hardware.memory=1", "hardware.time=20", "hardware.tasks_per_node=2"),
+    "hardware=slurm_nodes",
+    *("hardware.device=cpu", "hardware.gpus=null", "hardware.nodes=1", "hardware.tasks_per_node=2"),
+    *("hardware.cpus=1", "hardware.memory=1", "hardware.time=20"),
 ]
 
 

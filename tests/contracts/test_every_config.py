@@ -39,7 +39,7 @@ def test_keys_are_the_constructors_options(group, choice):
     assert required <= node.keys() | context
 
 
-@pytest.mark.parametrize("choice", ["slurm_cpu", "slurm_gpu"])
+@pytest.mark.parametrize("choice", ["slurm_cpu", "slurm_gpu", "slurm_nodes"])
 def test_what_is_asked_of_slurm_is_what_a_submission_takes(choice):
     node = composed(f"hardware={choice}")["hardware"]
     asked = {name: value for name, value in node.items() if name not in of_the_run(node)}
