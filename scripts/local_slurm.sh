@@ -43,7 +43,7 @@ configure() {
     local node memory cpus
     node=$(hostname -s)
     memory=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
-    cpus=${CPUS:-$(nproc)}
+    cpus=${CPUS:-$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)} # nproc heeds what OpenMP is told
     mkdir -p "$folder/state" "$folder/spool" "$folder/munge"
     chmod 700 "$folder/munge"
     dd if=/dev/urandom of="$folder/munge/key" bs=128 count=1 status=none
