@@ -1,11 +1,11 @@
 """What tests of several folders need."""
 
-import os
 import subprocess
-from pathlib import Path
 from types import ModuleType
 
+import local_slurm
 import pytest
+import runs
 
 from mamlbench.errors import UserError
 from mamlbench.learn2learn_import import learn2learn
@@ -17,9 +17,7 @@ def l2l() -> ModuleType:
     try:
         return learn2learn()
     except UserError as error:
-        if os.environ.get("CI", "").lower() not in ("", "0", "false"):
-            pytest.fail(f"CI is set, and {error}")
-        pytest.skip(str(error))
+        runs.lacking(str(error))
 
 
 @pytest.fixture
@@ -36,20 +34,8 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-LOCAL_SLURM = Path(__file__).parents[1] / "scripts/local_slurm.sh"
-
-
 @pytest.fixture(scope="session")
 def slurm_conf(tmp_path_factory):
     """A SLURM of one node; the file that tells its commands of it. Never skipped under CI."""
-    folder = tmp_path_factory.mktemp("slurm") / "local"
-    start = [LOCAL_SLURM, "start", folder]
-    started = subprocess.run(start, env={**os.environ, "CPUS": "6"}, capture_output=True, text=True)
-    if started.returncode != 0:
-        if os.environ.get("CI", "").lower() not in ("", "0", "false"):
-            pytest.fail(f"CI is set, and {started.stderr}")
-        assert started.returncode in (3, 4), started.stderr
-        pytest.skip(started.stderr.strip())
-    yield started.stdout.strip().removeprefix("export SLURM_CONF=")
-    subprocess.run([LOCAL_SLURM, "stop", folder], check=True)
-    assert not folder.exists()
+    with local_slurm.running(tmp_path_factory.mktemp("slurm") / "local", CPUS="6") as conf:
+        yield str(conf)

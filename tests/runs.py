@@ -10,7 +10,9 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
+import pytest
 import torch
 
 TINY = {
@@ -39,6 +41,13 @@ TINY = {
 
 RUN = [*TINY["sinusoid"], "logger=csv", "hardware.threads=1", "training.iterations=2"]
 """A run on sinusoids that is over at once."""
+
+
+def lacking(what: str) -> NoReturn:
+    """Skips a test for something that this machine has not; under CI it fails."""
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        pytest.fail(f"CI is set, and {what}")
+    pytest.skip(what)
 
 
 def files_below(folder: Path) -> list[str]:

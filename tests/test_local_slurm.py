@@ -3,11 +3,8 @@
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
-import pytest
-
-SCRIPT = Path(__file__).parents[1] / "scripts/local_slurm.sh"
+from local_slurm import SCRIPT, running
 
 
 def run(*arguments: str, path: str) -> subprocess.CompletedProcess:
@@ -41,12 +38,6 @@ def test_nothing_to_stop(tmp_path):
 
 def test_as_many_cores_as_the_machine_has_whatever_openmp_is_told(tmp_path, monkeypatch):
     """`nproc` heeds OMP_NUM_THREADS, which says nothing of what SLURM may give."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.delenv("CPUS", raising=False)
-    folder = tmp_path / "local"
-    started = run("start", str(folder), path=os.environ["PATH"])
-    if started.returncode in (3, 4):
-        pytest.skip(started.stderr.strip())
-    configured = (folder / "slurm.conf").read_text()
-    assert run("stop", str(folder), path=os.environ["PATH"]).returncode == 0
-    assert f" CPUs={len(os.sched_getaffinity(0))} " in configured
+    with running(tmp_path / "local", OMP_NUM_THREADS="1") as conf:
+        assert f" CPUs={len(os.sched_getaffinity(0))} " in conf.read_text()

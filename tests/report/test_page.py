@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import kept
 import numpy as np
 import pytest
+import runs
 from PIL import Image
 
 from mamlbench.report.page import page
@@ -96,7 +97,7 @@ def browser(tmp_path_factory):
 
     paths = [shutil.which("chromium"), shutil.which("chromedriver")]
     if None in paths:
-        pytest.skip("needs Debian's packages chromium and chromium-driver")
+        runs.lacking("needs Debian's packages chromium and chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = paths[0]
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
