@@ -24,7 +24,8 @@ NODES = (
 )
 
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<rest>.*)$")
-_BASE = re.compile(r"^ +- (?!_self_$)(\w+)$", re.MULTILINE)
+_DEFAULTS = re.compile(r"^defaults:\n((?: *[-#].*\n)*)", re.MULTILINE)
+_BASE = re.compile(r"^ *- (?!_self_$)(\w+)$", re.MULTILINE)
 _COMMENT = re.compile(r"(?:^|\s)#\s?(?P<text>.*)$")
 
 
@@ -79,8 +80,9 @@ class ConfigTree:
         Those of a choice that it builds on, of the same group, come first.
         """
         text, group = self.text(file), file.rpartition("/")[0]
+        defaults = _DEFAULTS.search(text)
         found: dict[str, str] = {}
-        for choice in _BASE.findall(text):
+        for choice in _BASE.findall(defaults[1] if defaults else ""):
             found |= self.comments(f"{group}/{choice}")
         return found | option_comments(text)
 

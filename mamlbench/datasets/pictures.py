@@ -133,12 +133,10 @@ def decode(picture: Picture, decoding: Decoding) -> np.ndarray:
         if image.size != size:
             image = image.resize(size, FILTERS[decoding.resize])
         pixels = np.asarray(image)
-    except UnidentifiedImageError as error:
-        raise UserError(
-            f"{picture.name}: this picture does not decode (no known format)"
-        ) from error
     except Exception as error:
-        raise UserError(f"{picture.name}: this picture does not decode ({error})") from error
+        # Pillow names the buffer, by its address in memory
+        why = "no known format" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"{picture.name}: this picture does not decode ({why})") from error
     return pixels.reshape(decoding.height, decoding.width, -1).transpose(2, 0, 1)
 
 

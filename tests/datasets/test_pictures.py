@@ -92,7 +92,9 @@ def test_a_picture_spoilt_inside_a_zip_is_named(tmp_path, png):
 @pytest.mark.parametrize("data", [b"", b"GIF89a?", b"\x89PNG\r\n\x1a\n"])
 def test_a_picture_that_is_none_is_named(tmp_path, data):
     (tmp_path / "no.png").write_bytes(data)
-    with pytest.raises(UserError, match=r"no.png: this picture does not decode"):
+    with pytest.raises(
+        UserError, match=r"no.png: this picture does not decode \(no known format\)$"
+    ):
         decode(FilePicture(tmp_path / "no.png"), GREY)
 
 
