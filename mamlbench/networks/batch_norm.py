@@ -1,36 +1,74 @@
-"""Batch normalisation of many batches at once, each by its own statistics, twice differentiable.
+"""Batch normalisation of many batches at once, each by its own statistics, differentiable in any
+order, and together with what follows it in a block of a network.
 
-Torch's own takes one batch at a time, and serves large batches on a CPU, one after another. Small
-batches, GPUs and gradients that are to be differentiated again go through the formulas, all at
-once.
+Kernels of `mamlbench.native` serve a CPU: they read and write each value as seldom as can be.
+Elsewhere torch's operations follow the formulas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from mamlbench.native import available
 from mamlbench.networks.row_sums import row_sum
 
-_LARGE = 2**15
-"""Values of a batch from which on torch's own kernel is faster than the formulas, on one core."""
+
+@dataclass(frozen=True)
+class Then:
+    """What follows a normalisation: a ReLU, then the maximum of each 2x2 window.
+
+    Attributes:
+        relu: whether there is a ReLU.
+        pool: whether there are maxima.
+        keep_odd: an odd last row and column have windows of their own; otherwise they are left out.
+    """
+
+    relu: bool = False
+    pool: bool = False
+    keep_odd: bool = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Of x [..., M, H, W, C], or of any shape where there are no maxima."""
+        x = F.relu(x) if self.relu else x
+        return self.maxima(x)[0] if self.pool else x
+
+    def maxima(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The maxima [..., M, h, w, C] of x [..., M, H, W, C] and their places in each image."""
+        flat = x.flatten(0, -4).permute(0, 3, 1, 2)
+        found = F.max_pool2d(flat, 2, ceil_mode=self.keep_odd, return_indices=True)
+        values, places = (y.permute(0, 2, 3, 1).unflatten(0, x.shape[:-3]) for y in found)
+        return values, places
 
 
-def batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """weight (x - mean) / sqrt(variance + eps) + bias.
+NOTHING = Then()
+
+
+def batch_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, then: Then = NOTHING
+) -> Tensor:
+    """weight (x - mean) / sqrt(variance + eps) + bias, and then what follows.
 
     Args:
-        x: [B, R, C]: B batches of R rows; mean and (biased) variance are each batch's own.
+        x: [B, ..., C]: B batches of rows, with maxima [B, M, H, W, C]; mean and (biased) variance
+            are each batch's own.
         weight: [C] or [B, 1, C] (None: 1).
         bias: [C] or [B, 1, C] (None: 0).
         eps: added to the variance.
+        then: what follows.
     """
-    return _BatchNorm.apply(x, weight, bias, eps)
+    rows = x.flatten(1, -2)
+    if not available(x):
+        y: Tensor = _BatchNorm.apply(rows, weight, bias, eps)
+        return then(y.view(x.shape))
+    images = x if then.pool else rows[:, None, :, None]
+    y = _Native.apply(images, weight, bias, eps, then)
+    return y if then.pool else y.view(x.shape)
 
 
 class _BatchNorm(Function):
@@ -39,14 +77,10 @@ class _BatchNorm(Function):
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
         ctx.eps = eps
-        if _is_large(x):
-            y, mean, inverse = _by_torch(x, weight, bias, eps)
-        else:
-            mean = _mean(x)
-            centred = x - mean
-            inverse = (_mean(centred.square()) + eps).rsqrt()
-            scale = inverse if weight is None else inverse * weight
-            y = centred * scale if bias is None else torch.addcmul(bias, centred, scale)
+        mean, inverse = _statistics(x, eps)
+        scale = inverse if weight is None else inverse * weight
+        centred = x - mean
+        y = centred * scale if bias is None else torch.addcmul(bias, centred, scale)
         ctx.save_for_backward(x, weight, bias, mean, inverse)
         return y
 
@@ -58,8 +92,6 @@ class _BatchNorm(Function):
             grad_x, grad_weight, grad_bias = _BatchNormBackward.apply(
                 g, x, weight, mean, inverse, ctx.eps
             )
-        elif _is_large(x):
-            grad_x, grad_weight, grad_bias = _gradients_by_torch(g, x, weight, mean, inverse)
         else:
             grad_x, grad_weight, grad_bias = _Moments.of(x, mean, inverse).gradients(g, weight)
         return grad_x, _summed(grad_weight, weight), _summed(grad_bias, bias), None
@@ -80,18 +112,115 @@ class _BatchNormBackward(Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.eps = eps
         ctx.save_for_backward(g, x, weight, mean, inverse)
-        if _is_large(x):
-            return _gradients_by_torch(g, x, weight, mean, inverse)
         return _Moments.of(x, mean, inverse).gradients(g, weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         g, x, weight, mean, inverse = ctx.saved_tensors
         if torch.is_grad_enabled():  # a third order: the statistics as functions of x
-            mean = _mean(x)
-            inverse = (_mean((x - mean).square()) + ctx.eps).rsqrt()
+            mean, inverse = _statistics(x, ctx.eps)
         grad_g, grad_x, grad_weight = _Moments.of(x, mean, inverse).second(g, weight, *gradients)
         return grad_g, grad_x, _summed(grad_weight, weight), None, None, None
+
+
+class _Native(Function):
+    """The same by the kernels, of x [B, M, H, W, C]."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, then: Then
+    ) -> Tensor:
+        ctx.eps, ctx.then = eps, then
+        y, mean, inverse = torch.ops.mamlbench.batch_norm(x, weight, bias, eps, _numbers(then))
+        ctx.save_for_backward(x, weight, bias, mean, inverse)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, mean, inverse = ctx.saved_tensors
+        (g,) = gradients
+        grad_x, grad_weight, grad_bias = _NativeBackward.apply(
+            g, x, weight, bias, mean, inverse, ctx.eps, ctx.then
+        )
+        return grad_x, _summed(grad_weight, weight), _summed(grad_bias, bias), None, None
+
+
+class _NativeBackward(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        g: Tensor,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor,
+        inverse: Tensor,
+        eps: float,
+        then: Then,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.eps, ctx.then = eps, then
+        saved = (g, x, weight, bias, mean, inverse)
+        ctx.save_for_backward(*saved)
+        grad_x, grad_weight, grad_bias = torch.ops.mamlbench.batch_norm_backward(
+            *saved, _numbers(then)
+        )
+        return grad_x, grad_weight, grad_bias
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        g, x, weight, bias, mean, inverse = ctx.saved_tensors
+        second = _third if torch.is_grad_enabled() else torch.ops.mamlbench.batch_norm_second
+        last = (ctx.eps, ctx.then) if torch.is_grad_enabled() else (_numbers(ctx.then),)
+        grad_g, grad_x, grad_weight = second(
+            g, x, weight, bias, mean, inverse, list(gradients), *last
+        )
+        return grad_g, grad_x, _summed(grad_weight, weight), None, None, None, None, None
+
+
+def _third(
+    g: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    inverse: Tensor,
+    v: list[Tensor],
+    eps: float,
+    then: Then,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `batch_norm_second` gives, differentiable: the formulas around constant choices."""
+    rows = x.flatten(1, -2)
+    with torch.no_grad():
+        y = _BatchNorm.apply(rows, weight, bias, eps).view(x.shape)
+        passes = y > 0 if then.relu else torch.ones_like(y, dtype=torch.bool)
+        places = then.maxima(y)[1].flatten(2, 3) if then.pool else None
+
+    def back(passed: Tensor) -> Tensor:
+        """A gradient of the outputs as one of the normalised values, [B, R, C]."""
+        if places is not None:
+            empty = passed.new_zeros(*x.shape[:2], x.shape[2] * x.shape[3], x.shape[4])
+            passed = empty.scatter(2, places, passed.flatten(2, 3))
+        return (passed.reshape(x.shape) * passes).flatten(1, -2)
+
+    v_x, v_weight, v_bias = v
+    moments = _Moments.of(rows, *_statistics(rows, eps))
+    grad_g, grad_x, grad_weight = moments.second(
+        back(g), weight, v_x.flatten(1, -2), v_weight, v_bias
+    )
+    grad_g = grad_g.view(x.shape) * passes
+    if places is not None:
+        grad_g = grad_g.flatten(2, 3).gather(2, places)
+    return grad_g.reshape(g.shape), grad_x.view(x.shape), grad_weight
+
+
+def _numbers(then: Then) -> list[int]:
+    return [int(then.relu), int(then.pool), int(then.keep_odd)]
+
+
+def _statistics(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Mean and inverse standard deviation of each batch, [B, 1, C]."""
+    mean = _mean(x)
+    return mean, (_mean((x - mean).square()) + eps).rsqrt()
 
 
 @dataclass(frozen=True)
@@ -153,77 +282,3 @@ def _mean(x: Tensor) -> Tensor:
 def _summed(gradient: Tensor, parameter: Tensor | None) -> Tensor | None:
     """A gradient [B, 1, C] in the shape of the parameter that it belongs to."""
     return None if parameter is None else gradient.sum_to_size(parameter.shape)
-
-
-def _is_large(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x[0].numel() >= _LARGE
-
-
-def _by_torch(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Outputs, means [B, 1, C] and inverse standard deviations [B, 1, C]."""
-    batches, _, channels = x.shape
-    x = x.contiguous()
-    y = torch.empty_like(x)
-    mean, inverse = x.new_empty(2, batches, 1, channels)
-    for b, own_weight, own_bias in _each(batches, weight, bias):
-        torch.ops.aten.native_batch_norm.out(
-            _image(x[b]),
-            own_weight,
-            own_bias,
-            None,
-            None,
-            True,
-            0.0,
-            eps,
-            out=_image(y[b]),
-            save_mean=mean[b, 0],
-            save_invstd=inverse[b, 0],
-        )
-    return y, mean, inverse
-
-
-def _gradients_by_torch(
-    g: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, inverse: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of x [B, R, C], and of scale and shift in each batch, [B, 1, C]."""
-    batches, _, channels = x.shape
-    g, x = g.contiguous(), x.contiguous()
-    grad_x = torch.empty_like(x)
-    grad_weight, grad_bias = x.new_empty(2, batches, 1, channels)
-    for b, own_weight, _ in _each(batches, weight, None):
-        torch.ops.aten.native_batch_norm_backward.out(
-            _image(g[b]),
-            _image(x[b]),
-            own_weight,
-            None,
-            None,
-            mean[b, 0],
-            inverse[b, 0],
-            True,
-            0.0,  # epsilon, which is in the inverse standard deviation already
-            [True, True, True],
-            out0=_image(grad_x[b]),
-            out1=grad_weight[b, 0],
-            out2=grad_bias[b, 0],
-        )
-    return grad_x, grad_weight, grad_bias
-
-
-def _each(
-    batches: int, weight: Tensor | None, bias: Tensor | None
-) -> Iterator[tuple[int, Tensor | None, Tensor | None]]:
-    for b in range(batches):
-        yield b, _own(weight, b), _own(bias, b)
-
-
-def _own(parameter: Tensor | None, batch: int) -> Tensor | None:
-    if parameter is None or parameter.dim() == 1:
-        return parameter
-    return parameter[batch if len(parameter) > 1 else 0, 0]
-
-
-def _image(rows: Tensor) -> Tensor:
-    """Rows [R, C] as one image [1, C, R, 1] whose channels are last in memory."""
-    return rows[None, :, None].permute(0, 3, 1, 2)

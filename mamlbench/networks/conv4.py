@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 from typing_extensions import override
 
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.networks.base import TaskNetwork
-from mamlbench.networks.layers import Conv2d, Linear, MaxPool2d, Norm, Rows
+from mamlbench.networks.batch_norm import Then
+from mamlbench.networks.layers import Conv2d, Linear, Norm, Rows
 from mamlbench.networks.mlp import ACTIVATIONS
 
 DOWNSAMPLINGS = ("stride", "pool", "pool_same")
@@ -70,7 +73,7 @@ class Conv4(TaskNetwork):
         stride = 2 if down == "stride" else 1
         self.convs = nn.ModuleList(Conv2d(i, filters, stride) for i in inputs)
         self.norm_layers = nn.ModuleList(Norm(filters, norm, affine) for _ in inputs)
-        self.pool = nn.Identity() if down == "stride" else MaxPool2d(same=down == "pool_same")
+        self.pool = Then(pool=down != "stride", keep_odd=down == "pool_same")
         places = 1
         for side in size:
             for _ in range(blocks):
@@ -95,11 +98,12 @@ class Conv4(TaskNetwork):
     def features(self, x: Tensor, rows: Rows) -> Tensor:
         x = x.movedim(2, -1)  # channels last
         for conv, norm in zip(self.convs, self.norm_layers, strict=True):
-            x = norm(conv(x), rows)
-            if self.order == "norm_activation_pool":
-                x = self.pool(self.activation(x))
+            if self.activation is ACTIVATIONS["relu"]:  # before or after the maximum, all the same
+                x = norm(conv(x), rows, replace(self.pool, relu=True))
+            elif self.order == "norm_activation_pool":
+                x = self.pool(self.activation(norm(conv(x), rows)))
             else:
-                x = self.activation(self.pool(x))
+                x = self.activation(norm(conv(x), rows, self.pool))
         return x.mean(dim=(2, 3)) if self.spatial_mean else x.flatten(2)
 
 

@@ -2,9 +2,9 @@
 
 Three maps, each linear in both of its arguments: images and kernels give maps (`convolve`), maps
 and kernels give images (`_Spread`), images and maps give kernels (`_Correlate`). The derivatives of
-each are the other two, so all orders of differentiation come of these three. Each is a batched
-product with the images' patches, of which only as many exist at a time as stay in a CPU's cache:
-written and read again there they cost next to nothing, and the graph keeps none of them.
+each are the other two, so all orders of differentiation come of these three. On a CPU, kernels of
+`mamlbench.native` do them. Elsewhere each is a batched product with the images' patches; on a CPU
+without those kernels only as many patches exist at a time as stay in its cache.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from mamlbench.native import available
 from mamlbench.networks.row_sums import row_sum
 
 _PATCH_BYTES = 8 * 2**20
@@ -45,6 +45,12 @@ class Grid:
     def patches(self) -> tuple[int, int]:
         """Patches down and across, with SAME padding."""
         return -(-self.size[0] // self.stride), -(-self.size[1] // self.stride)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Image, patches, kernel, stride, and the padding above and to the left."""
+        (top, _), (left, _) = self.padding
+        return [*self.size, *self.patches, self.kernel, self.stride, top, left]
 
     @property
     def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -128,8 +134,12 @@ class _Correlate(Function):
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
-    if _same_on_both_sides(grid) and x.device.type == "cpu":
-        return _by_torch(x, weight, bias)
+    if available(x):
+        one = _one_kernel(weight, bias)
+        own_bias = bias[:1] if one and bias is not None else bias
+        return torch.ops.mamlbench.convolve(
+            x, weight[:1] if one else weight, own_bias, grid.numbers
+        )
     y = x.new_empty(*x.shape[:2], *grid.patches, weight.shape[1])
     given, shape = y, y.shape
     if _one_kernel(weight, bias):
@@ -145,27 +155,9 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Te
     return given.view(shape)
 
 
-def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Torch's own convolution, task by task, faster than patches where the stride is 1."""
-    if _one_kernel(weight, bias):
-        shared = _by_torch(x.flatten(0, 1)[None], weight[:1], None if bias is None else bias[:1])
-        return shared[0].unflatten(0, x.shape[:2])
-    images, kernels = x.permute(0, 1, 4, 2, 3), weight.permute(0, 1, 4, 2, 3)
-    maps = [
-        F.conv2d(
-            images[task],
-            kernels[task].contiguous(memory_format=torch.channels_last),
-            None if bias is None else bias[task],
-            padding=weight.shape[2] // 2,
-        ).permute(0, 2, 3, 1)
-        for task in range(len(x))
-    ]
-    return torch.stack(maps) if len(maps) > 1 else maps[0][None].contiguous()
-
-
 def _correlated(x: Tensor, y: Tensor, grid: Grid) -> Tensor:
-    if _same_on_both_sides(grid) and x.device.type == "cpu":
-        return _correlated_by_torch(x, y, grid)
+    if available(x):
+        return torch.ops.mamlbench.correlate(x, y, grid.numbers)
     channels, outputs = x.shape[-1], y.shape[-1]
     patch = grid.kernel**2 * channels
     y = y.contiguous()
@@ -183,31 +175,10 @@ def _correlated(x: Tensor, y: Tensor, grid: Grid) -> Tensor:
     return weight.view(len(x), outputs, grid.kernel, grid.kernel, channels)
 
 
-def _correlated_by_torch(x: Tensor, y: Tensor, grid: Grid) -> Tensor:
-    """Torch's own, task by task: half the time of the product with patches, with stride 1."""
-    channels, outputs, side = x.shape[-1], y.shape[-1], grid.kernel
-    images, maps = x.permute(0, 1, 4, 2, 3), y.contiguous().permute(0, 1, 4, 2, 3)
-    weight = x.new_empty(len(x), outputs, side, side, channels)
-    like = weight[0].permute(0, 3, 1, 2)
-    for task in range(len(x)):
-        _, gradient, _ = torch.ops.aten.convolution_backward(
-            maps[task],
-            images[task],
-            like,
-            None,
-            [1, 1],
-            [side // 2, side // 2],
-            [1, 1],
-            False,
-            [0, 0],
-            1,
-            [False, True, False],
-        )
-        weight[task] = gradient.permute(0, 2, 3, 1)
-    return weight
-
-
 def _spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
+    if available(y):
+        weight = weight[:1] if _one_kernel(weight, None) else weight
+        return torch.ops.mamlbench.spread(y, weight, grid.numbers)
     if _same_on_both_sides(grid):  # then this is a convolution too, with turned kernels
         turned = weight.flip(2, 3).transpose(1, -1).contiguous()
         return _convolved(y, turned, None, grid)

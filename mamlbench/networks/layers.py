@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mamlbench.errors import one_of
-from mamlbench.networks.batch_norm import batch_norm
+from mamlbench.networks.batch_norm import NOTHING, Then, batch_norm
 from mamlbench.networks.convolution import Grid, convolve
 
 NORMS = ("batch", "support", "running", "group", "none")
@@ -116,23 +116,10 @@ def take_products_in(network: nn.Module, dtype: torch.dtype) -> int:
     return len(layers)
 
 
-class MaxPool2d(nn.Module):
-    """2x2 maximum with stride 2; `same` keeps the odd last row and column (TensorFlow's SAME)."""
-
-    def __init__(self, same: bool = False) -> None:
-        super().__init__()
-        self.same = same
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        tasks, rows = x.shape[:2]
-        channels_first = x.flatten(0, 1).permute(0, 3, 1, 2)
-        pooled = F.max_pool2d(channels_first, 2, ceil_mode=self.same)
-        return pooled.permute(0, 2, 3, 1).unflatten(0, (tasks, rows))
-
-
 class Norm(nn.Module):
     """Normalisation of the last dimension, with a learned scale and shift as `affine` says.
+
+    It is called with x [T, M, ..., C], which rows share statistics, and what follows (`Then`).
 
     Args:
         channels: C.
@@ -165,25 +152,30 @@ class Norm(nn.Module):
             self.register_buffer("running_var", torch.ones(channels))
 
     @override
-    def forward(self, x: Tensor, rows: Rows) -> Tensor:
-        if self.norm == "none":
-            return x
-        if self.norm == "group":
-            groups = x.unflatten(-1, (math.gcd(self.channel_groups, x.shape[-1]), -1))
-            within = (*range(2, x.dim() - 1), x.dim())
-            return self._affine(self._standardise(groups, groups, within).flatten(-2))
-        if self.norm == "running" and not self.training:
-            return self._affine((x - self.running_mean) * (self.running_var + self.eps).rsqrt())
+    def forward(self, x: Tensor, rows: Rows, then: Then = NOTHING) -> Tensor:
         batches = x.unflatten(1, (rows.groups, -1))
         over = tuple(range(2, batches.dim() - 1))
-        if self.recording:
+        of_batch = self.norm in ("batch", "support") or (self.norm == "running" and self.training)
+        if of_batch and self.recording:
             self._record(batches, over)
+        if not of_batch:
+            return then(self._by_itself(x))
         if rows.reference is not None:
             reference = batches[:, :, : rows.reference]
-            return self._affine(self._standardise(batches, reference, over).flatten(1, 2))
-        flat = batches.reshape(len(x) * rows.groups, -1, x.shape[-1])
+            return then(self._affine(self._standardise(batches, reference, over).flatten(1, 2)))
         weight, bias = (_of_batches(p, rows.groups) for p in (self.weight, self.bias))
-        return batch_norm(flat, weight, bias, self.eps).view(x.shape)
+        y = batch_norm(batches.flatten(0, 1), weight, bias, self.eps, then)
+        return y.unflatten(0, (len(x), rows.groups)).flatten(1, 2)
+
+    def _by_itself(self, x: Tensor) -> Tensor:
+        """Each example normalised without the others, or not at all."""
+        if self.norm == "none":
+            return x
+        if self.norm == "running":
+            return self._affine((x - self.running_mean) * (self.running_var + self.eps).rsqrt())
+        groups = x.unflatten(-1, (math.gcd(self.channel_groups, x.shape[-1]), -1))
+        within = (*range(2, x.dim() - 1), x.dim())
+        return self._affine(self._standardise(groups, groups, within).flatten(-2))
 
     def _standardise(self, x: Tensor, reference: Tensor, over: tuple[int, ...]) -> Tensor:
         variance, mean = torch.var_mean(reference, over, correction=0, keepdim=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
 from mamlbench.errors import BadValue, require
 from mamlbench.networks.base import TaskNetwork
+from mamlbench.networks.batch_norm import Then
 from mamlbench.networks.layers import Conv2d, Linear, Norm, Rows
 
 _STEM = 16
 _GROUPS = 3
+_RELU = Then(relu=True)
 
 
 class WideResNet(TaskNetwork):
@@ -84,7 +85,7 @@ class WideResNet(TaskNetwork):
             x = block(x, rows)
         following = self.blocks[count] if count < len(self.blocks) else None
         after = following.first_norm if isinstance(following, _Block) else self.norm_layer
-        return F.relu(after(x, rows)).mean(dim=(2, 3))
+        return after(x, rows, _RELU).mean(dim=(2, 3))
 
 
 class _Block(nn.Module):
@@ -102,9 +103,9 @@ class _Block(nn.Module):
 
     @override
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
-        activated = F.relu(self.first_norm(x, rows))
+        activated = self.first_norm(x, rows, _RELU)
         y = self.first(activated)
-        y = self.second(F.relu(self.second_norm(y, rows)))
+        y = self.second(self.second_norm(y, rows, _RELU))
         if self.projection is None:
             return x + y
         # a 1x1 convolution with this stride

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import runs
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -10,16 +11,27 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
 from mamlbench.errors import BadValue
-from mamlbench.networks import Rows, batch_norm, convolution
-from mamlbench.networks.layers import Conv2d, Linear, MaxPool2d, Norm
+from mamlbench.native import why_not
+from mamlbench.networks import Rows, convolution
+from mamlbench.networks.batch_norm import Then
+from mamlbench.networks.layers import Conv2d, Linear, Norm
 
 F64, TASKS = torch.float64, 3
 CLOSE = {"rtol": 1e-11, "atol": 1e-12}
 
 
-@pytest.fixture(autouse=True)
-def _same_numbers():
+@pytest.fixture(autouse=True, params=["kernels", "formulas"])
+def path(request, monkeypatch):
+    """Compiled kernels, and torch's operations as on a GPU or without a compiler."""
     torch.manual_seed(3)
+    if request.param == "formulas":
+        for module in ("batch_norm", "convolution"):
+            monkeypatch.setattr(f"mamlbench.networks.{module}.available", lambda x: False)
+    elif why_not():
+        runs.lacking(f"there are no compiled kernels: {why_not()}")
+
+
+only_formulas = pytest.mark.parametrize("path", ["formulas"], indirect=True)
 
 
 def random(*shape):
@@ -116,6 +128,25 @@ def test_strided_convolution_by_hand():
     assert y.flatten().tolist() == [9.0, 6.0, 6.0, 4.0]
 
 
+@pytest.mark.parametrize(("channels", "outputs"), [(1, 20), (3, 16), (7, 5), (8, 33), (19, 40)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution_of_any_width(stride, channels, outputs):
+    """Numbers of channels that fill vectors and tiles, and that do not; more pixels than a tile."""
+    layer = Conv2d(channels, outputs, stride)
+    params = per_task(layer)
+
+    def ours(x, *values):
+        return functional_call(layer, dict(zip(params, values, strict=True)), (x,))
+
+    def theirs(x, weight, bias):
+        padded = [same_padding(channels_first(images), 3, stride) for images in x]
+        pairs = zip(padded, weight, bias, strict=True)
+        return torch.stack([F.conv2d(*one, stride=stride).movedim(1, -1) for one in pairs])
+
+    inputs = [random(TASKS, 3, 9, 8, channels), *params.values()]
+    assert_same_with_derivatives(ours, theirs, inputs)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_convolution_by_differences(stride):
     layer = Conv2d(1, 2, stride)
@@ -128,6 +159,7 @@ def test_convolution_by_differences(stride):
     assert gradgradcheck(convolve, inputs)
 
 
+@only_formulas
 @pytest.mark.parametrize("images", [1, 2, 5, 100])
 @pytest.mark.parametrize("rows", [1, 4, 5])
 @pytest.mark.parametrize("channels", [1, 5])
@@ -146,6 +178,7 @@ def test_tiles_of_any_size_give_the_same(monkeypatch, images, rows, channels):
     assert_same_with_derivatives(with_room_for(images), with_room_for(10**6), inputs)
 
 
+@only_formulas
 def test_tiles_cover_every_row_once():
     for tasks, rows, images in ((3, 5, 2), (3, 5, 5), (3, 5, 9), (7, 2, 5), (4, 1, 100), (2, 0, 3)):
         seen = torch.zeros(tasks, rows, dtype=torch.int)
@@ -167,7 +200,8 @@ def test_max_pool(same, size):
         padded = F.pad(images, odd, value=float("-inf"))
         return F.max_pool2d(padded, 2).movedim(1, -1).unflatten(0, x.shape[:2])
 
-    assert_same_with_derivatives(MaxPool2d(same), theirs, [random(TASKS, 2, *size, 3)])
+    pool = Then(pool=True, keep_odd=same)
+    assert_same_with_derivatives(pool, theirs, [random(TASKS, 2, *size, 3)])
 
 
 # --- normalisation --------------------------------------------------------------------------------
@@ -224,45 +258,95 @@ def test_batch_norm_in_the_third_order(affine):
     assert torch.autograd.gradgradcheck(gradient, inputs)
 
 
-@pytest.mark.parametrize("affine", ["none", "shift", "scale_shift"])
+THEN = [
+    Then(relu=True),
+    Then(pool=True),
+    Then(relu=True, pool=True),
+    Then(relu=True, pool=True, keep_odd=True),
+]
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 5), (5, 2), (1, 3)])
+@pytest.mark.parametrize("then", THEN)
 @pytest.mark.parametrize("shared", [False, True])
-def test_large_batches_equal_small_ones(monkeypatch, shared, affine):
-    """Large ones go through torch's kernel where no second derivative is asked for."""
-    layer = Norm(3, "batch", affine)
+def test_batch_norm_and_what_follows(shared, then, size):
+    """Channels that fill no vector, one vector, and some more."""
+    if then.pool and not then.keep_odd and min(size) < 2:
+        return
+    layer = Norm(11, "batch", "scale_shift")
     params = per_task(layer)
     if shared:
         params = {name: p[0].detach().requires_grad_() for name, p in params.items()}
-    inputs = [random(TASKS, 5, 2, 2, 3), *params.values()]
-    found = []
-    for values in (10**9, 1):
-        monkeypatch.setattr(batch_norm, "_LARGE", values)
-        y = norm_call(layer)(*inputs)
-        weights = torch.linspace(-1, 1, y.numel(), dtype=F64).view(y.shape)
-        found.append([y, *torch.autograd.grad((weights * y.sin()).sum(), inputs)])
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b, **CLOSE)
 
-    def theirs(x, *values):
+    def ours(x, *values):
+        return functional_call(layer, dict(zip(params, values, strict=True)), (x, Rows(), then))
+
+    def theirs(x, weight, bias):
+        y = torch_batch_norm(x, weight, bias, 1e-3)
+        y = torch.where(y > 0, y, 0) if then.relu else y
+        if not then.pool:
+            return y
+        pooled = F.max_pool2d(channels_first(y).flatten(0, 1), 2, ceil_mode=then.keep_odd)
+        return pooled.movedim(1, -1).unflatten(0, y.shape[:2])
+
+    assert_same_with_derivatives(ours, theirs, [random(TASKS, 2, *size, 11), *params.values()])
+
+
+@pytest.mark.parametrize("then", THEN)
+def test_what_follows_in_the_third_order(then):
+    layer = Norm(1, "batch", "scale_shift")
+    params = per_task(layer, 2)
+
+    def gradient(x, *values):
         given = dict(zip(params, values, strict=True))
-        weight = given.get("weight", torch.ones(3, dtype=F64))
-        return torch_batch_norm(x, weight, given.get("bias"), 1e-3)
+        y = functional_call(layer, given, (x, Rows(), then))
+        return torch.autograd.grad(y.pow(3).sum(), (x, *values), create_graph=True)
 
-    assert_same_with_derivatives(norm_call(layer), theirs, inputs)
+    assert torch.autograd.gradgradcheck(gradient, [random(2, 1, 3, 3, 1), *params.values()])
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_one_batch_of_images_equals_the_general_path(shared):
+@pytest.mark.parametrize("then", [Then(), Then(True, True)])
+@pytest.mark.parametrize("tasks", [1, TASKS])
+def test_batches_of_many_rows(tasks, then):
+    """More than are summed at a time, and all far from zero."""
     layer = Norm(3, "batch", "scale_shift")
-    params = per_task(layer, 1)
-    if shared:
-        params = {name: p[0].detach().requires_grad_() for name, p in params.items()}
-    inputs = [random(1, 4, 3, 3, 3), *params.values()]
+    params = per_task(layer, tasks)
 
-    def general(x, *values):  # two tasks, the same twice, never take the short path
-        doubled = [v if shared else torch.cat([v, v]) for v in values]
-        return norm_call(layer)(torch.cat([x, x]), *doubled)[:1]
+    def ours(x, *values):
+        return functional_call(layer, dict(zip(params, values, strict=True)), (x, Rows(), then))
 
-    assert_same_with_derivatives(norm_call(layer), general, inputs)
+    def theirs(x, weight, bias):
+        return then(torch_batch_norm(x, weight, bias, 1e-3))
+
+    x = (100 + random(tasks, 7, 11, 13, 3)).detach().requires_grad_()
+    assert_same_with_derivatives(ours, theirs, [x, *params.values()])
+
+
+@pytest.mark.parametrize("then", [Then(relu=True), Then(relu=True, pool=True)])
+def test_what_is_not_finite_stays_so(then):
+    x = random(TASKS, 1, 4, 4, 9).detach()
+    x[1, 0, 2, 3, 4] = float("nan")
+    y = Norm(9, "batch", "none")(x, Rows(), then)
+    broken = y.isnan().flatten(1, 3).all(1)
+    expected = torch.zeros(TASKS, 9, dtype=torch.bool)
+    expected[1, 4] = True
+    assert torch.equal(broken, expected)
+    assert torch.equal(y.isnan().flatten(1, 3).any(1), expected)
+
+
+def test_of_equal_values_the_first_is_the_largest():
+    """As torch has it: a plain background's gradient goes to one pixel."""
+    layer = Norm(1, "batch", "shift").double()
+    with torch.no_grad():
+        layer.bias.fill_(1.0)
+    x = torch.zeros(1, 1, 2, 2, 1, dtype=F64, requires_grad=True)
+    v = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=F64).view(1, 1, 2, 2, 1)
+    y = layer(x, Rows(), Then(relu=True, pool=True))
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    scale = 1e-3**-0.5  # of a variance of zero
+    expected = scale * (torch.tensor([1.0, 0, 0, 0], dtype=F64) - 0.25)
+    torch.testing.assert_close(gradient.flatten(), expected, **CLOSE)
+    assert float((gradient * v).sum()) == pytest.approx(scale * (1 - 2.5))
 
 
 def test_batch_norm_of_groups_of_rows():
@@ -311,13 +395,6 @@ def test_norm_by_differences(norm, rows):
     inputs = random(2, 4, 2), random(2, 2), random(2, 2)
     assert gradcheck(call, inputs)
     assert gradgradcheck(call, inputs)
-
-
-def test_one_batch_of_images_by_differences():
-    layer = Norm(1, "batch", "scale_shift")
-    inputs = random(1, 2, 2, 2, 1), random(1, 1), random(1, 1)
-    assert gradcheck(norm_call(layer), inputs)
-    assert gradgradcheck(norm_call(layer), inputs)
 
 
 def test_running_averages():

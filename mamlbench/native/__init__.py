@@ -1,0 +1,12 @@
+"""Kernels in C++ for what torch has no fast operation for, compiled on the machine that runs them.
+
+They need a C++ compiler (`c++`, or what CXX names) with OpenMP; without one, torch's operations do
+the same more slowly. Compiling takes a few seconds, once for a machine's kind of processor.
+"""
+
+import mamlbench.native.batch_norm
+import mamlbench.native.convolution  # noqa: F401  both define operations of torch
+from mamlbench.native.build import why_not
+from mamlbench.native.operations import available
+
+__all__ = ["available", "why_not"]

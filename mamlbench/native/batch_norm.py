@@ -1,0 +1,101 @@
+"""The normalisation of batch_norm.cpp and its derivatives.
+
+Batches are [B, M, H, W, C], or [B, 1, R, 1, C] without maxima; scales and shifts [C] or [B, 1, C],
+both alike. `then` says whether a ReLU follows, whether 2x2 maxima do, and whether those keep an odd
+last line.
+"""
+
+from __future__ import annotations
+
+from ctypes import c_double, c_int64
+
+import torch
+from torch import Tensor
+
+from mamlbench.native.operations import call, define
+
+_Three = tuple[Tensor, Tensor, Tensor]
+
+
+def _batch_norm(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, then: list[int]
+) -> _Three:
+    """Outputs, and means and inverse standard deviations, [B, 1, C]."""
+    x = x.contiguous()
+    y = torch.empty(_out(x, then), dtype=x.dtype)
+    mean, inverse = _per_channel(x), _per_channel(x)
+    weight, bias, step = _parameters(weight, bias, len(x))
+    tensors = [x, weight, bias, y, mean, inverse]
+    call("batch_norm", tensors, [c_int64(step), c_double(eps)], [*x.shape, *then])
+    return y, mean, inverse
+
+
+def _backward(
+    g: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    inverse: Tensor,
+    then: list[int],
+) -> _Three:
+    """Gradients of x, and of scale and shift in each batch, [B, 1, C]."""
+    g, x = g.contiguous(), x.contiguous()
+    of_x, of_weight, of_bias = torch.empty_like(x), _per_channel(x), _per_channel(x)
+    weight, bias, step = _parameters(weight, bias, len(x))
+    tensors = [g, x, weight, bias, mean, inverse, of_x, of_weight, of_bias]
+    call("batch_norm_backward", tensors, [c_int64(step)], [*x.shape, *then])
+    return of_x, of_weight, of_bias
+
+
+def _second(
+    g: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    inverse: Tensor,
+    v: list[Tensor],
+    then: list[int],
+) -> _Three:
+    """Gradients of g, x and scale, where those of x, scale and shift have the gradients v."""
+    g, x = g.contiguous(), x.contiguous()
+    of_g, of_x, of_weight = torch.empty_like(g), torch.empty_like(x), _per_channel(x)
+    weight, bias, step = _parameters(weight, bias, len(x))
+    given = [g, x, weight, bias, mean, inverse, *(each.contiguous() for each in v)]
+    tensors = [*given, of_g, of_x, of_weight]
+    call("batch_norm_second", tensors, [c_int64(step)], [*x.shape, *then])
+    return of_g, of_x, of_weight
+
+
+def _out(x: Tensor, then: list[int]) -> list[int]:
+    batches, images, height, width, channels = x.shape
+    _, pool, keep_odd = then
+    if pool:
+        height, width = ((side + keep_odd) // 2 for side in (height, width))
+    return [batches, images, height, width, channels]
+
+
+def _per_channel(x: Tensor) -> Tensor:
+    return x.new_empty(len(x), 1, x.shape[-1])
+
+
+def _parameters(
+    weight: Tensor | None, bias: Tensor | None, batches: int
+) -> tuple[Tensor | None, Tensor | None, int]:
+    """Both contiguous, and how far apart they are from one batch to the next."""
+    given = [p for p in (weight, bias) if p is not None]
+    own = any(p.dim() > 1 for p in given)
+    weight, bias = (
+        None if p is None else (p.expand(batches, 1, -1) if own else p).contiguous()
+        for p in (weight, bias)
+    )
+    return weight, bias, given[0].shape[-1] if own else 0
+
+
+_PARAMETERS = "Tensor? weight, Tensor? bias"
+_OF_BATCH = f"Tensor g, Tensor x, {_PARAMETERS}, Tensor mean, Tensor inverse"
+_RESULTS = "(Tensor, Tensor, Tensor)"
+define(f"batch_norm(Tensor x, {_PARAMETERS}, float eps, int[] then) -> {_RESULTS}", _batch_norm)
+define(f"batch_norm_backward({_OF_BATCH}, int[] then) -> {_RESULTS}", _backward)
+define(f"batch_norm_second({_OF_BATCH}, Tensor[] v, int[] then) -> {_RESULTS}", _second)

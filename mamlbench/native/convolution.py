@@ -1,0 +1,48 @@
+"""The maps of convolution.cpp.
+
+Kernels are [T, O, k, k, C], or [1, O, k, k, C] where all tasks have the same; a grid is image,
+patches, kernel, stride and the padding above and to the left.
+"""
+
+from __future__ import annotations
+
+from ctypes import c_int, c_int64
+
+from torch import Tensor
+
+from mamlbench.native.operations import call, define
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, grid: list[int]) -> Tensor:
+    x, weight = x.contiguous(), weight.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    y = x.new_empty(*x.shape[:2], *grid[2:4], weight.shape[1])
+    call("convolve", [x, weight, bias, y], _numbers(x, weight), grid)
+    return y
+
+
+def _spread(y: Tensor, weight: Tensor, grid: list[int]) -> Tensor:
+    y, weight = y.contiguous(), weight.contiguous()
+    x = y.new_empty(*y.shape[:2], *grid[:2], weight.shape[-1])
+    call("spread", [y, weight, x], _numbers(y, weight), grid)
+    return x
+
+
+def _numbers(images: Tensor, weight: Tensor) -> list[c_int64 | c_int]:
+    """Tasks, images, channels, outputs, and whether there is one kernel for all tasks."""
+    tasks, count = images.shape[:2]
+    sizes = (tasks, count, weight.shape[-1], weight.shape[1])
+    return [*map(c_int64, sizes), c_int(len(weight) < tasks)]
+
+
+def _correlate(x: Tensor, y: Tensor, grid: list[int]) -> Tensor:
+    x, y = x.contiguous(), y.contiguous()
+    sizes = (*x.shape[:2], x.shape[-1], y.shape[-1])
+    weight = x.new_empty(len(x), y.shape[-1], grid[4], grid[4], x.shape[-1])
+    call("correlate", [x, y, weight], [*map(c_int64, sizes)], grid)
+    return weight
+
+
+define("convolve(Tensor x, Tensor weight, Tensor? bias, int[] grid) -> Tensor", _convolve)
+define("spread(Tensor y, Tensor weight, int[] grid) -> Tensor", _spread)
+define("correlate(Tensor x, Tensor y, int[] grid) -> Tensor", _correlate)
