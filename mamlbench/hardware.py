@@ -31,7 +31,7 @@ _VALUES_WORTH_THREADS = 20_000
 """Smaller meta-batches, as of sinusoids, cost threads more in waiting than they save in computing,
 and many times more where other processes hold the cores."""
 
-_CPU_VALUES = 2**19
+_CPU_VALUES = 2**23
 """Input values of a chunk of tasks on a CPU. On Omniglot, 8 tasks of 80 images of 28x28 took half
 the time of one task at a time (calls cost less), and 32 at once hardly less than 8, at four times
 the memory."""

@@ -21,16 +21,27 @@ class Moments:
     second: Params
     steps: int
 
-    def change(self, gradient: dict[str, Tensor], lr: float) -> tuple[dict[str, Tensor], Moments]:
-        """What to subtract from each parameter, and the moments after it.
+    def step(
+        self, params: Params, gradient: dict[str, Tensor], lr: float
+    ) -> tuple[Params, Moments]:
+        """The parameters after a step, and the moments after it; all tensors are new.
 
         With beta1 = 0, and epsilon added to the uncorrected root as TensorFlow does.
         """
-        steps = self.steps + 1
+        names, steps = list(gradient), self.steps + 1
         rate = lr * (1.0 - BETA2**steps) ** 0.5
-        second = {n: torch.lerp(g.square(), self.second[n], BETA2) for n, g in gradient.items()}
-        change = {n: rate * g / (second[n].sqrt() + EPSILON) for n, g in gradient.items()}
-        return change, Moments(second, steps)
+        gradients = list(gradient.values())
+        decayed = torch._foreach_mul([self.second[name] for name in names], BETA2)
+        second = [
+            v if v.shape == g.shape else v.expand_as(g).clone()
+            for v, g in zip(decayed, gradients, strict=True)
+        ]
+        torch._foreach_addcmul_(second, gradients, gradients, 1.0 - BETA2)
+        change = torch._foreach_sqrt(second)
+        torch._foreach_add_(change, EPSILON)
+        moved = torch._foreach_addcdiv([params[name] for name in names], gradients, change, -rate)
+        moments = Moments(dict(zip(names, second, strict=True)), steps)
+        return params | dict(zip(names, moved, strict=True)), moments
 
     def mean(self) -> Moments:
         """The mean over tasks, [...]."""

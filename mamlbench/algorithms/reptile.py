@@ -152,12 +152,11 @@ class Reptile(MetaLearner):
                     batch = tail
                 gradient, loss = self.inner_gradient(params[-1], batch, create_graph=False)
                 if self.adam:
-                    change, moments = moments.change(gradient, self.inner_lr)
+                    moved, moments = moments.step(params[-1], gradient, self.inner_lr)
                 else:
-                    change = {name: self.inner_lr * g for name, g in gradient.items()}
-                params.append(
-                    params[-1] | {name: params[-1][name] - d for name, d in change.items()}
-                )
+                    rate = self.inner_lr
+                    moved = {name: params[-1][name] - rate * g for name, g in gradient.items()}
+                params.append(params[-1] | moved)
                 losses.append(loss.detach())
         mean_loss = torch.stack(losses).mean(0) if losses else torch.zeros(len(support))
         return params, moments, mean_loss

@@ -15,7 +15,7 @@ import torch
 
 from mamlbench.benchmark import measure, scaling
 from mamlbench.benchmark.rivals import Ours, implementations
-from mamlbench.benchmark.roofline import Machine, arithmetic
+from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
 from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.errors import UserError, did_you_mean
 from mamlbench.files import write_atomically
@@ -92,7 +92,9 @@ def _compare(
         if machine is not None:
             case |= _costs(script, name, work, hardware, options)
             ours = Ours(work, hardware)
-            case |= machine.reached(arithmetic(ours.step), case["ours_s"])
+            case |= machine.reached(
+                arithmetic(ours.step), case["ours_s"], convolution_rate(ours.step)
+            )
         agree &= case["max_grad_diff"] < AGREE
         cases.append(case)
         print(_lines(case, work), "\n", flush=True)
@@ -142,6 +144,8 @@ def _lines(case: dict[str, Any], work: Work) -> str:
         lines.append(line)
     if "gflops" in case:
         reached = f"{case['gflops']:.0f} GFLOP/s, {case['of_matmul_rate']:.0%} of the matmul rate"
+        if "convolutions_of_matmul_rate" in case:
+            reached += f"; convolutions alone {case['convolutions_of_matmul_rate']:.0%}"
         lines.append(f"  {case['gflop']:.1f} GFLOP a step: {reached}")
     aim = f" (aim {work.ratio:g})" if work.ratio else ""
     lines.append(f"  {case['ratio']:.2f} times {implementations(work)[1].label}{aim}")

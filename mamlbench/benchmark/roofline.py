@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+from typing_extensions import override
 
+import mamlbench.native  # noqa: F401  which defines torch.ops.mamlbench
 from mamlbench.hardware import Hardware
+
+_KERNELS = (
+    torch.ops.mamlbench.convolve,
+    torch.ops.mamlbench.spread,
+    torch.ops.mamlbench.correlate,
+)
 
 
 def arithmetic(step: Callable[[], None]) -> float:
@@ -19,6 +28,54 @@ def arithmetic(step: Callable[[], None]) -> float:
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         step()
     return float(counter.get_total_flops())
+
+
+def convolution_rate(step: Callable[[], None]) -> float | None:
+    """Operations a second of the convolutions in one step, while they run.
+
+    None where compiled kernels do none of them.
+    """
+    with FlopCounterMode(display=False) as counter:
+        step()
+    by_operation = counter.get_flop_counts().get("Global", {})
+    operations = sum(by_operation.get(kernel, 0) for kernel in _KERNELS)
+    with _Clock() as clock:
+        step()
+    return operations / clock.seconds if operations else None
+
+
+class _Clock(TorchDispatchMode):
+    """Adds up the seconds inside of the kernels of convolutions."""
+
+    seconds = 0.0
+
+    @override
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        began = time.perf_counter()
+        result = function(*arguments, **(options or {}))
+        if function.overloadpacket in _KERNELS:
+            self.seconds += time.perf_counter() - began
+        return result
+
+
+def _of_convolution(images: Any, outputs: int, channels: int, grid: list[int]) -> int:
+    """A product and a sum for each value of each kernel at each place."""
+    tasks, count = images[:2]
+    down, across, kernel = grid[2:5]
+    return 2 * int(tasks * count) * down * across * kernel**2 * outputs * channels
+
+
+@register_flop_formula(_KERNELS[:2])
+def _of_images_and_kernels(images: Any, weight: Any, *rest: Any, **_: Any) -> int:
+    grid = next(part for part in rest if isinstance(part, list))
+    return _of_convolution(images, weight[1], weight[-1], grid)
+
+
+@register_flop_formula(_KERNELS[2])
+def _of_images_and_maps(x: Any, y: Any, grid: list[int], **_: Any) -> int:
+    return _of_convolution(x, y[-1], x[-1], grid)
 
 
 def _accumulated_product(
@@ -53,14 +110,19 @@ class Machine:
         memory = 3 * 4 * 2**25 / _best(lambda: torch.add(x, y, out=z))
         return cls(matmul, memory)
 
-    def reached(self, operations: float, seconds: float) -> dict[str, float]:
-        """What a step of so many operations and seconds makes of it."""
+    def reached(
+        self, operations: float, seconds: float, convolutions: float | None = None
+    ) -> dict[str, float]:
+        """What a step of so many operations and seconds makes of it, its convolutions alone too."""
         rate = operations / seconds
-        return {
+        whole = {
             "gflop": operations / 1e9,
             "gflops": rate / 1e9,
             "of_matmul_rate": rate / self.matmul,
         }
+        if convolutions is None:
+            return whole
+        return whole | {"convolutions_of_matmul_rate": convolutions / self.matmul}
 
     def __str__(self) -> str:
         return (

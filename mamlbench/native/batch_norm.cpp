@@ -12,7 +12,8 @@
 
 namespace {
 
-constexpr int64_t STRIP = 256;  // rows of channels, which stay in the second cache
+constexpr int64_t STRIP = 256;         // rows of channels, which stay in the second cache
+constexpr int64_t CACHED = 1'000'000;  // values of batches that are worked on together
 
 struct Shape {
     int64_t batches, images, height, width, channels;
@@ -24,6 +25,7 @@ struct Shape {
     int64_t out_lines() const { return pool && !keep_odd ? height / 2 : lines(); }
     int64_t out_columns() const { return pool && !keep_odd ? width / 2 : columns(); }
     int64_t rows() const { return images * height * width; }
+    int64_t out_rows() const { return images * out_lines() * out_columns(); }
     // Lines of windows, over all images of a batch, that make a strip, and how many strips a batch has.
     int64_t strip() const { return std::max<int64_t>(1, STRIP / (side() * width)); }
     int64_t strips() const { return std::max<int64_t>(1, (images * lines() + strip() - 1) / strip()); }
@@ -59,27 +61,28 @@ inline void windows(const Shape &shape, int64_t strip, const Work &work) {
     }
 }
 
-// The largest output of a window in one channel and which pixel it is of, the first of equals; -1 where it passes
-// nothing, which is at zero and below if there is a ReLU. Values are vectors or numbers.
+// The largest output of a window in one channel: its value, which pixel it is of (the first of equals, and -1 where
+// nothing passes, which is at zero and below if there is a ReLU), and that pixel less the mean. Values are vectors or
+// numbers.
 template <class Values>
 struct Largest {
-    Values value, which;
+    Values value, which, centred;
 };
 
 template <class Real, int K, bool RELU, class Values>
 inline Largest<Values> largest(const Values (&centred)[K], Values scale, Values bias) {
     const Values zero = {};
-    Values value = centred[0] * scale + bias, which = zero;
+    Values value = centred[0] * scale + bias, which = zero, of = centred[0];
     for (int k = 1; k < K; ++k) {
         const Values other = centred[k] * scale + bias;
         const auto less = other <= value;
-        value = less ? value : other, which = less ? which : zero + Real(k);
+        value = less ? value : other, which = less ? which : zero + Real(k), of = less ? of : centred[k];
     }
     if (RELU) {
         const auto none = value <= zero;
         which = none ? zero - Real(1) : which, value = none ? zero : value;
     }
-    return {value, which};
+    return {value, which, of};
 }
 
 template <class Values, class Real>
@@ -182,7 +185,7 @@ void statistics(const Shape &shape, const Real *x, double eps, Real *mean, Real 
 template <bool RELU, class Real>
 void forward(const Shape &shape, const Real *x, const Real *weight, const Real *bias, int64_t step, double eps, Real *y,
              Real *mean, Real *inverse, int threads) {
-    const int64_t C = shape.channels, out_rows = shape.images * shape.out_lines() * shape.out_columns();
+    const int64_t C = shape.channels, out_rows = shape.out_rows();
     statistics(shape, x, eps, mean, inverse, threads);
     const std::vector<Real> scale = scales(shape, inverse, weight, step), zeros(C);
     over_strips(shape, threads, [&](int64_t batch, int64_t strip) {
@@ -206,7 +209,7 @@ void forward(const Shape &shape, const Real *x, const Real *weight, const Real *
 template <bool RELU, class Real>
 void backward(const Shape &shape, const Real *g, const Real *x, const Real *weight, const Real *bias, int64_t step,
               const Real *mean, const Real *inverse, Real *of_x, Real *of_weight, Real *of_bias, int threads) {
-    const int64_t C = shape.channels, out_rows = shape.images * shape.out_lines() * shape.out_columns();
+    const int64_t C = shape.channels, out_rows = shape.out_rows();
     const std::vector<Real> scale = scales(shape, inverse, weight, step), zeros(C);
     Sums sums(shape, 2);
     over_strips(shape, threads, [&](int64_t batch, int64_t strip) {
@@ -220,11 +223,10 @@ void backward(const Shape &shape, const Real *g, const Real *x, const Real *weig
             over<Real>(C, [&]<class V>(int64_t c) {
                 V centred[K];
                 for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                const V which = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c)).which, zero = {};
-                for (int k = 0; k < K; ++k) {
-                    const V passed = which == zero + Real(k) ? load<V>(gradient + c) : zero;
-                    add(&sum_g[c], passed), add(&sum_gx[c], passed * centred[k]);
-                }
+                const V zero = {};
+                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
+                const V passed = top.which < zero ? zero : load<V>(gradient + c);
+                add(&sum_g[c], passed), add(&sum_gx[c], passed * top.centred);
             });
         });
         double *to = sums.strip(batch, strip);
@@ -250,9 +252,10 @@ void backward(const Shape &shape, const Real *g, const Real *x, const Real *weig
             over<Real>(C, [&]<class V>(int64_t c) {
                 V centred[K];
                 for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                const V which = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c)).which, zero = {};
+                const V zero = {};
+                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
                 for (int k = 0; k < K; ++k) {
-                    const V passed = which == zero + Real(k) ? load<V>(gradient + c) : zero;
+                    const V passed = top.which == zero + Real(k) ? load<V>(gradient + c) : zero;
                     store(outputs + steps[k] * C + c,
                           load<V>(s + c) * passed + load<V>(o + c) + load<V>(l + c) * centred[k]);
                 }
@@ -266,7 +269,7 @@ template <bool RELU, class Real>
 void second(const Shape &shape, const Real *g, const Real *x, const Real *weight, const Real *bias, int64_t step,
             const Real *mean, const Real *inverse, const Real *v, const Real *v_weight, const Real *v_bias, Real *of_g,
             Real *of_x, Real *of_weight, int threads) {
-    const int64_t C = shape.channels, out_rows = shape.images * shape.out_lines() * shape.out_columns();
+    const int64_t C = shape.channels, out_rows = shape.out_rows();
     const std::vector<Real> scale = scales(shape, inverse, weight, step), zeros(C);
     Sums sums(shape, 5);
     over_strips(shape, threads, [&](int64_t batch, int64_t strip) {
@@ -280,13 +283,17 @@ void second(const Shape &shape, const Real *g, const Real *x, const Real *weight
             over<Real>(C, [&]<class V>(int64_t c) {
                 V centred[K];
                 for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                const V which = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c)).which, zero = {};
+                const V zero = {};
+                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
+                const V passed = top.which < zero ? zero : load<V>(gradient + c);
+                V all_v = zero, all_vx = zero, at_top = zero;
                 for (int k = 0; k < K; ++k) {
-                    const V passed = which == zero + Real(k) ? load<V>(gradient + c) : zero;
                     const V of_v = load<V>(other + steps[k] * C + c);
-                    add(&sum_g[c], passed), add(&sum_gx[c], passed * centred[k]);
-                    add(&sum_v[c], of_v), add(&sum_vx[c], of_v * centred[k]), add(&sum_vg[c], of_v * passed);
+                    all_v += of_v, all_vx += of_v * centred[k];
+                    at_top = top.which == zero + Real(k) ? of_v : at_top;
                 }
+                add(&sum_g[c], passed), add(&sum_gx[c], passed * top.centred), add(&sum_v[c], all_v);
+                add(&sum_vx[c], all_vx), add(&sum_vg[c], at_top * passed);
             });
         });
         double *to = sums.strip(batch, strip);
@@ -325,10 +332,11 @@ void second(const Shape &shape, const Real *g, const Real *x, const Real *weight
             over<Real>(C, [&]<class V>(int64_t c) {
                 V centred[K];
                 for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                const V which = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c)).which, zero = {};
+                const V zero = {};
+                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
                 V of_passed = zero;
                 for (int k = 0; k < K; ++k) {
-                    const auto passes = which == zero + Real(k);
+                    const auto passes = top.which == zero + Real(k);
                     const V passed = passes ? load<V>(gradient + c) : zero;
                     const V of_v = load<V>(other + steps[k] * C + c);
                     auto factor = [&](int64_t which) { return load<V>(f + which * C + c); };
@@ -343,26 +351,61 @@ void second(const Shape &shape, const Real *g, const Real *x, const Real *weight
     });
 }
 
+// Calls work(part, first) for batches from `first` on, as few as keep the threads busy, so that what one pass over them
+// reads is still in the cache for the next.
+template <class Work>
+void over_parts(const Shape &shape, int threads, const Work &work) {
+    const int64_t values = std::max<int64_t>(1, shape.rows() * shape.channels);
+    const int64_t size = std::max<int64_t>(threads, CACHED / values);
+    for (int64_t first = 0; first < shape.batches; first += size) {
+        Shape part = shape;
+        part.batches = std::min(size, shape.batches - first);
+        work(part, first);
+    }
+}
+
+// The values of batches from `first` on, of `size` each, if there are any.
+template <class Real>
+Real *from(int64_t first, int64_t size, Real *values) {
+    return values ? values + first * size : nullptr;
+}
+
 }  // namespace
 
-#define BY_RELU(FUNCTION, ...) (shape->relu ? FUNCTION<true>(*shape, __VA_ARGS__) : FUNCTION<false>(*shape, __VA_ARGS__))
+#define BY_RELU(FUNCTION, ...) (part.relu ? FUNCTION<true>(part, __VA_ARGS__) : FUNCTION<false>(part, __VA_ARGS__))
 
 #define EXPORT(NAME, REAL)                                                                                          \
     extern "C" void batch_norm_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, REAL *mean,     \
                                       REAL *inverse, int64_t step, double eps, const Shape *shape, int threads) {   \
-        BY_RELU(forward, x, weight, bias, step, eps, y, mean, inverse, threads);                                    \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;              \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                             \
+            const int64_t c = shape->channels;                                                                      \
+            BY_RELU(forward, from(b, in, x), from(b, step, weight), from(b, step, bias), step, eps,                 \
+                    from(b, out, y), from(b, c, mean), from(b, c, inverse), threads);                               \
+        });                                                                                                         \
     }                                                                                                               \
     extern "C" void batch_norm_backward_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,  \
                                                const REAL *mean, const REAL *inverse, REAL *of_x, REAL *of_weight,  \
                                                REAL *of_bias, int64_t step, const Shape *shape, int threads) {      \
-        BY_RELU(backward, g, x, weight, bias, step, mean, inverse, of_x, of_weight, of_bias, threads);              \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;              \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                             \
+            const int64_t c = shape->channels;                                                                      \
+            BY_RELU(backward, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,    \
+                    from(b, c, mean), from(b, c, inverse), from(b, in, of_x), from(b, c, of_weight),                \
+                    from(b, c, of_bias), threads);                                                                  \
+        });                                                                                                         \
     }                                                                                                               \
     extern "C" void batch_norm_second_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,    \
                                              const REAL *mean, const REAL *inverse, const REAL *v,                  \
                                              const REAL *v_weight, const REAL *v_bias, REAL *of_g, REAL *of_x,      \
                                              REAL *of_weight, int64_t step, const Shape *shape, int threads) {      \
-        BY_RELU(second, g, x, weight, bias, step, mean, inverse, v, v_weight, v_bias, of_g, of_x, of_weight,        \
-                threads);                                                                                           \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;              \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                             \
+            const int64_t c = shape->channels;                                                                      \
+            BY_RELU(second, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,      \
+                    from(b, c, mean), from(b, c, inverse), from(b, in, v), from(b, c, v_weight),                    \
+                    from(b, c, v_bias), from(b, out, of_g), from(b, in, of_x), from(b, c, of_weight), threads);     \
+        });                                                                                                         \
     }
 
 EXPORT(float, float)

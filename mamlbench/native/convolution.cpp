@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t SHORT_ROW = 8;
 // Output pixels that one thread takes at a time, and pixels that a kernel's tile sums before it makes way for the next:
 // what they read stays in the first and second cache.
-constexpr int64_t BLOCK = 16 * TILE_ROWS, SPAN = 128;
+constexpr int64_t BLOCK = 16 * TILE_ROWS, SPAN = 256;
 
 int64_t parts(int64_t total, int64_t size) { return (total + size - 1) / size; }
 
@@ -97,6 +97,17 @@ inline const Real *values(const Run &run, const Real *image, int64_t together, i
     return copy;
 }
 
+// The same as std::copy_n, faster for the lines of a 3x3 kernel over one or three channels.
+template <class Real>
+inline void copy_line(const Real *from, int64_t count, Real *to) {
+    if (count == 3)
+        std::copy_n(from, 3, to);
+    else if (count == 9)
+        std::copy_n(from, 9, to);
+    else
+        std::copy_n(from, count, to);
+}
+
 // Kernels of tasks as a tile reads them, [T, panels, places, inputs, TILE_COLUMNS], zero beyond the last output.
 template <class Real>
 struct Panels {
@@ -159,98 +170,126 @@ inline void products(int64_t count, const Real *const *rows, const int64_t *plac
 }
 
 // Outputs [T, M, to pixels, O] from sources [T, M, from pixels, channels]: each the sum, over the places of its kernel,
-// of the values there times the place's, and of `bias` [T, O] if there is one.
+// of the values there times the place's, and of `bias` [T, O] if there is one. The outputs are those of all `kinds`, of
+// which a thread takes the same part of the same images, for they read the same pixels.
 template <class Real>
-void gather(const Sources &sources, const Real *from, int64_t from_pixels, int64_t channels,
+void gather(const std::vector<Sources> &kinds, const Real *from, int64_t from_pixels, int64_t channels,
             const Panels<Real> &panels, bool one_kernel, const Real *bias, Real *to, int64_t to_pixels, int64_t tasks,
             int64_t images, int threads) {
     constexpr int N = TILE_COLUMNS<Real>;
-    const int64_t count = sources.places.size(), pixels = sources.to.size(), all = images * pixels;
-    const int64_t inputs = panels.inputs, outputs = panels.outputs, blocks = parts(all, BLOCK);
+    int64_t most = 1;  // outputs of a kind in an image
+    for (const Sources &kind : kinds) most = std::max<int64_t>(most, kind.to.size());
+    const int64_t group = std::max<int64_t>(1, BLOCK / most), groups = parts(images, group);
+    const int64_t cuts = parts(most, BLOCK), inputs = panels.inputs, outputs = panels.outputs;
     const std::vector<Real> nothing(inputs);
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<const Real *> rows(TILE_ROWS * std::max<int64_t>(count, 1));
+        std::vector<const Real *> rows(TILE_ROWS * std::max<int64_t>(panels.places, 1));
         std::vector<Real> copies(rows.size() * inputs);
         Real *targets[TILE_ROWS];
-#pragma omp for collapse(2) schedule(dynamic)
+#pragma omp for collapse(3) schedule(dynamic)
         for (int64_t task = 0; task < tasks; ++task)
-            for (int64_t block = 0; block < blocks; ++block) {
-                const int64_t kernel = one_kernel ? 0 : task, end = std::min(all, (block + 1) * BLOCK);
-                int64_t image = task * images + block * BLOCK / pixels, pixel = block * BLOCK % pixels;
-                for (int64_t at = block * BLOCK; at < end; at += TILE_ROWS) {
-                    const int tile = std::min<int64_t>(TILE_ROWS, end - at);
-                    for (int64_t m = 0, row = 0; m < tile; ++m) {
-                        const Real *source = from + image * from_pixels * channels;
-                        for (int64_t k = 0; k < count; ++k, ++row)
-                            rows[row] = values(sources.from[pixel * count + k], source, sources.together, channels,
-                                               nothing.data(), &copies[row * inputs]);
-                        targets[m] = to + (image * to_pixels + sources.to[pixel]) * outputs;
-                        if (++pixel == pixels) pixel = 0, ++image;
+            for (int64_t part = 0; part < groups; ++part)
+                for (int64_t cut = 0; cut < cuts; ++cut)
+                    for (const Sources &kind : kinds) {
+                        const int64_t kernel = one_kernel ? 0 : task, count = kind.places.size();
+                        const int64_t pixels = kind.to.size(), size = parts(pixels, cuts);
+                        const int64_t first = std::min(pixels, cut * size), last = std::min(pixels, first + size);
+                        const int64_t all = std::min(group, images - part * group) * (last - first);
+                        int64_t image = task * images + part * group, pixel = first;
+                        for (int64_t at = 0; at < all; at += TILE_ROWS) {
+                            const int tile = std::min<int64_t>(TILE_ROWS, all - at);
+                            for (int64_t m = 0, row = 0; m < tile; ++m) {
+                                const Real *source = from + image * from_pixels * channels;
+                                for (int64_t k = 0; k < count; ++k, ++row)
+                                    rows[row] = values(kind.from[pixel * count + k], source, kind.together, channels,
+                                                       nothing.data(), &copies[row * inputs]);
+                                targets[m] = to + (image * to_pixels + kind.to[pixel]) * outputs;
+                                if (++pixel == last) pixel = first, ++image;
+                            }
+                            for (int64_t panel = 0; panel < panels.count; ++panel) {
+                                const int64_t column = panel * N, valid = std::min<int64_t>(N, outputs - column);
+                                Real initial[N] = {};
+                                if (bias) std::copy_n(bias + kernel * outputs + column, valid, initial);
+                                with_rows(tile, [&]<int M>() {
+                                    products<M>(count, rows.data(), kind.places.data(), inputs,
+                                                panels.of(kernel, panel), initial, targets, column, valid);
+                                });
+                            }
+                        }
                     }
-                    for (int64_t panel = 0; panel < panels.count; ++panel) {
-                        const int64_t column = panel * N, valid = std::min<int64_t>(N, outputs - column);
-                        Real initial[N] = {};
-                        if (bias) std::copy_n(bias + kernel * outputs + column, valid, initial);
-                        with_rows(tile, [&]<int M>() {
-                            products<M>(count, rows.data(), sources.places.data(), inputs, panels.of(kernel, panel),
-                                        initial, targets, column, valid);
-                        });
-                    }
-                }
-            }
     }
 }
 
-// sums [M, stride]: what they are, or zero if they are `fresh`, plus the sum over pixels of M values of one row times
-// TILE_COLUMNS values of another.
+// sums [M, stride]: what they are, or zero if they are `fresh`, plus the sum over pixels of rows [pixels, TILE_ROWS],
+// M of each, times others [pixels, TILE_COLUMNS].
 template <int M, class Real>
-inline void outer_products(int64_t pixels, const Real *const *rows, int64_t row, const Real *const *others,
-                           int64_t column, Real *sums, int64_t stride, bool fresh) {
-    constexpr int L = LANES<Real>;
+inline void outer_products(int64_t pixels, const Real *rows, const Real *others, Real *sums, int64_t stride,
+                           bool fresh) {
+    constexpr int L = LANES<Real>, N = 2 * L;
     Vector<Real> left[M] = {}, right[M] = {};
     if (!fresh)
-        for (int m = 0; m < M; ++m) left[m] = load<Vector<Real>>(sums + m * stride), right[m] = load<Vector<Real>>(sums + m * stride + L);
-    for (int64_t k = 0; k < pixels; ++k) {
-        const Real *a = rows[k] + row, *b = others[k] + column;
-        Vector<Real> b_left = load<Vector<Real>>(b), b_right = load<Vector<Real>>(b + L);
+        for (int m = 0; m < M; ++m)
+            left[m] = load<Vector<Real>>(sums + m * stride), right[m] = load<Vector<Real>>(sums + m * stride + L);
+    for (int64_t k = 0; k < pixels; ++k, rows += TILE_ROWS, others += N) {
+        Vector<Real> b_left = load<Vector<Real>>(others), b_right = load<Vector<Real>>(others + L);
 #pragma GCC unroll 12
-        for (int m = 0; m < M; ++m) left[m] += b_left * a[m], right[m] += b_right * a[m];
+        for (int m = 0; m < M; ++m) left[m] += b_left * rows[m], right[m] += b_right * rows[m];
     }
     for (int m = 0; m < M; ++m) store(sums + m * stride, left[m]), store(sums + m * stride + L, right[m]);
 }
 
-// Kernel values [outputs, columns], `stride` apart: what they are, or zero if they are `fresh`, plus the sum over pixels
+// Rows of values as tiles read them, [tiles, SPAN, SIZE]. Tiles begin `step` apart, or less at the end of a row; what
+// they hold beyond that is not used.
+template <class Real, int SIZE>
+class Tiles {
+public:
+    const int64_t values, count, step;
+
+    Tiles(int64_t values, bool even)
+        : values(values), count(parts(values, SIZE)), step(even ? parts(values, count) : SIZE),
+          tiles(count * SPAN * SIZE) {}
+
+    // A row, of which `readable` values can be read.
+    void put(int64_t row, const Real *from, int64_t readable) {
+        Real *to = &tiles[row * SIZE];
+        for (int64_t first = 0; first < values; first += step, to += SPAN * SIZE)
+            if (first + SIZE <= readable)
+                std::memcpy(to, from + first, SIZE * sizeof(Real));
+            else
+                std::copy_n(from + first, values - first, to);
+    }
+    const Real *of(int64_t tile) const { return &tiles[tile * SPAN * SIZE]; }
+    int64_t size(int64_t tile) const { return std::min(step, values - tile * step); }
+
+private:
+    std::vector<Real> tiles;
+};
+template <class Real>
+using RowTiles = Tiles<Real, TILE_ROWS>;
+template <class Real>
+using ColumnTiles = Tiles<Real, TILE_COLUMNS<Real>>;
+
+// Kernel values [rows, others], rows `stride` apart: what they are, or zero if they are `fresh`, plus the sum over pixels
 // of rows times others.
 template <class Real>
-void outer_tiles(const std::vector<const Real *> &rows, int64_t outputs, const std::vector<const Real *> &others,
-                 int64_t columns, Real *kernel, int64_t stride, bool fresh, std::vector<Real> &copies,
-                 std::vector<const Real *> &copied) {
+void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const ColumnTiles<Real> &others, Real *kernel,
+                 int64_t stride, bool fresh) {
     constexpr int N = TILE_COLUMNS<Real>;
-    const int64_t pixels = rows.size();
-    for (int64_t column = 0; column < columns; column += N) {
-        const int64_t valid = std::min<int64_t>(N, columns - column);
-        if (valid < N) {  // a whole vector cannot be read here
-            copies.assign(pixels * N, Real(0)), copied.clear();
-            for (int64_t k = 0; k < pixels; ++k) {
-                std::copy_n(others[k] + column, valid, &copies[k * N]);
-                copied.push_back(&copies[k * N]);
-            }
-        }
-        for (int64_t output = 0; output < outputs; output += TILE_ROWS) {
-            const int tile = std::min<int64_t>(TILE_ROWS, outputs - output);
-            Real *to = kernel + output * stride + column;
-            with_rows(tile, [&]<int M>() {
+    for (int64_t column = 0; column < others.count; ++column)
+        for (int64_t row = 0; row < rows.count; ++row) {
+            const int64_t valid = others.size(column);
+            Real *to = kernel + row * rows.step * stride + column * N;
+            with_rows(rows.size(row), [&]<int M>() {
                 if (valid == N)
-                    return outer_products<M>(pixels, rows.data(), output, others.data(), column, to, stride, fresh);
+                    return outer_products<M>(pixels, rows.of(row), others.of(column), to, stride, fresh);
                 Real sums[M * N] = {};
                 if (!fresh)
                     for (int m = 0; m < M; ++m) std::copy_n(to + m * stride, valid, sums + m * N);
-                outer_products<M>(pixels, rows.data(), output, copied.data(), 0, sums, N, fresh);
+                outer_products<M>(pixels, rows.of(row), others.of(column), sums, N, fresh);
                 for (int m = 0; m < M; ++m) std::copy_n(sums + m * N, valid, to + m * stride);
             });
         }
-    }
 }
 
 template <class Real>
@@ -259,7 +298,7 @@ void convolve(const Real *x, const Real *weight, const Real *bias, Real *y, int6
     const int64_t together = grid.together(channels), inputs = together * channels;
     Panels<Real> panels{grid.places() / together, inputs, outputs};
     panels.fill(weight, one_kernel ? 1 : tasks, grid.places() * channels, inputs, 1, threads);
-    gather(of_maps(grid, together), x, grid.pixels(), channels, panels, one_kernel, bias, y, grid.patches(), tasks,
+    gather({of_maps(grid, together)}, x, grid.pixels(), channels, panels, one_kernel, bias, y, grid.patches(), tasks,
            images, threads);
 }
 
@@ -268,10 +307,11 @@ void spread(const Real *y, const Real *weight, Real *x, int64_t tasks, int64_t i
             int64_t outputs, bool one_kernel, const Grid &grid, int threads) {
     Panels<Real> panels{grid.places(), outputs, channels};
     panels.fill(weight, one_kernel ? 1 : tasks, 1, channels, grid.places() * channels, threads);
+    std::vector<Sources> kinds;
     for (int64_t row = 0; row < grid.stride; ++row)
-        for (int64_t column = 0; column < grid.stride; ++column)
-            gather<Real>(of_images(grid, row, column), y, grid.patches(), outputs, panels, one_kernel, nullptr, x,
-                         grid.pixels(), tasks, images, threads);
+        for (int64_t column = 0; column < grid.stride; ++column) kinds.push_back(of_images(grid, row, column));
+    gather<Real>(kinds, y, grid.patches(), outputs, panels, one_kernel, nullptr, x, grid.pixels(), tasks, images,
+                 threads);
 }
 
 template <class Real>
@@ -279,40 +319,41 @@ void correlate(const Real *x, const Real *y, Real *weight, int64_t tasks, int64_
                int64_t outputs, const Grid &grid, int threads) {
     const int64_t together = grid.together(channels), places = grid.places() / together, inputs = together * channels;
     const int64_t pixels = grid.patches(), all = images * pixels, stride = places * inputs;
-    // rows of few values are put side by side, to fill a tile's columns
+    // lines are put side by side, to fill a tile's columns
     const int64_t joined = together > 1 ? places : 1, columns = joined * inputs;
     // a thread takes some of the places of a task, one after the other for the same pixels
-    const int64_t shares = tasks % threads == 0 ? 1 : places / joined, share = parts(places, shares);
+    const int64_t shares = tasks % threads == 0 ? 1 : std::min(places / joined, grid.kernel);
+    const int64_t share = parts(places, shares);
     const Sources sources = of_maps(grid, together);
     const std::vector<Real> nothing(inputs);
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<const Real *> rows, others, copied;
-        std::vector<Real> patches(SPAN * columns), copies;
+        RowTiles<Real> rows(outputs, true);
+        ColumnTiles<Real> others(columns, false);
+        std::vector<Real> patch(columns + TILE_COLUMNS<Real>);
 #pragma omp for collapse(2) schedule(dynamic)
         for (int64_t task = 0; task < tasks; ++task)
             for (int64_t first = 0; first < places; first += share) {
                 Real *kernel = weight + task * outputs * stride;
-                for (int64_t begin = 0; begin < std::max<int64_t>(all, 1); begin += SPAN)
+                for (int64_t begin = 0; begin < std::max<int64_t>(all, 1); begin += SPAN) {
+                    const int64_t count = std::min(all - begin, SPAN);
+                    for (int64_t k = 0; k < count; ++k) rows.put(k, y + (task * all + begin + k) * outputs, outputs);
                     for (int64_t place = first; place < first + share; place += joined) {
-                        rows.clear(), others.clear();
-                        for (int64_t at = begin; at < std::min(all, begin + SPAN); ++at) {
-                            const int64_t image = task * images + at / pixels, pixel = at % pixels;
-                            const Real *source = x + image * grid.pixels() * channels;
-                            const Run *runs = &sources.from[pixel * places + place];
-                            if (joined == 1 && runs->begin == runs->end) continue;
-                            Real *patch = &patches[(at - begin) * columns];
-                            const Real *other = patch;
-                            for (int64_t k = 0; k < joined; ++k) {
-                                Real *line = patch + k * inputs;
-                                other = values(runs[k], source, together, channels, nothing.data(), line);
-                                if (joined > 1 && other != line) std::copy_n(other, inputs, line);
+                        int64_t image = task * images + begin / pixels, pixel = begin % pixels;
+                        for (int64_t k = 0; k < count; ++k) {
+                            const Real *source = x + image * grid.pixels() * channels, *other = nullptr;
+                            for (int64_t run = 0; run < joined; ++run) {
+                                Real *line = &patch[run * inputs];
+                                other = values(sources.from[pixel * places + place + run], source, together, channels,
+                                               nothing.data(), line);
+                                if (joined > 1 && other != line) copy_line(other, inputs, line);
                             }
-                            rows.push_back(y + (image * pixels + pixel) * outputs);
-                            others.push_back(joined > 1 ? patch : other);
+                            others.put(k, joined > 1 ? patch.data() : other, joined > 1 ? patch.size() : columns);
+                            if (++pixel == pixels) pixel = 0, ++image;
                         }
-                        outer_tiles(rows, outputs, others, columns, kernel + place * inputs, stride, begin == 0, copies, copied);
+                        outer_tiles(count, rows, others, kernel + place * inputs, stride, begin == 0);
                     }
+                }
             }
     }
 }

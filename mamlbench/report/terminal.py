@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mamlbench import metrics
 from mamlbench.loggers import print_result_table
-from mamlbench.networks import TaskNetwork
+from mamlbench.native import why_not
+from mamlbench.networks import Conv4, TaskNetwork, WideResNet
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
@@ -25,6 +26,12 @@ def announce(experiment: Experiment) -> None:
     verb = "tests" if experiment.tested_checkpoints else "trains"
     print(f"mamlbench {verb} {experiment.label} in {experiment.folder.path}", file=sys.stderr)
     network = experiment.learner.network
+    on_cpu = experiment.hardware.torch_device.type == "cpu"
+    if on_cpu and isinstance(network, (Conv4, WideResNet)) and (why := why_not()):
+        print(
+            f"mamlbench: no compiled kernels ({why}): convolutions take torch's operations, slower",
+            file=sys.stderr,
+        )
     if not isinstance(network, TaskNetwork):
         print(
             f"mamlbench: {type(network).__name__} takes the general path (vmap); networks of "

@@ -3,19 +3,23 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import runs
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mamlbench.benchmark import measure, scaling
 from mamlbench.benchmark.command import AGREE, main
 from mamlbench.benchmark.rivals import Ours, implementations
-from mamlbench.benchmark.roofline import Machine, arithmetic
+from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
 from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.hardware import Hardware
+from mamlbench.native import why_not
+from mamlbench.networks.convolution import Grid, convolve
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 
@@ -43,7 +47,7 @@ def test_all_rivals_compute_the_same(name):
 @pytest.mark.parametrize("name", ["sinusoid", "omniglot", "reptile"])
 def test_a_step_calls_as_often_for_many_tasks_as_for_few(name):
     """The work of a batch is in the sizes of its operations, not in their number."""
-    few, many = (calls(small(WORKS[name]).with_(tasks=tasks)) for tasks in (2, 16))
+    few, many = (calls(small(WORKS[name]).with_(tasks=tasks)) for tasks in (16, 64))
     assert many <= 1.1 * few
 
 
@@ -89,6 +93,23 @@ def test_arithmetic_by_hand():
     # support and query: a pass forward and two back, the first layer's images needing none
     expected = 2 * (3 * (forward + head) - first_layer)
     assert expected <= counted <= 1.1 * expected  # sums over rows are products too
+
+
+def test_the_rate_of_convolutions():
+    """A convolution's own seconds are fewer than those of all."""
+    if why_not():
+        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    x, weight = torch.rand(2, 3, 8, 8, 4), torch.rand(2, 5, 3, 3, 4)
+    grid = Grid((8, 8), 3, 2)
+    operations = 2 * 2 * 3 * 4 * 4 * 9 * 4 * 5
+
+    def step():
+        convolve(x, weight, torch.zeros(2, 5), grid)
+        time.sleep(0.2)
+
+    assert arithmetic(step) == operations
+    assert convolution_rate(step) > operations / 0.2
+    assert convolution_rate(lambda: None) is None
 
 
 def test_rates_of_the_machine_are_rates():

@@ -119,6 +119,37 @@ def test_convolution(stride, size, shared):
     assert_same_with_derivatives(ours, theirs, [x, *params.values()])
 
 
+@pytest.mark.parametrize("path", ["kernels"], indirect=True)
+@pytest.mark.parametrize(("size", "channels", "stride"), [(9, 3, 1), (28, 1, 2), (7, 24, 2)])
+def test_a_task_is_computed_alike_in_any_company(size, channels, stride):
+    """Bit for bit: alone or with others, on one thread or several, with derivatives."""
+    conv, norm = Conv2d(channels, 20, stride), Norm(20, "batch", "scale_shift")
+    then = Then(relu=True, pool=stride == 1)
+    params = [p.detach().float() for p in (*per_task(conv).values(), *per_task(norm).values())]
+    x = torch.randn(TASKS, 7, size, size, channels)
+
+    def outputs(tasks: slice, threads: int) -> list[torch.Tensor]:
+        torch.set_num_threads(threads)
+        inputs = [p[tasks].clone().requires_grad_() for p in (x, *params)]
+        weight, bias, scale, shift = inputs[1:]
+        y = functional_call(conv, {"weight": weight, "bias": bias}, (inputs[0],))
+        y = functional_call(norm, {"weight": scale, "bias": shift}, (y, Rows(), then))
+        first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum((g * g).sum() for g in first), inputs)
+        return [y, *first, *second]
+
+    before = torch.get_num_threads()
+    try:
+        together = outputs(slice(None), 2)
+        for task in range(TASKS):
+            for threads in (1, 2, 3):
+                alone = outputs(slice(task, task + 1), threads)
+                for a, b in zip(alone, together, strict=True):
+                    assert torch.equal(a[0], b[task])
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_strided_convolution_by_hand():
     """One 4x4 image of ones under a kernel of ones: only the last row and column are padded."""
     layer = Conv2d(1, 1, 2).double()
