@@ -17,11 +17,13 @@ test: $(INSTALLED).dev lint ## install, then lint, type checks and all tests
 lint: $(INSTALLED).dev ## style and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror mamlbench/native/*.[ch]pp
 	$(BIN)/mypy
 
 format: $(INSTALLED).dev ## put the code into the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i mamlbench/native/*.[ch]pp
 
 clean: ## remove the virtual environment and caches, never outputs/
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

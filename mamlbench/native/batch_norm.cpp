@@ -1,9 +1,9 @@
 // Batch normalisation of many batches, with the ReLU and the 2x2 maximum that may follow it, and its derivatives.
 //
-// A batch is M images [H, W, C], or without maxima one of R rows, [R, 1, C]. Its outputs are y = scale (x - mean) + bias with scale = weight / sigma; then
-// max(y, 0); then, with `pool`, the largest of each 2x2 window. Nothing but x is kept: what the ReLU and the maximum let
-// through is found again from it. Sums are taken over strips of rows, a strip's in Real and all strips' in double, in an
-// order that does not depend on the number of threads.
+// A batch is M images [H, W, C], or without maxima one of R rows, [R, 1, C]. Its outputs are y = scale (x - mean) +
+// bias with scale = weight / sigma; then max(y, 0); then, with `pool`, the largest of each 2x2 window. Nothing but x is
+// kept: what the ReLU and the maximum let through is found again from it. Sums are taken over strips of rows, a strip's
+// in Real and all strips' in double, in an order that does not depend on the number of threads.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -103,13 +103,15 @@ void over_strips(const Shape &shape, int threads, const Work &work) {
         for (int64_t strip = 0; strip < shape.strips(); ++strip) work(batch, strip);
 }
 
-// Sums over a batch of each of `count` quantities in each channel, [batches, count, channels], from those of its strips.
+// Sums over a batch of each of `count` quantities in each channel, [batches, count, channels], from its strips' sums.
 struct Sums {
     int64_t count, channels, strips;
     std::vector<double> of_strips;
 
     Sums(const Shape &shape, int64_t count)
-        : count(count), channels(shape.channels), strips(shape.strips()),
+        : count(count),
+          channels(shape.channels),
+          strips(shape.strips()),
           of_strips(shape.batches * strips * count * channels) {}
 
     double *strip(int64_t batch, int64_t strip) { return &of_strips[(batch * strips + strip) * count * channels]; }
@@ -132,8 +134,7 @@ std::vector<Real> scales(const Shape &shape, const Real *inverse, const Real *we
     std::vector<Real> scale(inverse, inverse + shape.batches * shape.channels);
     if (weight)
         for (int64_t batch = 0; batch < shape.batches; ++batch)
-            for (int64_t c = 0; c < shape.channels; ++c)
-                scale[batch * shape.channels + c] *= weight[batch * step + c];
+            for (int64_t c = 0; c < shape.channels; ++c) scale[batch * shape.channels + c] *= weight[batch * step + c];
     return scale;
 }
 
@@ -342,8 +343,8 @@ void second(const Shape &shape, const Real *g, const Real *x, const Real *weight
                     auto factor = [&](int64_t which) { return load<V>(f + which * C + c); };
                     const V here = load<V>(s + c) * of_v + factor(G_1) + factor(G_X) * centred[k];
                     of_passed = passes ? here : of_passed;
-                    store(outputs + steps[k] * C + c, factor(X_V) * of_v + factor(X_G) * passed + factor(X_1) +
-                                                          factor(X_X) * centred[k]);
+                    store(outputs + steps[k] * C + c,
+                          factor(X_V) * of_v + factor(X_G) * passed + factor(X_1) + factor(X_X) * centred[k]);
                 }
                 store(inner + c, of_passed);
             });
@@ -374,38 +375,38 @@ Real *from(int64_t first, int64_t size, Real *values) {
 
 #define BY_RELU(FUNCTION, ...) (part.relu ? FUNCTION<true>(part, __VA_ARGS__) : FUNCTION<false>(part, __VA_ARGS__))
 
-#define EXPORT(NAME, REAL)                                                                                          \
-    extern "C" void batch_norm_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, REAL *mean,     \
-                                      REAL *inverse, int64_t step, double eps, const Shape *shape, int threads) {   \
-        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;              \
-        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                             \
-            const int64_t c = shape->channels;                                                                      \
-            BY_RELU(forward, from(b, in, x), from(b, step, weight), from(b, step, bias), step, eps,                 \
-                    from(b, out, y), from(b, c, mean), from(b, c, inverse), threads);                               \
-        });                                                                                                         \
-    }                                                                                                               \
-    extern "C" void batch_norm_backward_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,  \
-                                               const REAL *mean, const REAL *inverse, REAL *of_x, REAL *of_weight,  \
-                                               REAL *of_bias, int64_t step, const Shape *shape, int threads) {      \
-        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;              \
-        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                             \
-            const int64_t c = shape->channels;                                                                      \
-            BY_RELU(backward, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,    \
-                    from(b, c, mean), from(b, c, inverse), from(b, in, of_x), from(b, c, of_weight),                \
-                    from(b, c, of_bias), threads);                                                                  \
-        });                                                                                                         \
-    }                                                                                                               \
-    extern "C" void batch_norm_second_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,    \
-                                             const REAL *mean, const REAL *inverse, const REAL *v,                  \
-                                             const REAL *v_weight, const REAL *v_bias, REAL *of_g, REAL *of_x,      \
-                                             REAL *of_weight, int64_t step, const Shape *shape, int threads) {      \
-        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;              \
-        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                             \
-            const int64_t c = shape->channels;                                                                      \
-            BY_RELU(second, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,      \
-                    from(b, c, mean), from(b, c, inverse), from(b, in, v), from(b, c, v_weight),                    \
-                    from(b, c, v_bias), from(b, out, of_g), from(b, in, of_x), from(b, c, of_weight), threads);     \
-        });                                                                                                         \
+#define EXPORT(NAME, REAL)                                                                                           \
+    extern "C" void batch_norm_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, REAL *mean,      \
+                                      REAL *inverse, int64_t step, double eps, const Shape *shape, int threads) {    \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;               \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                              \
+            const int64_t c = shape->channels;                                                                       \
+            BY_RELU(forward, from(b, in, x), from(b, step, weight), from(b, step, bias), step, eps, from(b, out, y), \
+                    from(b, c, mean), from(b, c, inverse), threads);                                                 \
+        });                                                                                                          \
+    }                                                                                                                \
+    extern "C" void batch_norm_backward_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,   \
+                                               const REAL *mean, const REAL *inverse, REAL *of_x, REAL *of_weight,   \
+                                               REAL *of_bias, int64_t step, const Shape *shape, int threads) {       \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;               \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                              \
+            const int64_t c = shape->channels;                                                                       \
+            BY_RELU(backward, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,     \
+                    from(b, c, mean), from(b, c, inverse), from(b, in, of_x), from(b, c, of_weight),                 \
+                    from(b, c, of_bias), threads);                                                                   \
+        });                                                                                                          \
+    }                                                                                                                \
+    extern "C" void batch_norm_second_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,     \
+                                             const REAL *mean, const REAL *inverse, const REAL *v,                   \
+                                             const REAL *v_weight, const REAL *v_bias, REAL *of_g, REAL *of_x,       \
+                                             REAL *of_weight, int64_t step, const Shape *shape, int threads) {       \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;               \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                              \
+            const int64_t c = shape->channels;                                                                       \
+            BY_RELU(second, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,       \
+                    from(b, c, mean), from(b, c, inverse), from(b, in, v), from(b, c, v_weight), from(b, c, v_bias), \
+                    from(b, out, of_g), from(b, in, of_x), from(b, c, of_weight), threads);                          \
+        });                                                                                                          \
     }
 
 EXPORT(float, float)

@@ -247,7 +247,9 @@ public:
     const int64_t values, count, step;
 
     Tiles(int64_t values, bool even)
-        : values(values), count(parts(values, SIZE)), step(even ? parts(values, count) : SIZE),
+        : values(values),
+          count(parts(values, SIZE)),
+          step(even ? parts(values, count) : SIZE),
           tiles(count * SPAN * SIZE) {}
 
     // A row, of which `readable` values can be read.
@@ -270,8 +272,8 @@ using RowTiles = Tiles<Real, TILE_ROWS>;
 template <class Real>
 using ColumnTiles = Tiles<Real, TILE_COLUMNS<Real>>;
 
-// Kernel values [rows, others], rows `stride` apart: what they are, or zero if they are `fresh`, plus the sum over pixels
-// of rows times others.
+// Kernel values [rows, others], rows `stride` apart: what they are, or zero if they are `fresh`, plus the sum over
+// pixels of rows times others.
 template <class Real>
 void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const ColumnTiles<Real> &others, Real *kernel,
                  int64_t stride, bool fresh) {
@@ -281,8 +283,7 @@ void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const ColumnTiles<R
             const int64_t valid = others.size(column);
             Real *to = kernel + row * rows.step * stride + column * N;
             with_rows(rows.size(row), [&]<int M>() {
-                if (valid == N)
-                    return outer_products<M>(pixels, rows.of(row), others.of(column), to, stride, fresh);
+                if (valid == N) return outer_products<M>(pixels, rows.of(row), others.of(column), to, stride, fresh);
                 Real sums[M * N] = {};
                 if (!fresh)
                     for (int m = 0; m < M; ++m) std::copy_n(to + m * stride, valid, sums + m * N);
@@ -360,20 +361,19 @@ void correlate(const Real *x, const Real *y, Real *weight, int64_t tasks, int64_
 
 }  // namespace
 
-#define EXPORT(NAME, REAL)                                                                                          \
-    extern "C" void convolve_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, int64_t tasks,    \
-                                    int64_t images, int64_t channels, int64_t outputs, int one_kernel,              \
-                                    const Grid *grid, int threads) {                                                \
-        convolve(x, weight, bias, y, tasks, images, channels, outputs, one_kernel, *grid, threads);                 \
-    }                                                                                                               \
-    extern "C" void spread_##NAME(const REAL *y, const REAL *weight, REAL *x, int64_t tasks, int64_t images,        \
-                                  int64_t channels, int64_t outputs, int one_kernel, const Grid *grid,              \
-                                  int threads) {                                                                    \
-        spread(y, weight, x, tasks, images, channels, outputs, one_kernel, *grid, threads);                         \
-    }                                                                                                               \
-    extern "C" void correlate_##NAME(const REAL *x, const REAL *y, REAL *weight, int64_t tasks, int64_t images,     \
-                                     int64_t channels, int64_t outputs, const Grid *grid, int threads) {            \
-        correlate(x, y, weight, tasks, images, channels, outputs, *grid, threads);                                  \
+#define EXPORT(NAME, REAL)                                                                                            \
+    extern "C" void convolve_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, int64_t tasks,      \
+                                    int64_t images, int64_t channels, int64_t outputs, int one_kernel,                \
+                                    const Grid *grid, int threads) {                                                  \
+        convolve(x, weight, bias, y, tasks, images, channels, outputs, one_kernel, *grid, threads);                   \
+    }                                                                                                                 \
+    extern "C" void spread_##NAME(const REAL *y, const REAL *weight, REAL *x, int64_t tasks, int64_t images,          \
+                                  int64_t channels, int64_t outputs, int one_kernel, const Grid *grid, int threads) { \
+        spread(y, weight, x, tasks, images, channels, outputs, one_kernel, *grid, threads);                           \
+    }                                                                                                                 \
+    extern "C" void correlate_##NAME(const REAL *x, const REAL *y, REAL *weight, int64_t tasks, int64_t images,       \
+                                     int64_t channels, int64_t outputs, const Grid *grid, int threads) {              \
+        correlate(x, y, weight, tasks, images, channels, outputs, *grid, threads);                                    \
     }
 
 EXPORT(float, float)
