@@ -7,8 +7,6 @@ last line.
 
 from __future__ import annotations
 
-from ctypes import c_double, c_int64
-
 import torch
 from torch import Tensor
 
@@ -26,7 +24,7 @@ def _batch_norm(
     mean, inverse = _per_channel(x), _per_channel(x)
     weight, bias, step = _parameters(weight, bias, len(x))
     tensors = [x, weight, bias, y, mean, inverse]
-    call("batch_norm", tensors, [c_int64(step), c_double(eps)], [*x.shape, *then])
+    call("batch_norm", tensors, [step, float(eps)], [*x.shape, *then])
     return y, mean, inverse
 
 
@@ -44,7 +42,7 @@ def _backward(
     of_x, of_weight, of_bias = torch.empty_like(x), _per_channel(x), _per_channel(x)
     weight, bias, step = _parameters(weight, bias, len(x))
     tensors = [g, x, weight, bias, mean, inverse, of_x, of_weight, of_bias]
-    call("batch_norm_backward", tensors, [c_int64(step)], [*x.shape, *then])
+    call("batch_norm_backward", tensors, [step], [*x.shape, *then])
     return of_x, of_weight, of_bias
 
 
@@ -64,7 +62,7 @@ def _second(
     weight, bias, step = _parameters(weight, bias, len(x))
     given = [g, x, weight, bias, mean, inverse, *(each.contiguous() for each in v)]
     tensors = [*given, of_g, of_x, of_weight]
-    call("batch_norm_second", tensors, [c_int64(step)], [*x.shape, *then])
+    call("batch_norm_second", tensors, [step], [*x.shape, *then])
     return of_g, of_x, of_weight
 
 

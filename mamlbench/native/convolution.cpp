@@ -361,19 +361,20 @@ void correlate(const Real *x, const Real *y, Real *weight, int64_t tasks, int64_
 
 }  // namespace
 
-#define EXPORT(NAME, REAL)                                                                                            \
-    extern "C" void convolve_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, int64_t tasks,      \
-                                    int64_t images, int64_t channels, int64_t outputs, int one_kernel,                \
-                                    const Grid *grid, int threads) {                                                  \
-        convolve(x, weight, bias, y, tasks, images, channels, outputs, one_kernel, *grid, threads);                   \
-    }                                                                                                                 \
-    extern "C" void spread_##NAME(const REAL *y, const REAL *weight, REAL *x, int64_t tasks, int64_t images,          \
-                                  int64_t channels, int64_t outputs, int one_kernel, const Grid *grid, int threads) { \
-        spread(y, weight, x, tasks, images, channels, outputs, one_kernel, *grid, threads);                           \
-    }                                                                                                                 \
-    extern "C" void correlate_##NAME(const REAL *x, const REAL *y, REAL *weight, int64_t tasks, int64_t images,       \
-                                     int64_t channels, int64_t outputs, const Grid *grid, int threads) {              \
-        correlate(x, y, weight, tasks, images, channels, outputs, *grid, threads);                                    \
+#define EXPORT(NAME, REAL)                                                                                       \
+    extern "C" void convolve_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, int64_t tasks, \
+                                    int64_t images, int64_t channels, int64_t outputs, int64_t one_kernel,       \
+                                    const Grid *grid, int threads) {                                             \
+        convolve(x, weight, bias, y, tasks, images, channels, outputs, one_kernel, *grid, threads);              \
+    }                                                                                                            \
+    extern "C" void spread_##NAME(const REAL *y, const REAL *weight, REAL *x, int64_t tasks, int64_t images,     \
+                                  int64_t channels, int64_t outputs, int64_t one_kernel, const Grid *grid,       \
+                                  int threads) {                                                                 \
+        spread(y, weight, x, tasks, images, channels, outputs, one_kernel, *grid, threads);                      \
+    }                                                                                                            \
+    extern "C" void correlate_##NAME(const REAL *x, const REAL *y, REAL *weight, int64_t tasks, int64_t images,  \
+                                     int64_t channels, int64_t outputs, const Grid *grid, int threads) {         \
+        correlate(x, y, weight, tasks, images, channels, outputs, *grid, threads);                               \
     }
 
 EXPORT(float, float)

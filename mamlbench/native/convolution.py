@@ -6,8 +6,6 @@ patches, kernel, stride and the padding above and to the left.
 
 from __future__ import annotations
 
-from ctypes import c_int, c_int64
-
 from torch import Tensor
 
 from mamlbench.native.operations import call, define
@@ -28,18 +26,17 @@ def _spread(y: Tensor, weight: Tensor, grid: list[int]) -> Tensor:
     return x
 
 
-def _numbers(images: Tensor, weight: Tensor) -> list[c_int64 | c_int]:
+def _numbers(images: Tensor, weight: Tensor) -> list[int]:
     """Tasks, images, channels, outputs, and whether there is one kernel for all tasks."""
     tasks, count = images.shape[:2]
-    sizes = (tasks, count, weight.shape[-1], weight.shape[1])
-    return [*map(c_int64, sizes), c_int(len(weight) < tasks)]
+    return [tasks, count, weight.shape[-1], weight.shape[1], int(len(weight) < tasks)]
 
 
 def _correlate(x: Tensor, y: Tensor, grid: list[int]) -> Tensor:
     x, y = x.contiguous(), y.contiguous()
-    sizes = (*x.shape[:2], x.shape[-1], y.shape[-1])
+    sizes = [*x.shape[:2], x.shape[-1], y.shape[-1]]
     weight = x.new_empty(len(x), y.shape[-1], grid[4], grid[4], x.shape[-1])
-    call("correlate", [x, y, weight], [*map(c_int64, sizes)], grid)
+    call("correlate", [x, y, weight], sizes, grid)
     return weight
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -27,19 +28,33 @@ def define(signature: str, implementation: Callable[..., Any]) -> None:
 
 
 def call(
-    name: str, tensors: Sequence[Tensor | None], numbers: Sequence[Any], shape: Sequence[int]
+    name: str, tensors: Sequence[Tensor | None], numbers: Sequence[float], shape: Sequence[int]
 ) -> None:
     """Call the kernel `name` for the type of the first tensor.
 
     Args:
         name: as in the C++ source, without its type.
         tensors: contiguous inputs and outputs, in the kernel's order.
-        numbers: of `ctypes`.
+        numbers: its int64_t and double arguments, in order.
         shape: the fields of the kernel's Grid or Shape.
     """
     first = tensors[0]
     assert first is not None
-    function: Any = getattr(library(), f"{name}_{_TYPES[first.dtype]}")
-    addresses = (None if x is None else ctypes.c_void_p(x.data_ptr()) for x in tensors)
-    struct = (ctypes.c_int64 * len(shape))(*shape)
-    function(*addresses, *numbers, struct, torch.get_num_threads())
+    kinds = tuple(map(type, numbers))
+    function = _function(f"{name}_{_TYPES[first.dtype]}", len(tensors), kinds)
+    addresses = [None if x is None else x.data_ptr() for x in tensors]
+    function(*addresses, *numbers, _struct(tuple(shape)), torch.get_num_threads())
+
+
+@cache
+def _function(name: str, tensors: int, kinds: tuple[type, ...]) -> Any:
+    function = getattr(library(), name)
+    numbers = [ctypes.c_double if kind is float else ctypes.c_int64 for kind in kinds]
+    function.argtypes = [*[ctypes.c_void_p] * tensors, *numbers, ctypes.c_void_p, ctypes.c_int]
+    function.restype = None
+    return function
+
+
+@lru_cache(maxsize=1024)
+def _struct(values: tuple[int, ...]) -> Any:
+    return (ctypes.c_int64 * len(values))(*values)

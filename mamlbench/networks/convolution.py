@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -46,7 +46,7 @@ class Grid:
         """Patches down and across, with SAME padding."""
         return -(-self.size[0] // self.stride), -(-self.size[1] // self.stride)
 
-    @property
+    @cached_property
     def numbers(self) -> list[int]:
         """Image, patches, kernel, stride, and the padding above and to the left."""
         (top, _), (left, _) = self.padding
@@ -60,6 +60,12 @@ class Grid:
             for count, side in zip(self.patches, self.size, strict=True)
         )
         return (down // 2, down - down // 2), (across // 2, across - across // 2)
+
+
+@cache
+def grid_of(size: tuple[int, int], kernel: int, stride: int) -> Grid:
+    """The same grid each time, with all that it has worked out."""
+    return Grid(size, kernel, stride)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, grid: Grid) -> Tensor:

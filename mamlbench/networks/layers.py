@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from mamlbench.errors import one_of
 from mamlbench.networks.batch_norm import NOTHING, Then, batch_norm
-from mamlbench.networks.convolution import Grid, convolve
+from mamlbench.networks.convolution import convolve, grid_of
 
 NORMS = ("batch", "support", "running", "group", "none")
 AFFINES = ("none", "shift", "scale_shift")
@@ -100,7 +100,7 @@ class Conv2d(_Products):
 
     @override
     def product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        grid = Grid((x.shape[2], x.shape[3]), self.kernel, self.stride)
+        grid = grid_of((x.shape[2], x.shape[3]), self.kernel, self.stride)
         weight = weight.movedim(-3, -1)
         if weight.dim() == 4:
             y = convolve(x.flatten(0, 1)[None], weight[None], bias[None], grid)
