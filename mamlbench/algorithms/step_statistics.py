@@ -77,7 +77,7 @@ class StepStatistics(nn.Module):
 
     @torch.no_grad()
     def _see(self, index: int, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        (x, _) = inputs  # [T, M, ..., C]
+        x = inputs[0]  # [T, M, ..., C]
         variance, mean = torch.var_mean(x, tuple(range(1, x.dim() - 1)), correction=0)
         place = index, self._step
         seen = mean.sum(0), variance.sum(0), len(x)

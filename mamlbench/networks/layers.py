@@ -153,13 +153,13 @@ class Norm(nn.Module):
 
     @override
     def forward(self, x: Tensor, rows: Rows, then: Then = NOTHING) -> Tensor:
-        batches = x.unflatten(1, (rows.groups, -1))
-        over = tuple(range(2, batches.dim() - 1))
         of_batch = self.norm in ("batch", "support") or (self.norm == "running" and self.training)
-        if of_batch and self.recording:
-            self._record(batches, over)
         if not of_batch:
             return then(self._by_itself(x))
+        batches = x.unflatten(1, (rows.groups, -1))
+        over = tuple(range(2, batches.dim() - 1))
+        if self.recording:
+            self._record(batches, over)
         if rows.reference is not None:
             reference = batches[:, :, : rows.reference]
             return then(self._affine(self._standardise(batches, reference, over).flatten(1, 2)))

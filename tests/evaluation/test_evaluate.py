@@ -173,9 +173,9 @@ def test_memory_bounds_the_tasks_at_a_time(learner):
         protocol = Protocol(**{"tasks": 10**9, "queries": 4, "inner_steps": 3, **options})
         return tasks_at_a_time(learner, DATASET, protocol, hardware, 5, 4)
 
-    assert chunk() == 2**19 // 9
+    assert chunk() == 5_000_000 // 9
     learner.particles = 10
-    assert chunk() == 2**19 // 90
+    assert chunk() == 5_000_000 // 90
     assert chunk(inner_steps=999) == 2**26 // (19 * 1000 * 10)
     assert chunk(hardware=Hardware(task_chunk=7), inner_steps=999) == 7
     assert chunk(inner_steps=10**9) == 1
