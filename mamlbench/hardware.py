@@ -33,8 +33,8 @@ and many times more where other processes hold the cores."""
 
 _CPU_VALUES = 5_000_000
 """Input values of a chunk of tasks on a CPU. On Omniglot, 32 tasks of 80 images of 28x28 took half
-the time of one task at a time (calls cost less), and 8 at once a seventh more; on mini-ImageNet, two
-tasks of 100 images of 84x84 took four fifths of the time of one, and four hardly less."""
+the time of one task at a time (calls cost less), and 8 at once a seventh more; on mini-ImageNet,
+two tasks of 100 images of 84x84 took four fifths of the time of one, and four hardly less."""
 
 _MANY_ROWS, _LEAST_VALUES = 1000, 64
 """In tasks of so many examples each counts for so many values: hidden units are more than inputs.

@@ -316,7 +316,7 @@ void spread(const Real *y, const Real *weight, Real *x, int64_t tasks, int64_t i
 }
 
 template <class Real>
-void correlate(const Real *x, const Real *y, Real *weight, int64_t tasks, int64_t images, int64_t channels,
+void correlate(const Real *x, const Real *y, Real *weight, Real *bias, int64_t tasks, int64_t images, int64_t channels,
                int64_t outputs, const Grid &grid, int threads) {
     const int64_t together = grid.together(channels), places = grid.places() / together, inputs = together * channels;
     const int64_t pixels = grid.patches(), all = images * pixels, stride = places * inputs;
@@ -331,14 +331,23 @@ void correlate(const Real *x, const Real *y, Real *weight, int64_t tasks, int64_
     {
         RowTiles<Real> rows(outputs, true);
         ColumnTiles<Real> others(columns, false);
-        std::vector<Real> patch(columns + TILE_COLUMNS<Real>);
+        std::vector<Real> patch(columns + TILE_COLUMNS<Real>), sums(outputs);
+        std::vector<double> totals(outputs);
 #pragma omp for collapse(2) schedule(dynamic)
         for (int64_t task = 0; task < tasks; ++task)
             for (int64_t first = 0; first < places; first += share) {
                 Real *kernel = weight + task * outputs * stride;
+                std::fill(totals.begin(), totals.end(), 0.0);
                 for (int64_t begin = 0; begin < std::max<int64_t>(all, 1); begin += SPAN) {
                     const int64_t count = std::min(all - begin, SPAN);
-                    for (int64_t k = 0; k < count; ++k) rows.put(k, y + (task * all + begin + k) * outputs, outputs);
+                    std::fill(sums.begin(), sums.end(), Real(0));
+                    for (int64_t k = 0; k < count; ++k) {
+                        const Real *row = y + (task * all + begin + k) * outputs;
+                        rows.put(k, row, outputs);
+                        if (first == 0)
+                            for (int64_t output = 0; output < outputs; ++output) sums[output] += row[output];
+                    }
+                    for (int64_t output = 0; output < outputs; ++output) totals[output] += sums[output];
                     for (int64_t place = first; place < first + share; place += joined) {
                         int64_t image = task * images + begin / pixels, pixel = begin % pixels;
                         for (int64_t k = 0; k < count; ++k) {
@@ -355,6 +364,7 @@ void correlate(const Real *x, const Real *y, Real *weight, int64_t tasks, int64_
                         outer_tiles(count, rows, others, kernel + place * inputs, stride, begin == 0);
                     }
                 }
+                if (first == 0) std::copy(totals.begin(), totals.end(), bias + task * outputs);
             }
     }
 }
@@ -372,9 +382,10 @@ void correlate(const Real *x, const Real *y, Real *weight, int64_t tasks, int64_
                                   int threads) {                                                                 \
         spread(y, weight, x, tasks, images, channels, outputs, one_kernel, *grid, threads);                      \
     }                                                                                                            \
-    extern "C" void correlate_##NAME(const REAL *x, const REAL *y, REAL *weight, int64_t tasks, int64_t images,  \
-                                     int64_t channels, int64_t outputs, const Grid *grid, int threads) {         \
-        correlate(x, y, weight, tasks, images, channels, outputs, *grid, threads);                               \
+    extern "C" void correlate_##NAME(const REAL *x, const REAL *y, REAL *weight, REAL *bias, int64_t tasks,      \
+                                     int64_t images, int64_t channels, int64_t outputs, const Grid *grid,        \
+                                     int threads) {                                                              \
+        correlate(x, y, weight, bias, tasks, images, channels, outputs, *grid, threads);                         \
     }
 
 EXPORT(float, float)

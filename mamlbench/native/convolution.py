@@ -32,14 +32,16 @@ def _numbers(images: Tensor, weight: Tensor) -> list[int]:
     return [tasks, count, weight.shape[-1], weight.shape[1], int(len(weight) < tasks)]
 
 
-def _correlate(x: Tensor, y: Tensor, grid: list[int]) -> Tensor:
+def _correlate(x: Tensor, y: Tensor, grid: list[int]) -> tuple[Tensor, Tensor]:
+    """Kernels, and sums of the maps [T, O]."""
     x, y = x.contiguous(), y.contiguous()
     sizes = [*x.shape[:2], x.shape[-1], y.shape[-1]]
     weight = x.new_empty(len(x), y.shape[-1], grid[4], grid[4], x.shape[-1])
-    call("correlate", [x, y, weight], sizes, grid)
-    return weight
+    bias = y.new_empty(len(y), y.shape[-1])
+    call("correlate", [x, y, weight, bias], sizes, grid)
+    return weight, bias
 
 
 define("convolve(Tensor x, Tensor weight, Tensor? bias, int[] grid) -> Tensor", _convolve)
 define("spread(Tensor y, Tensor weight, int[] grid) -> Tensor", _spread)
-define("correlate(Tensor x, Tensor y, int[] grid) -> Tensor", _correlate)
+define("correlate(Tensor x, Tensor y, int[] grid) -> (Tensor, Tensor)", _correlate)

@@ -93,12 +93,11 @@ class _Convolve(Function):
         (y,) = gradients
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
-        return (
-            _Spread.apply(y, weight, ctx.grid) if of_x else None,
-            _Correlate.apply(x, y, ctx.grid) if of_weight else None,
-            row_sum(y.flatten(1, -2)).squeeze(1) if of_bias else None,
-            None,
-        )
+        grad_x = _Spread.apply(y, weight, ctx.grid) if of_x else None
+        grad_weight = grad_bias = None
+        if of_weight or of_bias:
+            grad_weight, grad_bias = _Correlate.apply(x, y, ctx.grid)
+        return grad_x, grad_weight, grad_bias if of_bias else None, None
 
 
 class _Spread(Function):
@@ -115,26 +114,28 @@ class _Spread(Function):
         of_y, of_weight, _ = ctx.needs_input_grad
         return (
             _Convolve.apply(x, weight, None, ctx.grid) if of_y else None,
-            _Correlate.apply(x, y, ctx.grid) if of_weight else None,
+            _Correlate.apply(x, y, ctx.grid)[0] if of_weight else None,
             None,
         )
 
 
 class _Correlate(Function):
+    """Kernels [T, O, k, k, C], and the sums of the maps [T, O], which are the bias's gradient."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, grid: Grid) -> Tensor:
+    def forward(ctx: Any, x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, y)
         ctx.grid = grid
         return _correlated(x, y, grid)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,) = gradients
+        weight, bias = gradients
         x, y = ctx.saved_tensors
         of_x, of_y, _ = ctx.needs_input_grad
         return (
             _Spread.apply(y, weight, ctx.grid) if of_x else None,
-            _Convolve.apply(x, weight, None, ctx.grid) if of_y else None,
+            _Convolve.apply(x, weight, bias, ctx.grid) if of_y else None,
             None,
         )
 
@@ -161,9 +162,10 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Te
     return given.view(shape)
 
 
-def _correlated(x: Tensor, y: Tensor, grid: Grid) -> Tensor:
+def _correlated(x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     if available(x):
-        return torch.ops.mamlbench.correlate(x, y, grid.numbers)
+        weight, bias = torch.ops.mamlbench.correlate(x, y, grid.numbers)
+        return weight, bias
     channels, outputs = x.shape[-1], y.shape[-1]
     patch = grid.kernel**2 * channels
     y = y.contiguous()
@@ -178,7 +180,8 @@ def _correlated(x: Tensor, y: Tensor, grid: Grid) -> Tensor:
             weight[tasks].baddbmm_(part.transpose(1, 2), patches)
     if patch_first:
         weight = weight.transpose(1, 2).contiguous()
-    return weight.view(len(x), outputs, grid.kernel, grid.kernel, channels)
+    bias = row_sum(y.flatten(1, -2)).squeeze(1)
+    return weight.view(len(x), outputs, grid.kernel, grid.kernel, channels), bias
 
 
 def _spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
