@@ -281,6 +281,11 @@ class Experiment:
         names = {"best.pt": best, "checkpoint.pt": "last"}
         return names.get(chosen[0].name, self.protocol.select) if chosen else "last"
 
+    def _of_unfinished(self) -> bool:
+        """Whether it tests a checkpoint of a run that has not come to its end."""
+        folders = [path.parent for path in self.tested_checkpoints]
+        return any(not (folder / "summary.json").is_file() for folder in folders)
+
     def _members(self, count: int) -> list[MetaLearner]:
         """The learner, and others made like it."""
         return [self.learner, *(self._build_learner() for _ in range(1, count))][:count]
@@ -320,6 +325,7 @@ class Experiment:
             "hash": self.hash,
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
             "trained_iterations": trained_iterations,  # also where another run did them
+            "of_unfinished": self._of_unfinished(),
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,

@@ -58,7 +58,7 @@ def block(found: Report) -> str:
     if notes.texts:
         parts.append("\n".join(f"{line}  " for line in notes.lines()).rstrip())
     if others:
-        parts += ["Runs that are of no published cell:", _compact(_OTHERS, others)]
+        parts += ["Runs beside which no number is printed in a paper:", _compact(_OTHERS, others)]
     return "\n\n".join([*parts, END])
 
 
@@ -115,7 +115,7 @@ def _unpublished(found: Report) -> Iterator[tuple[Entry, str]]:
         run.folder
         for paper in found.papers
         for line in paper.lines
-        if line.entry is not None
+        if line.entry is not None and line.cell.published is not None
         for run in line.entry.runs
     }
     for table in found.folders:

@@ -58,6 +58,7 @@ class Summary(BaseModel):
     data_sha256: str | None = None
     diverged_tasks: int = 0
     trained_iterations: int | None = None
+    of_unfinished: bool = False
 
 
 class Config(BaseModel):
@@ -144,7 +145,8 @@ class Run:
         if self.config.get("checkpoint") is None:
             return self.summary.train.iterations
         planned, reached = self.config["training"]["iterations"], self.summary.trained_iterations
-        if self.config["evaluation"]["select"] != "last" or reached is None:
+        is_last = self.config["evaluation"]["select"] == "last" or self.summary.of_unfinished
+        if not is_last or reached is None:
             return int(planned)  # a best checkpoint is of an earlier iteration than its run's last
         return min(planned, reached)
 

@@ -26,13 +26,22 @@ def test_names_that_were_recorded_are_believed(tmp_path, sinusoid):
 
 
 @pytest.mark.parametrize(
-    ("select", "reached", "iterations"), [("last", 40, 40), ("last", None, 100), ("best", 40, 100)]
+    ("select", "reached", "unfinished", "iterations"),
+    [
+        ("last", 40, False, 40),
+        ("last", None, False, 100),
+        ("best", 40, False, 100),
+        ("best", 40, True, 40),  # of a run that was stopped: nobody knows what would have followed
+    ],
 )
-def test_the_iterations_of_a_tested_checkpoint(tmp_path, sinusoid, select, reached, iterations):
+def test_the_iterations_of_a_tested_checkpoint(
+    tmp_path, sinusoid, select, reached, unfinished, iterations
+):
     config = sinusoid(training__iterations=100, evaluation__select=select)
     config["checkpoint"] = "outputs/elsewhere"
     train = {"iterations": 0, "seconds": 0.0}
-    folder = kept.keep(tmp_path / "a", config, train=train, trained_iterations=reached)
+    known = {"trained_iterations": reached, "of_unfinished": unfinished}
+    folder = kept.keep(tmp_path / "a", config, train=train, **known)
     assert read_run(folder).iterations == iterations
 
 
