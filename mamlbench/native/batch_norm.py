@@ -7,6 +7,8 @@ last line.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -28,42 +30,37 @@ def _batch_norm(
     return y, mean, inverse
 
 
-def _backward(
-    g: Tensor,
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    mean: Tensor,
-    inverse: Tensor,
-    then: list[int],
-) -> _Three:
+def _backward(*given: Any) -> _Three:
     """Gradients of x, and of scale and shift in each batch, [B, 1, C]."""
-    g, x = g.contiguous(), x.contiguous()
-    of_x, of_weight, of_bias = torch.empty_like(x), _per_channel(x), _per_channel(x)
-    weight, bias, step = _parameters(weight, bias, len(x))
-    tensors = [g, x, weight, bias, mean, inverse, of_x, of_weight, of_bias]
-    call("batch_norm_backward", tensors, [step], [*x.shape, *then])
-    return of_x, of_weight, of_bias
+    *batch, then = given
+    (_, x), tensors, step = _of_batch(*batch)
+    found = torch.empty_like(x), _per_channel(x), _per_channel(x)
+    call("batch_norm_backward", [*tensors, *found], [step], [*x.shape, *then])
+    return found
 
 
-def _second(
+def _second(*given: Any) -> _Three:
+    """Gradients of g, x and scale, where those of x, scale and shift have the gradients v."""
+    *batch, v, then = given
+    (g, x), tensors, step = _of_batch(*batch)
+    found = torch.empty_like(g), torch.empty_like(x), _per_channel(x)
+    tensors = [*tensors, *(each.contiguous() for each in v), *found]
+    call("batch_norm_second", tensors, [step], [*x.shape, *then])
+    return found
+
+
+def _of_batch(
     g: Tensor,
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
     mean: Tensor,
     inverse: Tensor,
-    v: list[Tensor],
-    then: list[int],
-) -> _Three:
-    """Gradients of g, x and scale, where those of x, scale and shift have the gradients v."""
+) -> tuple[tuple[Tensor, Tensor], list[Tensor | None], int]:
+    """g and x, all tensors as the kernels take them, and the step of the parameters."""
     g, x = g.contiguous(), x.contiguous()
-    of_g, of_x, of_weight = torch.empty_like(g), torch.empty_like(x), _per_channel(x)
     weight, bias, step = _parameters(weight, bias, len(x))
-    given = [g, x, weight, bias, mean, inverse, *(each.contiguous() for each in v)]
-    tensors = [*given, of_g, of_x, of_weight]
-    call("batch_norm_second", tensors, [step], [*x.shape, *then])
-    return of_g, of_x, of_weight
+    return (g, x), [g, x, weight, bias, mean, inverse], step
 
 
 def _out(x: Tensor, then: list[int]) -> list[int]:

@@ -64,134 +64,81 @@ def batch_norm(
     """
     rows = x.flatten(1, -2)
     if not available(x):
-        y: Tensor = _BatchNorm.apply(rows, weight, bias, eps)
-        return then(y.view(x.shape))
+        return then(_BatchNorm.apply(rows, weight, bias, eps, NOTHING).view(x.shape))
     images = x if then.pool else rows[:, None, :, None]
-    y = _Native.apply(images, weight, bias, eps, then)
+    y: Tensor = _BatchNorm.apply(images, weight, bias, eps, then)
     return y if then.pool else y.view(x.shape)
 
 
 class _BatchNorm(Function):
+    """By the kernels of x [B, M, H, W, C]; by the formulas of x [B, R, C], and nothing follows."""
+
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, then: Then
     ) -> Tensor:
-        ctx.eps = eps
-        mean, inverse = _statistics(x, eps)
-        scale = inverse if weight is None else inverse * weight
-        centred = x - mean
-        y = centred * scale if bias is None else torch.addcmul(bias, centred, scale)
+        if available(x):
+            y, mean, inverse = torch.ops.mamlbench.batch_norm(x, weight, bias, eps, _numbers(then))
+        else:
+            mean, inverse = _statistics(x, eps)
+            y = _Moments.of(x, mean, inverse).outputs(weight, bias)
         ctx.save_for_backward(x, weight, bias, mean, inverse)
+        ctx.options = eps, then
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, inverse = ctx.saved_tensors
-        (g,) = gradients
-        if torch.is_grad_enabled():  # to be differentiated again
-            grad_x, grad_weight, grad_bias = _BatchNormBackward.apply(
-                g, x, weight, mean, inverse, ctx.eps
-            )
-        else:
-            grad_x, grad_weight, grad_bias = _Moments.of(x, mean, inverse).gradients(g, weight)
-        return grad_x, _summed(grad_weight, weight), _summed(grad_bias, bias), None
+        _, weight, bias, *_ = saved = ctx.saved_tensors
+        grad_x, grad_weight, grad_bias = _BatchNormBackward.apply(*gradients, *saved, *ctx.options)
+        return grad_x, _summed(grad_weight, weight), _summed(grad_bias, bias), None, None
 
 
 class _BatchNormBackward(Function):
     """The gradients of x, scale and shift as functions of g, x and scale."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        g: Tensor,
-        x: Tensor,
-        weight: Tensor | None,
-        mean: Tensor,
-        inverse: Tensor,
-        eps: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.eps = eps
-        ctx.save_for_backward(g, x, weight, mean, inverse)
-        return _Moments.of(x, mean, inverse).gradients(g, weight)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        g, x, weight, mean, inverse = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a third order: the statistics as functions of x
-            mean, inverse = _statistics(x, ctx.eps)
-        grad_g, grad_x, grad_weight = _Moments.of(x, mean, inverse).second(g, weight, *gradients)
-        return grad_g, grad_x, _summed(grad_weight, weight), None, None, None
-
-
-class _Native(Function):
-    """The same by the kernels, of x [B, M, H, W, C]."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, then: Then
-    ) -> Tensor:
-        ctx.eps, ctx.then = eps, then
-        y, mean, inverse = torch.ops.mamlbench.batch_norm(x, weight, bias, eps, _numbers(then))
-        ctx.save_for_backward(x, weight, bias, mean, inverse)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, mean, inverse = ctx.saved_tensors
-        (g,) = gradients
-        grad_x, grad_weight, grad_bias = _NativeBackward.apply(
-            g, x, weight, bias, mean, inverse, ctx.eps, ctx.then
-        )
-        return grad_x, _summed(grad_weight, weight), _summed(grad_bias, bias), None, None
-
-
-class _NativeBackward(Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        g: Tensor,
-        x: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        mean: Tensor,
-        inverse: Tensor,
-        eps: float,
-        then: Then,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.eps, ctx.then = eps, then
-        saved = (g, x, weight, bias, mean, inverse)
-        ctx.save_for_backward(*saved)
-        grad_x, grad_weight, grad_bias = torch.ops.mamlbench.batch_norm_backward(
-            *saved, _numbers(then)
-        )
+    def forward(ctx: Any, *given: Any) -> tuple[Tensor, Tensor, Tensor]:
+        g, x, weight, _, mean, inverse, _, then = given
+        ctx.save_for_backward(*given[:6])
+        ctx.options = given[6:]
+        if not available(x):
+            return _Moments.of(x, mean, inverse).gradients(g, weight)
+        found = torch.ops.mamlbench.batch_norm_backward(*given[:6], _numbers(then))
+        grad_x, grad_weight, grad_bias = found
         return grad_x, grad_weight, grad_bias
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        g, x, weight, bias, mean, inverse = ctx.saved_tensors
-        second = _third if torch.is_grad_enabled() else torch.ops.mamlbench.batch_norm_second
-        last = (ctx.eps, ctx.then) if torch.is_grad_enabled() else (_numbers(ctx.then),)
-        grad_g, grad_x, grad_weight = second(
-            g, x, weight, bias, mean, inverse, list(gradients), *last
-        )
+        g, x, weight, bias, mean, inverse = saved = ctx.saved_tensors
+        eps, then = ctx.options
+        if torch.is_grad_enabled():  # a third order
+            found = _second(g, x, weight, bias, gradients, eps, then)
+        elif available(x):
+            numbers = _numbers(then)
+            found = torch.ops.mamlbench.batch_norm_second(*saved, list(gradients), numbers)
+        else:
+            found = _Moments.of(x, mean, inverse).second(g, weight, *gradients)
+        grad_g, grad_x, grad_weight = found
         return grad_g, grad_x, _summed(grad_weight, weight), None, None, None, None, None
 
 
-def _third(
+def _second(
     g: Tensor,
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    mean: Tensor,
-    inverse: Tensor,
-    v: list[Tensor],
+    v: tuple[Tensor, ...],
     eps: float,
     then: Then,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What `batch_norm_second` gives, differentiable: the formulas around constant choices."""
+    """What `batch_norm_second` gives, differentiable: the formulas around constant choices.
+
+    The statistics are functions of x here.
+    """
     rows = x.flatten(1, -2)
+    moments = _Moments.of(rows, *_statistics(rows, eps))
     with torch.no_grad():
-        y = _BatchNorm.apply(rows, weight, bias, eps).view(x.shape)
+        y = moments.outputs(weight, bias).view(x.shape)
         passes = y > 0 if then.relu else torch.ones_like(y, dtype=torch.bool)
         places = then.maxima(y)[1].flatten(2, 3) if then.pool else None
 
@@ -203,7 +150,6 @@ def _third(
         return (passed.reshape(x.shape) * passes).flatten(1, -2)
 
     v_x, v_weight, v_bias = v
-    moments = _Moments.of(rows, *_statistics(rows, eps))
     grad_g, grad_x, grad_weight = moments.second(
         back(g), weight, v_x.flatten(1, -2), v_weight, v_bias
     )
@@ -243,6 +189,11 @@ class _Moments:
     def with_(self, v: Tensor) -> Tensor:
         """mean(v n), [B, 1, C]."""
         return _mean(v * self.centred) * self.inverse
+
+    def outputs(self, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """w n + bias."""
+        scale = self.inverse if weight is None else self.inverse * weight
+        return self.centred * scale if bias is None else torch.addcmul(bias, self.centred, scale)
 
     def gradients(self, g: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of x, and of scale and shift in each batch, where y has the gradient g."""

@@ -8,6 +8,7 @@ parameters in their place, with T in front.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +37,7 @@ class Rows:
     reference: int | None = None
 
 
-class _Products(nn.Module):
+class _Products(nn.Module, ABC):
     """A layer whose products may be taken in a shorter type than that of its inputs.
 
     Attributes:
@@ -54,9 +55,9 @@ class _Products(nn.Module):
         weight, bias = self.weight.to(dtype), self.bias.to(dtype)
         return self.product(x.to(dtype), weight, bias).to(x.dtype)
 
+    @abstractmethod
     def product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """What the layer computes."""
-        raise NotImplementedError
 
 
 class Linear(_Products):
