@@ -31,6 +31,15 @@ struct Shape {
     int64_t strips() const { return std::max<int64_t>(1, (images * lines() + strip() - 1) / strip()); }
 };
 
+// Where the pixels of a window begin among a batch's values, and its output among its rows of outputs, or -1.
+struct Window {
+    int64_t first;
+    const int64_t *steps;
+    int64_t channels, out;
+
+    int64_t pixel(int k) const { return first + steps[k] * channels; }
+};
+
 // Calls work.template operator()<K>(row, step, out) for each window of a strip: the window's pixels are rows `row`,
 // `row + step[k]` of the batch, K of them, and its output is row `out`, or -1 where it has none.
 template <class Work>
@@ -128,15 +137,51 @@ struct Sums {
     }
 };
 
-// weight / sigma of all batches, [batches, channels].
-template <class Real>
-std::vector<Real> scales(const Shape &shape, const Real *inverse, const Real *weight, int64_t step) {
-    std::vector<Real> scale(inverse, inverse + shape.batches * shape.channels);
-    if (weight)
+// Batches x with what normalises them, and a walk over what comes out of it.
+template <bool RELU, class Real>
+class Normalised {
+public:
+    const Shape &shape;
+    const int64_t C;
+    std::vector<Real> scale;  // weight / sigma, [batches, channels]
+
+    Normalised(const Shape &shape, const Real *x, const Real *weight, const Real *bias, int64_t step, const Real *mean,
+               const Real *inverse)
+        : shape(shape),
+          C(shape.channels),
+          scale(inverse, inverse + shape.batches * C),
+          x(x),
+          bias(bias),
+          mean(mean),
+          step(step),
+          zeros(C) {
+        if (!weight) return;
         for (int64_t batch = 0; batch < shape.batches; ++batch)
-            for (int64_t c = 0; c < shape.channels; ++c) scale[batch * shape.channels + c] *= weight[batch * step + c];
-    return scale;
-}
+            for (int64_t c = 0; c < C; ++c) scale[batch * C + c] *= weight[batch * step + c];
+    }
+
+    // Calls work.template operator()<K, V>(window, c, centred, top) for each window of a strip and its channels from c
+    // on, as many as V holds: its K pixels less the mean, and the largest output.
+    template <class Work>
+    void walk(int64_t batch, int64_t strip, const Work &work) const {
+        const Real *own_bias = bias ? bias + batch * step : zeros.data();
+        const Real *m = mean + batch * C, *s = &scale[batch * C], *rows = x + batch * shape.rows() * C;
+        windows(shape, strip, [&]<int K>(int64_t row, const int64_t *steps, int64_t out) {
+            const Window window{row * C, steps, C, out};
+            over<Real>(C, [&]<class V>(int64_t c) {
+                V centred[K];
+                for (int k = 0; k < K; ++k) centred[k] = load<V>(rows + window.pixel(k) + c) - load<V>(m + c);
+                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
+                work.template operator()<K, V>(window, c, centred, top);
+            });
+        });
+    }
+
+private:
+    const Real *x, *bias, *mean;
+    int64_t step;
+    std::vector<Real> zeros;
+};
 
 // Mean and 1 / sigma of each batch: of each strip its mean and squares about it, put together after Chan, Golub and
 // LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979).
@@ -186,23 +231,15 @@ void statistics(const Shape &shape, const Real *x, double eps, Real *mean, Real 
 template <bool RELU, class Real>
 void forward(const Shape &shape, const Real *x, const Real *weight, const Real *bias, int64_t step, double eps, Real *y,
              Real *mean, Real *inverse, int threads) {
-    const int64_t C = shape.channels, out_rows = shape.out_rows();
     statistics(shape, x, eps, mean, inverse, threads);
-    const std::vector<Real> scale = scales(shape, inverse, weight, step), zeros(C);
+    const Normalised<RELU, Real> batches(shape, x, weight, bias, step, mean, inverse);
+    const int64_t C = batches.C;
     over_strips(shape, threads, [&](int64_t batch, int64_t strip) {
-        const Real *own_bias = bias ? bias + batch * step : zeros.data();
-        const Real *m = mean + batch * C, *s = &scale[batch * C], *rows = x + batch * shape.rows() * C;
-        Real *to = y + batch * out_rows * C;
-        windows(shape, strip, [&]<int K>(int64_t row, const int64_t *steps, int64_t out) {
-            if (out < 0) return;
-            Real *outputs = to + out * C;
-            const Real *at = rows + row * C;
-            over<Real>(C, [&]<class V>(int64_t c) {
-                V centred[K];
-                for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                store(outputs + c, largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c)).value);
-            });
-        });
+        Real *to = y + batch * shape.out_rows() * C;
+        batches.walk(batch, strip,
+                     [&]<int K, class V>(const Window &window, int64_t c, const V(&)[K], const auto &top) {
+                         if (window.out >= 0) store(to + window.out * C + c, top.value);
+                     });
     });
 }
 
@@ -210,26 +247,19 @@ void forward(const Shape &shape, const Real *x, const Real *weight, const Real *
 template <bool RELU, class Real>
 void backward(const Shape &shape, const Real *g, const Real *x, const Real *weight, const Real *bias, int64_t step,
               const Real *mean, const Real *inverse, Real *of_x, Real *of_weight, Real *of_bias, int threads) {
-    const int64_t C = shape.channels, out_rows = shape.out_rows();
-    const std::vector<Real> scale = scales(shape, inverse, weight, step), zeros(C);
+    const Normalised<RELU, Real> batches(shape, x, weight, bias, step, mean, inverse);
+    const int64_t C = batches.C, out_rows = shape.out_rows();
+    const std::vector<Real> &scale = batches.scale, zeros(C);
     Sums sums(shape, 2);
     over_strips(shape, threads, [&](int64_t batch, int64_t strip) {
-        const Real *own_bias = bias ? bias + batch * step : zeros.data();
-        const Real *m = mean + batch * C, *s = &scale[batch * C], *rows = x + batch * shape.rows() * C;
         const Real *gradients = g + batch * out_rows * C;
         std::vector<Real> sum_g(C), sum_gx(C);
-        windows(shape, strip, [&]<int K>(int64_t row, const int64_t *steps, int64_t out) {
-            if (out < 0) return;
-            const Real *at = rows + row * C, *gradient = gradients + out * C;
-            over<Real>(C, [&]<class V>(int64_t c) {
-                V centred[K];
-                for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                const V zero = {};
-                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
-                const V passed = top.which < zero ? zero : load<V>(gradient + c);
-                add(&sum_g[c], passed), add(&sum_gx[c], passed * top.centred);
-            });
-        });
+        batches.walk(batch, strip,
+                     [&]<int K, class V>(const Window &window, int64_t c, const V(&)[K], const auto &top) {
+                         if (window.out < 0) return;
+                         const V zero = {}, passed = top.which < zero ? zero : load<V>(gradients + window.out * C + c);
+                         add(&sum_g[c], passed), add(&sum_gx[c], passed * top.centred);
+                     });
         double *to = sums.strip(batch, strip);
         add_to(to, sum_g), add_to(to + C, sum_gx);
     });
@@ -243,25 +273,19 @@ void backward(const Shape &shape, const Real *g, const Real *x, const Real *weig
         }
     }
     over_strips(shape, threads, [&](int64_t batch, int64_t strip) {
-        const Real *own_bias = bias ? bias + batch * step : zeros.data();
-        const Real *m = mean + batch * C, *s = &scale[batch * C], *rows = x + batch * shape.rows() * C;
-        const Real *o = &offset[batch * C], *l = &slope[batch * C], *gradients = g + batch * out_rows * C;
+        const Real *s = &scale[batch * C], *o = &offset[batch * C], *l = &slope[batch * C];
+        const Real *gradients = g + batch * out_rows * C;
         Real *to = of_x + batch * shape.rows() * C;
-        windows(shape, strip, [&]<int K>(int64_t row, const int64_t *steps, int64_t out) {
-            const Real *at = rows + row * C, *gradient = out < 0 ? zeros.data() : gradients + out * C;
-            Real *outputs = to + row * C;
-            over<Real>(C, [&]<class V>(int64_t c) {
-                V centred[K];
-                for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                const V zero = {};
-                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
-                for (int k = 0; k < K; ++k) {
-                    const V passed = top.which == zero + Real(k) ? load<V>(gradient + c) : zero;
-                    store(outputs + steps[k] * C + c,
-                          load<V>(s + c) * passed + load<V>(o + c) + load<V>(l + c) * centred[k]);
-                }
-            });
-        });
+        batches.walk(batch, strip,
+                     [&]<int K, class V>(const Window &window, int64_t c, const V(&centred)[K], const auto &top) {
+                         const Real *gradient = window.out < 0 ? zeros.data() : gradients + window.out * C;
+                         const V zero = {};
+                         for (int k = 0; k < K; ++k) {
+                             const V passed = top.which == zero + Real(k) ? load<V>(gradient + c) : zero;
+                             store(to + window.pixel(k) + c,
+                                   load<V>(s + c) * passed + load<V>(o + c) + load<V>(l + c) * centred[k]);
+                         }
+                     });
     });
 }
 
@@ -270,33 +294,26 @@ template <bool RELU, class Real>
 void second(const Shape &shape, const Real *g, const Real *x, const Real *weight, const Real *bias, int64_t step,
             const Real *mean, const Real *inverse, const Real *v, const Real *v_weight, const Real *v_bias, Real *of_g,
             Real *of_x, Real *of_weight, int threads) {
-    const int64_t C = shape.channels, out_rows = shape.out_rows();
-    const std::vector<Real> scale = scales(shape, inverse, weight, step), zeros(C);
+    const Normalised<RELU, Real> batches(shape, x, weight, bias, step, mean, inverse);
+    const int64_t C = batches.C, out_rows = shape.out_rows();
+    const std::vector<Real> &scale = batches.scale, zeros(C);
     Sums sums(shape, 5);
     over_strips(shape, threads, [&](int64_t batch, int64_t strip) {
-        const Real *own_bias = bias ? bias + batch * step : zeros.data();
-        const Real *m = mean + batch * C, *s = &scale[batch * C], *rows = x + batch * shape.rows() * C;
         const Real *gradients = g + batch * out_rows * C, *others = v + batch * shape.rows() * C;
         std::vector<Real> sum_g(C), sum_gx(C), sum_v(C), sum_vx(C), sum_vg(C);
-        windows(shape, strip, [&]<int K>(int64_t row, const int64_t *steps, int64_t out) {
-            const Real *at = rows + row * C, *other = others + row * C;
-            const Real *gradient = out < 0 ? zeros.data() : gradients + out * C;
-            over<Real>(C, [&]<class V>(int64_t c) {
-                V centred[K];
-                for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                const V zero = {};
-                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
-                const V passed = top.which < zero ? zero : load<V>(gradient + c);
-                V all_v = zero, all_vx = zero, at_top = zero;
-                for (int k = 0; k < K; ++k) {
-                    const V of_v = load<V>(other + steps[k] * C + c);
-                    all_v += of_v, all_vx += of_v * centred[k];
-                    at_top = top.which == zero + Real(k) ? of_v : at_top;
-                }
-                add(&sum_g[c], passed), add(&sum_gx[c], passed * top.centred), add(&sum_v[c], all_v);
-                add(&sum_vx[c], all_vx), add(&sum_vg[c], at_top * passed);
-            });
-        });
+        batches.walk(batch, strip,
+                     [&]<int K, class V>(const Window &window, int64_t c, const V(&centred)[K], const auto &top) {
+                         const Real *gradient = window.out < 0 ? zeros.data() : gradients + window.out * C;
+                         const V zero = {}, passed = top.which < zero ? zero : load<V>(gradient + c);
+                         V all_v = zero, all_vx = zero, at_top = zero;
+                         for (int k = 0; k < K; ++k) {
+                             const V of_v = load<V>(others + window.pixel(k) + c);
+                             all_v += of_v, all_vx += of_v * centred[k];
+                             at_top = top.which == zero + Real(k) ? of_v : at_top;
+                         }
+                         add(&sum_g[c], passed), add(&sum_gx[c], passed * top.centred), add(&sum_v[c], all_v);
+                         add(&sum_vx[c], all_vx), add(&sum_vg[c], at_top * passed);
+                     });
         double *to = sums.strip(batch, strip);
         add_to(to, sum_g), add_to(to + C, sum_gx), add_to(to + 2 * C, sum_v), add_to(to + 3 * C, sum_vx);
         add_to(to + 4 * C, sum_vg);
@@ -320,35 +337,26 @@ void second(const Shape &shape, const Real *g, const Real *x, const Real *weight
         }
     }
     over_strips(shape, threads, [&](int64_t batch, int64_t strip) {
-        const Real *own_bias = bias ? bias + batch * step : zeros.data();
-        const Real *m = mean + batch * C, *s = &scale[batch * C], *rows = x + batch * shape.rows() * C;
-        const Real *f = &factors[batch * FACTORS * C], *gradients = g + batch * out_rows * C;
-        const Real *others = v + batch * shape.rows() * C;
+        const Real *s = &scale[batch * C], *f = &factors[batch * FACTORS * C];
+        const Real *gradients = g + batch * out_rows * C, *others = v + batch * shape.rows() * C;
         Real *to_g = of_g + batch * out_rows * C, *to_x = of_x + batch * shape.rows() * C;
-        std::vector<Real> unused(C);
-        windows(shape, strip, [&]<int K>(int64_t row, const int64_t *steps, int64_t out) {
-            const Real *at = rows + row * C, *other = others + row * C;
-            const Real *gradient = out < 0 ? zeros.data() : gradients + out * C;
-            Real *outputs = to_x + row * C, *inner = out < 0 ? unused.data() : to_g + out * C;
-            over<Real>(C, [&]<class V>(int64_t c) {
-                V centred[K];
-                for (int k = 0; k < K; ++k) centred[k] = load<V>(at + steps[k] * C + c) - load<V>(m + c);
-                const V zero = {};
-                const auto top = largest<Real, K, RELU>(centred, load<V>(s + c), load<V>(own_bias + c));
-                V of_passed = zero;
-                for (int k = 0; k < K; ++k) {
-                    const auto passes = top.which == zero + Real(k);
-                    const V passed = passes ? load<V>(gradient + c) : zero;
-                    const V of_v = load<V>(other + steps[k] * C + c);
-                    auto factor = [&](int64_t which) { return load<V>(f + which * C + c); };
-                    const V here = load<V>(s + c) * of_v + factor(G_1) + factor(G_X) * centred[k];
-                    of_passed = passes ? here : of_passed;
-                    store(outputs + steps[k] * C + c,
-                          factor(X_V) * of_v + factor(X_G) * passed + factor(X_1) + factor(X_X) * centred[k]);
-                }
-                store(inner + c, of_passed);
-            });
-        });
+        batches.walk(batch, strip,
+                     [&]<int K, class V>(const Window &window, int64_t c, const V(&centred)[K], const auto &top) {
+                         const Real *gradient = window.out < 0 ? zeros.data() : gradients + window.out * C;
+                         auto factor = [&](int64_t which) { return load<V>(f + which * C + c); };
+                         const V zero = {};
+                         V of_passed = zero;
+                         for (int k = 0; k < K; ++k) {
+                             const auto passes = top.which == zero + Real(k);
+                             const V passed = passes ? load<V>(gradient + c) : zero;
+                             const V of_v = load<V>(others + window.pixel(k) + c);
+                             const V here = load<V>(s + c) * of_v + factor(G_1) + factor(G_X) * centred[k];
+                             of_passed = passes ? here : of_passed;
+                             store(to_x + window.pixel(k) + c,
+                                   factor(X_V) * of_v + factor(X_G) * passed + factor(X_1) + factor(X_X) * centred[k]);
+                         }
+                         if (window.out >= 0) store(to_g + window.out * C + c, of_passed);
+                     });
     });
 }
 
