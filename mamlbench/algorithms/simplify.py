@@ -40,7 +40,7 @@ def simplify(graph: GraphModule, inputs: Sequence[Tensor]) -> None:
     values = _Values(graph)
     with torch.no_grad():
         values.run(*inputs)
-    simpler = _Simpler(graph, values.of)
+    simpler = _Simpler(graph, values.of, values.constants)
     for node in nodes:
         simpler.visit(node)
     graph.graph.eliminate_dead_code()
@@ -51,27 +51,40 @@ class _Values(Interpreter):
     """What each operation gave for some inputs.
 
     Attributes:
-        of: by node; single tensors only.
+        of: by node, single tensors without their numbers.
+        constants: those that are the same for any inputs.
     """
 
     def __init__(self, graph: GraphModule) -> None:
-        super().__init__(graph, garbage_collect_values=False)
+        super().__init__(graph)
         self.of: dict[Node, Tensor] = {}
+        self.constants: dict[Node, Tensor] = {}
 
     def run_node(self, n: Node) -> Any:
         """Run an operation and keep what it gives."""
         result = super().run_node(n)
         if isinstance(result, Tensor):
-            self.of[n] = result
+            self.of[n] = torch.empty_strided(
+                result.shape, result.stride(), dtype=result.dtype, device="meta"
+            )
+            if self._is_constant(n):
+                self.constants[n] = result.clone()
         return result
+
+    def _is_constant(self, n: Node) -> bool:
+        kind = getattr(n.target, "overloadpacket", None)
+        power_of_zero = kind is aten.pow and isinstance(n.args[1], float | int) and n.args[1] == 0
+        given = n.all_input_nodes
+        return kind in _LIKE or power_of_zero or bool(given) and self.constants.keys() >= set(given)
 
 
 class _Simpler:
     """Replaces operations of a graph, in the order in which they stand there."""
 
-    def __init__(self, graph: GraphModule, values: dict[Node, Tensor]) -> None:
-        self.graph, self.values = graph, values
-        self.constants: set[Node] = set()
+    def __init__(
+        self, graph: GraphModule, values: dict[Node, Tensor], constants: dict[Node, Tensor]
+    ) -> None:
+        self.graph, self.values, self.constants = graph, values, constants
         self.rules: dict[Any, Callable[[Node], None]] = {
             aten.pow: self._power,
             aten.add: partial(self._drop_neutral, 0),
@@ -84,8 +97,9 @@ class _Simpler:
     def visit(self, node: Node) -> None:
         """Make one operation simpler, or leave it."""
         kind: Any = node.target.overloadpacket  # type: ignore[union-attr]
-        if kind in _LIKE or self._is_power_of_zero(node, kind) or self._of_constants(node):
-            self.constants.add(self._stored(node, self.values[node].clone()))
+        if node in self.constants:
+            value = self.constants[node]
+            self.constants[self._stored(node, value)] = value
             return
         given: Any = node.args[0] if node.args else None
         if kind in _VIEWS and isinstance(given, Node) and given.op == "get_attr":
@@ -99,9 +113,6 @@ class _Simpler:
         if isinstance(node.target, OpOverload) and kind.__name__ in _BOUND:
             node.target = getattr(torch, kind.__name__)  # quicker to call
 
-    def _of_constants(self, node: Node) -> bool:
-        return bool(node.all_input_nodes) and self.constants.issuperset(node.all_input_nodes)
-
     def _stored(self, node: Node, value: Tensor) -> Node:
         """Have a stored tensor in place of an operation."""
         name = f"stored_{node.name}"
@@ -111,10 +122,6 @@ class _Simpler:
         node.replace_all_uses_with(stored)
         self.values[stored] = value
         return stored
-
-    @staticmethod
-    def _is_power_of_zero(node: Node, kind: Any) -> bool:
-        return kind is aten.pow and isinstance(node.args[1], float | int) and node.args[1] == 0
 
     @staticmethod
     def _same(node: Node) -> None:
@@ -132,7 +139,7 @@ class _Simpler:
         for constant, other in (node.args, node.args[::-1]) if not node.kwargs else ():
             if not (isinstance(other, Node) and constant in self.constants):
                 continue
-            value, same = self.values[constant], self.values[other]  # type: ignore[index]
+            value, same = self.constants[constant], self.values[other]  # type: ignore[index]
             result = self.values[node]
             kept = same.shape == result.shape and same.stride() == result.stride()
             if kept and same.dtype == result.dtype and bool((value == neutral).all()):
