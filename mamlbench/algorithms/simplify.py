@@ -75,7 +75,8 @@ class _Values(Interpreter):
         kind = getattr(n.target, "overloadpacket", None)
         power_of_zero = kind is aten.pow and isinstance(n.args[1], float | int) and n.args[1] == 0
         given = n.all_input_nodes
-        return kind in _LIKE or power_of_zero or bool(given) and self.constants.keys() >= set(given)
+        of_constants = bool(given) and self.constants.keys() >= set(given)
+        return kind in _LIKE or power_of_zero or of_constants
 
 
 class _Simpler:

@@ -383,38 +383,38 @@ Real *from(int64_t first, int64_t size, Real *values) {
 
 #define BY_RELU(FUNCTION, ...) (part.relu ? FUNCTION<true>(part, __VA_ARGS__) : FUNCTION<false>(part, __VA_ARGS__))
 
-#define EXPORT(NAME, REAL)                                                                                           \
-    extern "C" void batch_norm_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, REAL *mean,      \
-                                      REAL *inverse, int64_t step, double eps, const Shape *shape, int threads) {    \
-        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;               \
-        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                              \
-            const int64_t c = shape->channels;                                                                       \
-            BY_RELU(forward, from(b, in, x), from(b, step, weight), from(b, step, bias), step, eps, from(b, out, y), \
-                    from(b, c, mean), from(b, c, inverse), threads);                                                 \
-        });                                                                                                          \
-    }                                                                                                                \
-    extern "C" void batch_norm_backward_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,   \
-                                               const REAL *mean, const REAL *inverse, REAL *of_x, REAL *of_weight,   \
-                                               REAL *of_bias, int64_t step, const Shape *shape, int threads) {       \
-        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;               \
-        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                              \
-            const int64_t c = shape->channels;                                                                       \
-            BY_RELU(backward, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,     \
-                    from(b, c, mean), from(b, c, inverse), from(b, in, of_x), from(b, c, of_weight),                 \
-                    from(b, c, of_bias), threads);                                                                   \
-        });                                                                                                          \
-    }                                                                                                                \
-    extern "C" void batch_norm_second_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,     \
-                                             const REAL *mean, const REAL *inverse, const REAL *v,                   \
-                                             const REAL *v_weight, const REAL *v_bias, REAL *of_g, REAL *of_x,       \
-                                             REAL *of_weight, int64_t step, const Shape *shape, int threads) {       \
-        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;               \
-        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                              \
-            const int64_t c = shape->channels;                                                                       \
-            BY_RELU(second, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,       \
-                    from(b, c, mean), from(b, c, inverse), from(b, in, v), from(b, c, v_weight), from(b, c, v_bias), \
-                    from(b, out, of_g), from(b, in, of_x), from(b, c, of_weight), threads);                          \
-        });                                                                                                          \
+#define EXPORT(NAME, REAL)                                                                                             \
+    EXPORTED void batch_norm_##NAME(const REAL *x, const REAL *weight, const REAL *bias, REAL *y, REAL *mean,          \
+                                    REAL *inverse, int64_t step, double eps, const Shape *shape, int threads) {        \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;                 \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                                \
+            const int64_t c = shape->channels;                                                                         \
+            BY_RELU(forward, from(b, in, x), from(b, step, weight), from(b, step, bias), step, eps, from(b, out, y),   \
+                    from(b, c, mean), from(b, c, inverse), threads);                                                   \
+        });                                                                                                            \
+    }                                                                                                                  \
+    EXPORTED void batch_norm_backward_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,       \
+                                             const REAL *mean, const REAL *inverse, REAL *of_x, REAL *of_weight,       \
+                                             REAL *of_bias, int64_t step, const Shape *shape, int threads) {           \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;                 \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                                \
+            const int64_t c = shape->channels;                                                                         \
+            BY_RELU(backward, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,       \
+                    from(b, c, mean), from(b, c, inverse), from(b, in, of_x), from(b, c, of_weight),                   \
+                    from(b, c, of_bias), threads);                                                                     \
+        });                                                                                                            \
+    }                                                                                                                  \
+    EXPORTED void batch_norm_second_##NAME(const REAL *g, const REAL *x, const REAL *weight, const REAL *bias,         \
+                                           const REAL *mean, const REAL *inverse, const REAL *v, const REAL *v_weight, \
+                                           const REAL *v_bias, REAL *of_g, REAL *of_x, REAL *of_weight, int64_t step,  \
+                                           const Shape *shape, int threads) {                                          \
+        const int64_t in = shape->rows() * shape->channels, out = shape->out_rows() * shape->channels;                 \
+        over_parts(*shape, threads, [&](const Shape &part, int64_t b) {                                                \
+            const int64_t c = shape->channels;                                                                         \
+            BY_RELU(second, from(b, out, g), from(b, in, x), from(b, step, weight), from(b, step, bias), step,         \
+                    from(b, c, mean), from(b, c, inverse), from(b, in, v), from(b, c, v_weight), from(b, c, v_bias),   \
+                    from(b, out, of_g), from(b, in, of_x), from(b, c, of_weight), threads);                            \
+        });                                                                                                            \
     }
 
 EXPORT(float, float)

@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 
 _HERE = Path(__file__).parent
 _SOURCES = ("convolution.cpp", "batch_norm.cpp")
-_FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC")
+_FLAGS = ("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fvisibility=hidden")
 _SECONDS = 120
 
 

@@ -3,6 +3,9 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+
+#define EXPORTED extern "C" __attribute__((visibility("default")))
 
 #if defined(__AVX512F__)
 constexpr int VECTOR_BYTES = 64, TILE_ROWS = 12;  // 32 registers: 24 of sums
@@ -36,6 +39,31 @@ inline Values load(const Real *from) {
 template <class Values, class Real>
 inline void store(Real *to, const Values &values) {
     std::memcpy(to, &values, sizeof values);
+}
+
+// to [columns, rows] from [rows, columns], whose lines are `to_step` and `from_step` apart.
+template <class Real>
+void turn(const Real *from, int64_t rows, int64_t columns, int64_t from_step, Real *to, int64_t to_step) {
+    typedef Real Four __attribute__((vector_size(4 * sizeof(Real))));
+    typedef std::conditional_t<sizeof(Real) == 4, int32_t, int64_t> Index;
+    typedef Index Order __attribute__((vector_size(4 * sizeof(Real))));
+    const int64_t whole_rows = rows / 4 * 4, whole = columns / 4 * 4;
+    for (int64_t row = 0; row < whole_rows; row += 4)
+        for (int64_t column = 0; column < whole; column += 4) {
+            const Real *at = from + row * from_step + column;
+            Four a = load<Four>(at), b = load<Four>(at + from_step);
+            Four c = load<Four>(at + 2 * from_step), d = load<Four>(at + 3 * from_step);
+            Four ab = __builtin_shuffle(a, b, Order{0, 4, 1, 5}), cd = __builtin_shuffle(c, d, Order{0, 4, 1, 5});
+            Real *out = to + column * to_step + row;
+            store(out, __builtin_shuffle(ab, cd, Order{0, 1, 4, 5}));
+            store(out + to_step, __builtin_shuffle(ab, cd, Order{2, 3, 6, 7}));
+            ab = __builtin_shuffle(a, b, Order{2, 6, 3, 7}), cd = __builtin_shuffle(c, d, Order{2, 6, 3, 7});
+            store(out + 2 * to_step, __builtin_shuffle(ab, cd, Order{0, 1, 4, 5}));
+            store(out + 3 * to_step, __builtin_shuffle(ab, cd, Order{2, 3, 6, 7}));
+        }
+    for (int64_t row = 0; row < rows; ++row)
+        for (int64_t column = row < whole_rows ? whole : 0; column < columns; ++column)
+            to[column * to_step + row] = from[row * from_step + column];
 }
 
 // Calls work.template operator()<Values>(c) for c from 0 to count, with vectors as long as there are enough values and

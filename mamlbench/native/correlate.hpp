@@ -1,0 +1,188 @@
+// Kernels as sums of images times maps.
+#pragma once
+
+#include <numeric>
+
+#include "sources.hpp"
+
+// Pixels that a tile sums before it makes way for the next: what they read stays in the first cache.
+constexpr int64_t SPAN = 256;
+
+// sums [M, stride]: what they are, or zero if they are `fresh`, plus the sum over pixels of M values times a tile of
+// columns. A pixel's values are at the addresses that `row` gives, its columns `columns_step` after those before.
+template <int M, class Real, class Row>
+inline void outer_products(int64_t pixels, const Row &row, const Real *columns, int64_t columns_step, Real *sums,
+                           int64_t stride, bool fresh) {
+    constexpr int L = LANES<Real>;
+    Vector<Real> left[M] = {}, right[M] = {};
+    if (!fresh)
+        for (int m = 0; m < M; ++m)
+            left[m] = load<Vector<Real>>(sums + m * stride), right[m] = load<Vector<Real>>(sums + m * stride + L);
+    for (int64_t k = 0; k < pixels; ++k, columns += columns_step) {
+        Vector<Real> b_left = load<Vector<Real>>(columns), b_right = load<Vector<Real>>(columns + L);
+#pragma GCC unroll 12
+        for (int m = 0; m < M; ++m) left[m] += b_left * *row(k, m), right[m] += b_right * *row(k, m);
+    }
+    for (int m = 0; m < M; ++m) store(sums + m * stride, left[m]), store(sums + m * stride + L, right[m]);
+}
+
+// Rows of values as tiles read them, [tiles, SPAN, TILE_ROWS]. What a tile holds beyond a row's end is not used.
+template <class Real>
+class RowTiles {
+public:
+    int64_t values, count;
+
+    explicit RowTiles(int64_t most) : tiles(parts(most, TILE_ROWS) * SPAN * TILE_ROWS) { take(most); }
+
+    // From now on rows are of so many values, `most` or fewer.
+    void take(int64_t each) { values = each, count = parts(each, TILE_ROWS); }
+
+    void put(int64_t row, const Real *from) {
+        Real *to = &tiles[row * TILE_ROWS];
+        int64_t first = 0;
+        for (; first + TILE_ROWS <= values; first += TILE_ROWS, to += SPAN * TILE_ROWS)
+            std::memcpy(to, from + first, TILE_ROWS * sizeof(Real));
+        std::copy_n(from + first, values - first, to);
+    }
+    const Real *of(int64_t tile) const { return &tiles[tile * SPAN * TILE_ROWS]; }
+    int64_t size(int64_t tile) const { return std::min<int64_t>(TILE_ROWS, values - tile * TILE_ROWS); }
+
+private:
+    std::vector<Real> tiles;
+};
+
+// Kernel values [rows, columns], rows `stride` apart: what they are, or zero if they are `fresh`, plus the sum over
+// pixels of rows times others. A tile's columns are copied together just before their use, `room` for one of them.
+template <class Real>
+void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const Real *const *others, int64_t columns, Real *room,
+                 Real *kernel, int64_t stride, bool fresh) {
+    constexpr int N = TILE_COLUMNS<Real>;
+    for (int64_t column = 0; column < columns; column += N) {
+        const int64_t valid = std::min<int64_t>(N, columns - column);
+        for (int64_t k = 0; k < pixels; ++k)
+            if (valid == N)
+                std::memcpy(room + k * N, others[k] + column, N * sizeof(Real));
+            else
+                std::copy_n(others[k] + column, valid, room + k * N);
+        for (int64_t row = 0; row < rows.count; ++row) {
+            Real *to = kernel + row * TILE_ROWS * stride + column;
+            with_rows(rows.size(row), [&]<int M>() {
+                const Real *tile = rows.of(row);
+                auto at = [=](int64_t k, int m) { return tile + k * TILE_ROWS + m; };
+                if (valid == N) return outer_products<M>(pixels, at, room, N, to, stride, fresh);
+                Real sums[M * N] = {};
+                if (!fresh)
+                    for (int m = 0; m < M; ++m) std::copy_n(to + m * stride, valid, sums + m * N);
+                outer_products<M>(pixels, at, room, N, sums, N, fresh);
+                for (int m = 0; m < M; ++m) std::copy_n(sums + m * N, valid, to + m * stride);
+            });
+        }
+    }
+}
+
+// Adds up the maps of one task, in parts.
+template <class Real>
+class MapSums {
+public:
+    explicit MapSums(int64_t outputs) : sums(outputs), totals(outputs) {}
+
+    void add(const Real *maps, int64_t pixels, int64_t step) {
+        std::fill(sums.begin(), sums.end(), Real(0));
+        for (int64_t k = 0; k < pixels; ++k)
+            for (size_t output = 0; output < sums.size(); ++output) sums[output] += maps[k * step + output];
+        for (size_t output = 0; output < sums.size(); ++output) totals[output] += sums[output];
+    }
+    void store(Real *to) const { std::copy(totals.begin(), totals.end(), to); }
+
+private:
+    std::vector<Real> sums;
+    std::vector<double> totals;
+};
+
+// Of images with many channels: channels are a tile's columns, maps its rows.
+template <class Real>
+void correlate_pixels(const Real *x, const Real *y, Real *weight, Real *bias, int64_t tasks, int64_t images,
+                      int64_t channels, int64_t outputs, const Grid &grid, int threads) {
+    const int64_t places = grid.places(), pixels = grid.patches(), all = images * pixels, stride = places * channels;
+    // threads that outnumber the tasks left to them take some of the outputs each
+    const int64_t shares = std::clamp<int64_t>(outputs / TILE_ROWS, 1, threads / std::gcd<int64_t>(tasks, threads));
+    const std::vector<int32_t> from = of_maps(grid, channels).from;
+    const std::vector<Real> zeros(channels);
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<const Real *> others(SPAN);
+        std::vector<Real> room(SPAN * TILE_COLUMNS<Real>);
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int64_t task = 0; task < tasks; ++task)
+            for (int64_t share = 0; share < shares; ++share) {
+                const int64_t first = outputs * share / shares, last = outputs * (share + 1) / shares;
+                RowTiles<Real> rows(last - first);
+                MapSums<Real> sums(last - first);
+                Real *kernel = weight + (task * outputs + first) * stride;
+                for (int64_t begin = 0; begin < std::max<int64_t>(all, 1); begin += SPAN) {
+                    const int64_t count = std::min(all - begin, SPAN);
+                    const Real *maps = y + (task * all + begin) * outputs + first;
+                    for (int64_t k = 0; k < count; ++k) rows.put(k, maps + k * outputs);
+                    sums.add(maps, count, outputs);
+                    for (int64_t place = 0; place < places; ++place) {
+                        int64_t image = task * images + begin / pixels, pixel = begin % pixels;
+                        for (int64_t k = 0; k < count; ++k) {
+                            const Real *source = x + image * grid.pixels() * channels;
+                            others[k] = values(from[pixel * places + place], source, zeros.data());
+                            if (++pixel == pixels) pixel = 0, ++image;
+                        }
+                        outer_tiles(count, rows, others.data(), channels, room.data(), kernel + place * channels,
+                                    stride, begin == 0);
+                    }
+                }
+                sums.store(bias + task * outputs + first);
+            }
+    }
+}
+
+// Of images that are read by patches: a patch's values are a tile's rows, read where they lie, maps its columns.
+template <class Real>
+void correlate_patches(const Images<Real> &x, const Real *y, Real *weight, Real *bias, int64_t tasks, int64_t images,
+                       int64_t channels, int64_t outputs, int threads) {
+    constexpr int N = TILE_COLUMNS<Real>;
+    const Grid &grid = x.grid;
+    const int64_t pixels = grid.patches(), all = images * pixels, patch = grid.places() * channels;
+    const int64_t tiles = parts(outputs, N);
+    const std::vector<int32_t> from = of_maps(grid, channels).from;
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<const Real *> patches(SPAN);
+        std::vector<Real> kernel(patch * N), copies(outputs % N ? SPAN * N : 0);
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int64_t task = 0; task < tasks; ++task)
+            for (int64_t tile = 0; tile < tiles; ++tile) {
+                const int64_t valid = std::min<int64_t>(N, outputs - tile * N);
+                MapSums<Real> sums(valid);
+                for (int64_t begin = 0; begin < std::max<int64_t>(all, 1); begin += SPAN) {
+                    const int64_t count = std::min(all - begin, SPAN);
+                    int64_t image = task * images + begin / pixels, pixel = begin % pixels;
+                    for (int64_t k = 0; k < count; ++k) {
+                        patches[k] = x.values + image * grid.pixels() * channels + from[pixel];
+                        if (++pixel == pixels) pixel = 0, ++image;
+                    }
+                    const Real *maps = y + (task * all + begin) * outputs + tile * N, *columns = maps;
+                    sums.add(maps, count, outputs);
+                    if (valid < N) {
+                        for (int64_t k = 0; k < count; ++k) std::copy_n(maps + k * outputs, valid, &copies[k * N]);
+                        columns = copies.data();
+                    }
+                    for (int64_t value = 0; value < patch; value += TILE_ROWS)
+                        with_rows(std::min<int64_t>(TILE_ROWS, patch - value), [&]<int M>() {
+                            const Real *const *from = patches.data();
+                            int64_t offset[M];
+                            std::copy_n(&x.offsets[value], M, offset);
+                            auto at = [&](int64_t k, int m) { return from[k] + offset[m]; };
+                            outer_products<M>(count, at, columns, valid < N ? N : outputs, &kernel[value * N], N,
+                                              begin == 0);
+                        });
+                }
+                turn(kernel.data(), patch, valid, N, weight + (task * outputs + tile * N) * patch, patch);
+                sums.store(bias + task * outputs + tile * N);
+            }
+    }
+}
