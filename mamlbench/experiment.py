@@ -121,8 +121,7 @@ class Experiment:
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
-        batch = self.training.meta_batch_size
-        self.hardware.prepare(learner, batch, *self._sides, self.dataset.input_shape)
+        self.hardware.prepare(learner, *self._sides, self.dataset.input_shape)
         learner.share_with(self.ranks)
         return learner
 

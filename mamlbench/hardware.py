@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,12 +10,10 @@ import torch
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import BadValue, one_of, require
+from mamlbench.heap import keep_freed_memory
 from mamlbench.networks.layers import take_products_in
 from mamlbench.processes import Place, here
 from mamlbench.tasks import Examples, TaskBatch
-
-# of glibc's malloc.h
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 PRECISIONS = {
     "float32": torch.float32,
@@ -144,7 +141,7 @@ class Hardware:
         cores = max(1, _TORCH_THREADS // here().local_size)
         torch.set_num_threads(self.threads or (1 if is_small(values) else cores))
         if self.torch_device.type == "cpu":
-            _keep_freed_memory()
+            keep_freed_memory()
         elif self.torch_device.index is not None:
             torch.cuda.set_device(self.torch_device)
         if self.precision == "tf32":
@@ -153,7 +150,6 @@ class Hardware:
     def prepare(
         self,
         learner: MetaLearner,
-        tasks: int,
         support: int,
         query: int,
         input_shape: tuple[int, ...],
@@ -162,7 +158,6 @@ class Hardware:
 
         Args:
             learner: newly built.
-            tasks: of a meta-batch.
             support: support examples of one task.
             query: query examples of one task.
             input_shape: of one example.
@@ -183,7 +178,7 @@ class Hardware:
             if not learner.replay(compiled=True):
                 why = f"{type(learner).__name__}'s steps depend on more than tasks and parameters"
                 raise BadValue("compile", True, f"false: {why}", "hardware")
-        elif is_small(tasks * (support + query) * math.prod(input_shape)):
+        else:
             learner.replay()
 
     def cast(self, tasks: TaskBatch) -> TaskBatch:
@@ -206,18 +201,3 @@ def _own_gpu(place: Place) -> int:
 def is_small(values: int) -> bool:
     """Whether a meta-batch of so many input values costs more in overhead than in arithmetic."""
     return values < _VALUES_WORTH_THREADS
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc keep freed blocks for the next step instead of returning them to the system.
-
-    Activations are tens of megabytes that come and go at every layer; fetched anew each time, their
-    page faults take more than half of a step on mini-ImageNet. Does nothing without glibc.
-    """
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    mallopt(_M_TOP_PAD, 2**26)

@@ -38,7 +38,7 @@ def test_a_chunk_is_at_least_one_task_and_as_said():
 @pytest.mark.parametrize(("steps", "chunk"), [(0, 159), (1, 159), (50, 6)])
 def test_a_graph_through_more_inner_steps_takes_fewer_tasks_at_a_time(steps, chunk):
     learner = MAML(Conv4((1, 28, 28), 20, filters=2), Classification(), inner_steps=steps)
-    Hardware().prepare(learner, 16, 20, 20, (1, 28, 28))
+    Hardware().prepare(learner, 20, 20, (1, 28, 28))
     assert learner.task_chunk == chunk  # 5,000,000 // ((20 steps + 20) 784)
 
 
@@ -61,7 +61,7 @@ def test_tf32_is_a_gpu_matter():
 
 def prepared(precision, network):
     learner = MAML(network, Classification(), inner_lr=0.1, inner_steps=2)
-    Hardware(precision=precision).prepare(learner, 1000, 24, 24, (1, 8, 8))
+    Hardware(precision=precision).prepare(learner, 24, 24, (1, 8, 8))
     return learner
 
 
@@ -96,4 +96,4 @@ def test_what_cannot_be_compiled_is_refused():
     with pytest.raises(
         BadValue, match=r"hardware\.compile=true: accepted is false: Reptile's steps"
     ):
-        Hardware(compile=True).prepare(learner, 3, 6, 6, (1,))
+        Hardware(compile=True).prepare(learner, 6, 6, (1,))

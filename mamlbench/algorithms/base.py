@@ -85,13 +85,14 @@ class MetaLearner(nn.Module, ABC):
         task_chunk: tasks to work on at a time (None: all of a batch).
 
     Attributes:
+        learned: the meta-parameters.
         checkpoint_inner_steps: keep the parameters after each inner step only, and compute its
             activations again when the meta-gradient needs them: memory for time.
         epoch_length: outer steps between changes of the outer step size.
         particles: P of what `adapt` returns at a test, by which evaluation bounds its memory.
         replayable: whether `meta_loss` depends on nothing but the tasks and the meta-parameters: no
-            counters, no random numbers. Steps on small tasks are then replayed (see `Replay`). Each
-            class says so for itself; a subclass does not inherit it.
+            counters, no random numbers. Steps are then replayed (see `Replay`). Each class says so
+            for itself; a subclass does not inherit it.
 
     Raises:
         BadValue: an argument outside of its range.
@@ -135,6 +136,8 @@ class MetaLearner(nn.Module, ABC):
         fixed = set() if adapt_norm else norm_parameter_names(network)
         self.adapted_names = [name for name, _ in network.named_parameters() if name not in fixed]
         self.checkpoint_inner_steps = False
+        norms = network.norms() if isinstance(network, TaskNetwork) else []
+        self._recording = [layer for layer in norms if layer.norm == "running"]
         self.ranks = ALONE
         self._replay: ReplayedGradient | None = None
         self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
@@ -143,7 +146,8 @@ class MetaLearner(nn.Module, ABC):
     def start_optimizer(self) -> None:
         """A fresh outer optimiser and schedule over all meta-parameters there are now."""
         name, lr, final, schedule, iterations = self._outer
-        self.optimizer = OPTIMIZERS[name](self.parameters(), lr=lr)
+        self.learned = list(self.parameters())
+        self.optimizer = OPTIMIZERS[name](self.learned, lr=lr)
         factor = scheduled(schedule, final / lr if lr else 0.0, iterations, self.epoch_length)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
@@ -155,7 +159,7 @@ class MetaLearner(nn.Module, ABC):
         acting = isinstance(self.objective, PolicyGradient)
         able: bool = vars(type(self)).get("replayable", False) and not acting
         if able:
-            self._replay = ReplayedGradient(self.meta_loss, list(self.parameters()), compiled)
+            self._replay = ReplayedGradient(self.meta_loss, self.learned, compiled)
         return able
 
     def share_with(self, ranks: Ranks) -> None:
@@ -285,8 +289,8 @@ class MetaLearner(nn.Module, ABC):
 
     def chunk_gradient(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
         """Add these tasks' part of a batch of `total` tasks to `.grad`; gives metrics [T]."""
-        if self._replay is not None and total == len(tasks):
-            return self._replay(tasks)
+        if self._replay is not None:
+            return self._replay(tasks, total)
         loss, metrics = self.meta_loss(tasks)
         (loss.sum() / total).backward()
         return {name: values.detach() for name, values in metrics.items()}
@@ -300,9 +304,9 @@ class MetaLearner(nn.Module, ABC):
         share = self.ranks.share(len(tasks))
         own = gathered(self, share.of(tasks))
         metrics = self.meta_gradient(own)
-        metrics = self.ranks.averaged(self.parameters(), self.task_means(), metrics, share)
+        metrics = self.ranks.averaged(self.learned, self.task_means(), metrics, share)
         self._check_finite(metrics["loss"])
-        lay_out_gradients(self.parameters())
+        lay_out_gradients(self.learned)
         self.clip_gradients()
         if isinstance(self.optimizer, TrustRegion):
             mean = partial(self.ranks.mean, share=share)
@@ -320,14 +324,14 @@ class MetaLearner(nn.Module, ABC):
     def clip_gradients(self) -> None:
         """Bound the meta-gradient, as `clip` says, once it is known to be finite."""
         if self.clip is not None:
-            nn.utils.clip_grad_value_(self.parameters(), self.clip)
+            nn.utils.clip_grad_value_(self.learned, self.clip)
 
     def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
         parts = max(1, -(-len(tasks) // (self.task_chunk or len(tasks) or 1)))
         return list(tasks.chunks(max(1, -(-len(tasks) // parts))))
 
     def _check_finite(self, losses: Tensor) -> None:
-        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        gradients = [p.grad for p in self.learned if p.grad is not None]
         sizes = torch._foreach_norm([losses, *gradients], 1)
         if not math.isfinite(torch.stack(sizes).sum()):
             raise NonFiniteError(losses)
@@ -335,13 +339,12 @@ class MetaLearner(nn.Module, ABC):
     @torch.no_grad()
     def _record_statistics(self, tasks: TaskBatch) -> None:
         """Running averages (`norm=running` only) are those of the meta-parameters' own outputs."""
-        norms = self.network.norms() if isinstance(self.network, TaskNetwork) else []
-        recording = [layer for layer in norms if layer.norm == "running"]
-        for layer in recording:
+        if not self._recording:
+            return
+        for layer in self._recording:
             layer.recording = True
-        if recording:
-            self.network(torch.cat([tasks.support.x, tasks.query.x], dim=1), Rows())
-        for layer in recording:
+        self.network(torch.cat([tasks.support.x, tasks.query.x], dim=1), Rows())
+        for layer in self._recording:
             layer.recording = False
 
 

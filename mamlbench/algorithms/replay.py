@@ -1,22 +1,27 @@
 """Meta-gradients without Python: traced once into a list of tensor operations, then replayed.
 
 On sinusoids the arithmetic of a step takes a fraction of the time that autograd and the interpreter
-take around it. A replay runs the same operations on new tasks, and gives the same bits. The list
-can also be compiled, which takes a minute, gives the same numbers to rounding, and fuses most of
-it; only a trace can be, for torch.compile does not differentiate twice.
+take around it; on images, with several inner steps, a fifth and more goes there. A replay runs the
+same operations on new tasks, and gives the same bits. The list can also be compiled, which takes a
+minute, gives the same numbers to rounding, and fuses most of it; only a trace can be, for
+torch.compile does not differentiate twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx import GraphModule
 
-from mamlbench.algorithms.simplify import simplify
+from mamlbench.algorithms.memory_plan import plan_memory
+from mamlbench.algorithms.simplify import simplify, traced
 from mamlbench.errors import UserError
+from mamlbench.heap import give_back_freed_memory
 from mamlbench.tasks import Examples, TaskBatch
 
 Traced = Callable[..., Sequence[Tensor]]
@@ -54,8 +59,8 @@ class Compiled:
 
     def _compile(self, inputs: Sequence[Tensor]) -> Traced:
         expected = self.function(*inputs)
-        graph = make_fx(self.function)(*inputs)
-        simplify(graph, inputs)
+        graph = traced(self.function, inputs)
+        simplify(graph)
         mode = "reduce-overhead" if inputs[0].is_cuda else None  # CUDA graphs
         compiled: Traced = torch.no_grad()(torch.compile(graph, dynamic=False, mode=mode))
         for a, b in zip(expected, compiled(*inputs), strict=True):
@@ -94,30 +99,47 @@ class Replay:
             return self._traces[key](*inputs)
         outputs = self.function(*inputs)
         if key not in self._traces:
+            give_back_freed_memory()  # a trace's objects would lie scattered in it
             self._traces[key] = self._trace(inputs)
         elif trusted is None:
-            replayed = self._traces[key](*inputs)
-            self._trusted[key] = len(replayed) == len(outputs) and all(
-                torch.equal(a, b) for a, b in zip(outputs, replayed, strict=True)
-            )
+            give_back_freed_memory()  # a replay has memory of its own
+            self._trusted[key] = self._agrees(self._traces[key], inputs, outputs)
         return outputs
+
+    @staticmethod
+    def _agrees(trace: Traced, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
+        try:
+            replayed = trace(*inputs)
+        except RuntimeError:  # an operation that holds of other values only
+            return False
+        return len(replayed) == len(outputs) and all(
+            torch.equal(a, b) for a, b in zip(outputs, replayed, strict=True)
+        )
 
     def _trace(self, inputs: Sequence[Tensor]) -> Traced:
         try:
-            graph = make_fx(self.function)(*inputs)
+            graph = traced(self.function, inputs)
         except Exception:  # whatever a user's network does that cannot be traced
             return self.function
-        simplify(graph, inputs)
-        forward: Traced = torch.no_grad()(graph.forward)
-        return forward
+        simplify(graph)
+        plan_memory(graph)
+        return _code_of(graph)
+
+
+def _code_of(graph: GraphModule) -> Traced:
+    """What a trace runs, without the description of it, which takes more memory."""
+    held = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    own = SimpleNamespace(**{name: getattr(graph, name) for name in held})
+    code: Traced = torch.no_grad()(partial(type(graph).forward, own))
+    return code
 
 
 def _shapes(inputs: Sequence[Tensor]) -> Any:
-    return tuple((tuple(x.shape), x.dtype, x.device) for x in inputs)
+    return tuple((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs)
 
 
 class ReplayedGradient:
-    """The meta-gradient of a batch of tasks, replayed where it can be.
+    """The meta-gradient of tasks, replayed where it can be.
 
     Args:
         meta_loss: losses [T] and metrics [T] of tasks.
@@ -132,25 +154,32 @@ class ReplayedGradient:
         compiled: bool = False,
     ) -> None:
         self._meta_loss, self._parameters = meta_loss, parameters
-        self._replay = (Compiled if compiled else Replay)(self._gradients)
+        self._kind = Compiled if compiled else Replay
+        self._replays: dict[int, Compiled | Replay] = {}
         self._metrics: list[str] = []
         self._used: list[nn.Parameter] = []
 
-    def __call__(self, tasks: TaskBatch) -> dict[str, Tensor]:
-        """Put the mean meta-gradient into `.grad`; gives metrics [T]."""
+    @property
+    def trusted(self) -> int:
+        """For how many kinds of batches it is replayed by now."""
+        return sum(each.trusted for each in self._replays.values() if isinstance(each, Replay))
+
+    def __call__(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
+        """Add these tasks' part of a batch of `total` tasks to `.grad`; gives metrics [T]."""
+        if total not in self._replays:
+            self._replays[total] = self._kind(partial(self._gradients, total))
         support, query = tasks.support, tasks.query
-        outputs = self._replay(support.x, support.y, query.x, query.y)
+        outputs = self._replays[total](support.x, support.y, query.x, query.y)
         for parameter, gradient in zip(self._used, outputs, strict=False):
-            parameter.grad = gradient
+            before = parameter.grad
+            parameter.grad = gradient if before is None else before + gradient
         return dict(zip(self._metrics, outputs[len(self._used) :], strict=True))
 
-    def _gradients(self, *sides: Tensor) -> list[Tensor]:
+    def _gradients(self, total: int, *sides: Tensor) -> list[Tensor]:
         support_x, support_y, query_x, query_y = sides
         tasks = TaskBatch(Examples(support_x, support_y), Examples(query_x, query_y))
         loss, metrics = self._meta_loss(tasks)
-        gradients = torch.autograd.grad(
-            loss.sum() / len(tasks), self._parameters, allow_unused=True
-        )
+        gradients = torch.autograd.grad(loss.sum() / total, self._parameters, allow_unused=True)
         pairs = zip(self._parameters, gradients, strict=True)
         self._used = [parameter for parameter, gradient in pairs if gradient is not None]
         self._metrics = list(metrics)

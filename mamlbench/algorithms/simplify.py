@@ -10,82 +10,86 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.fx import GraphModule, Interpreter, Node
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
 
 aten: Any = torch.ops.aten
 
-_VIEWS = {aten.detach, aten.expand, aten.transpose, aten.unsqueeze, aten.view}
+VIEWS = {
+    *(aten.detach, aten.expand, aten.permute, aten.transpose, aten.unsqueeze, aten.squeeze),
+    *(aten.view, aten.select, aten.slice, aten.t, aten.as_strided),
+}
+"""Operations that give their first argument's own numbers."""
 
 _LIKE = {aten.ones_like, aten.zeros_like, aten.full_like}
 """Of their argument they take the shape alone, which is the same at each replay."""
 
-_BOUND = {
-    *("add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "log"),
-    *("bmm", "baddbmm", "addcmul", "relu", "tanh"),
-    *("transpose", "unsqueeze", "squeeze", "detach"),
-}
-"""Operations that torch binds under their own names, with the same arguments in the same order."""
+
+def traced(function: Callable[..., Any], inputs: Sequence[Tensor]) -> GraphModule:
+    """A function's tensor operations for inputs like these, found without computing anything.
+
+    Each node has in `meta["val"]` what it gives, without its numbers.
+    """
+    trace = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)
+    graph: GraphModule = trace(*inputs)
+    return graph
 
 
-def simplify(graph: GraphModule, inputs: Sequence[Tensor]) -> None:
+def simplify(graph: GraphModule) -> None:
     """Make a trace shorter, in place.
 
     Args:
-        graph: a trace by `make_fx`; where it changes tensors in place it is left as it is.
-        inputs: what it was made of; any others must have their shapes.
+        graph: as `traced` gives it; where it changes tensors in place it is left as it is.
     """
-    nodes = [node for node in graph.graph.nodes if isinstance(node.target, OpOverload)]
-    if any(node.target._schema.is_mutable for node in nodes):
+    if changes_in_place(graph):
         return
-    values = _Values(graph)
-    with torch.no_grad():
-        values.run(*inputs)
-    simpler = _Simpler(graph, values.of, values.constants)
-    for node in nodes:
-        simpler.visit(node)
+    simpler = _Simpler(graph)
+    for node in list(graph.graph.nodes):
+        if isinstance(node.target, OpOverload):
+            simpler.visit(node)
     graph.graph.eliminate_dead_code()
     graph.recompile()
 
 
-class _Values(Interpreter):
-    """What each operation gave for some inputs.
+def changes_in_place(graph: GraphModule) -> bool:
+    """Whether any operation of a trace does."""
+    targets = [node.target for node in graph.graph.nodes if isinstance(node.target, OpOverload)]
+    return any(target._schema.is_mutable for target in targets)
 
-    Attributes:
-        of: by node, single tensors without their numbers.
-        constants: those that are the same for any inputs.
+
+def stored(graph: GraphModule, node: Node, value: Tensor, place: int = 0) -> Node:
+    """A tensor that the trace keeps, before a node: the one of its results at `place`."""
+    name = f"stored_{node.name}_{place}"
+    graph.register_buffer(name, value, persistent=False)
+    with graph.graph.inserting_before(node):
+        kept = graph.graph.get_attr(name)
+    kept.meta["val"] = value
+    return kept
+
+
+def store_view(graph: GraphModule, node: Node) -> bool:
+    """Keep a view of a kept tensor: a view of a parameter stays one when its values change.
+
+    Gives whether the node is such a view.
     """
-
-    def __init__(self, graph: GraphModule) -> None:
-        super().__init__(graph)
-        self.of: dict[Node, Tensor] = {}
-        self.constants: dict[Node, Tensor] = {}
-
-    def run_node(self, n: Node) -> Any:
-        """Run an operation and keep what it gives."""
-        result = super().run_node(n)
-        if isinstance(result, Tensor):
-            self.of[n] = torch.empty_strided(
-                result.shape, result.stride(), dtype=result.dtype, device="meta"
-            )
-            if self._is_constant(n):
-                self.constants[n] = result.clone()
-        return result
-
-    def _is_constant(self, n: Node) -> bool:
-        kind = getattr(n.target, "overloadpacket", None)
-        power_of_zero = kind is aten.pow and isinstance(n.args[1], float | int) and n.args[1] == 0
-        given = n.all_input_nodes
-        of_constants = bool(given) and self.constants.keys() >= set(given)
-        return kind in _LIKE or power_of_zero or of_constants
+    given: Any = node.args[0] if node.args else None
+    kind = getattr(node.target, "overloadpacket", None)
+    if kind not in VIEWS or not isinstance(given, Node) or given.op != "get_attr":
+        return False
+    value = operator.attrgetter(str(given.target))(graph)
+    with torch.no_grad():
+        view = node.target(value, *node.args[1:], **node.kwargs)  # type: ignore[operator]
+    node.replace_all_uses_with(stored(graph, node, view))
+    return True
 
 
 class _Simpler:
     """Replaces operations of a graph, in the order in which they stand there."""
 
-    def __init__(
-        self, graph: GraphModule, values: dict[Node, Tensor], constants: dict[Node, Tensor]
-    ) -> None:
-        self.graph, self.values, self.constants = graph, values, constants
+    def __init__(self, graph: GraphModule) -> None:
+        self.graph = graph
+        self.constants: dict[Node, Tensor] = {}
         self.rules: dict[Any, Callable[[Node], None]] = {
             aten.pow: self._power,
             aten.add: partial(self._drop_neutral, 0),
@@ -98,38 +102,44 @@ class _Simpler:
     def visit(self, node: Node) -> None:
         """Make one operation simpler, or leave it."""
         kind: Any = node.target.overloadpacket  # type: ignore[union-attr]
-        if node in self.constants:
-            value = self.constants[node]
-            self.constants[self._stored(node, value)] = value
+        if self._is_constant(node, kind):
+            kept = stored(self.graph, node, self._computed(node))
+            self.constants[kept] = kept.meta["val"]
+            node.replace_all_uses_with(kept)
             return
-        given: Any = node.args[0] if node.args else None
-        if kind in _VIEWS and isinstance(given, Node) and given.op == "get_attr":
-            # a view of a parameter stays a view of it when the optimiser changes its values
-            value = operator.attrgetter(str(given.target))(self.graph)
-            with torch.no_grad():
-                self._stored(node, node.target(value, *node.args[1:], **node.kwargs))  # type: ignore[operator]
+        if store_view(self.graph, node):
             return
         if kind in self.rules:
             self.rules[kind](node)
-        if isinstance(node.target, OpOverload) and kind.__name__ in _BOUND:
-            node.target = getattr(torch, kind.__name__)  # quicker to call
 
-    def _stored(self, node: Node, value: Tensor) -> Node:
-        """Have a stored tensor in place of an operation."""
-        name = f"stored_{node.name}"
-        self.graph.register_buffer(name, value, persistent=False)
-        with self.graph.graph.inserting_before(node):
-            stored = self.graph.graph.get_attr(name)
-        node.replace_all_uses_with(stored)
-        self.values[stored] = value
-        return stored
+    def _is_constant(self, node: Node, kind: Any) -> bool:
+        if any(user.op == "output" for user in node.users):  # who gets it may change it
+            return False
+        given = node.all_input_nodes
+        of_constants = bool(given) and self.constants.keys() >= set(given)
+        return kind in _LIKE or _is_power(node, 0) or of_constants
+
+    @torch.no_grad()
+    def _computed(self, node: Node) -> Tensor:
+        """A constant; numbers that it does not depend on are any."""
+
+        def value(given: Node) -> Tensor:
+            if given in self.constants:
+                return self.constants[given]
+            like = given.meta["val"]
+            options = {"dtype": like.dtype, "device": like.device}
+            return torch.empty_strided(like.shape, like.stride(), **options)
+
+        args, kwargs = map_arg(node.args, value), map_arg(node.kwargs, value)
+        result: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
+        return result.clone()
 
     @staticmethod
     def _same(node: Node) -> None:
         node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
 
     def _power(self, node: Node) -> None:
-        if not isinstance(node.args[1], Node) and node.args[1] == 1:
+        if _is_power(node, 1):
             self._same(node)
 
     def _drop_neutral(self, neutral: int, node: Node) -> None:
@@ -140,8 +150,8 @@ class _Simpler:
         for constant, other in (node.args, node.args[::-1]) if not node.kwargs else ():
             if not (isinstance(other, Node) and constant in self.constants):
                 continue
-            value, same = self.constants[constant], self.values[other]  # type: ignore[index]
-            result = self.values[node]
+            value = self.constants[constant]  # type: ignore[index]
+            same, result = other.meta["val"], node.meta["val"]
             kept = same.shape == result.shape and same.stride() == result.stride()
             if kept and same.dtype == result.dtype and bool((value == neutral).all()):
                 node.replace_all_uses_with(other)
@@ -149,8 +159,8 @@ class _Simpler:
 
     def _outer_product(self, node: Node) -> None:
         """A product over an inner dimension of 1 is one of each pair of numbers."""
-        if self.values[node.args[0]].shape[-1] == 1:  # type: ignore[index]
-            node.target = torch.mul
+        if node.args[0].meta["val"].shape[-1] == 1:  # type: ignore[union-attr]
+            node.target = aten.mul.Tensor
 
     @staticmethod
     def _turn(node: Node) -> None:
@@ -159,11 +169,9 @@ class _Simpler:
             node.replace_all_uses_with(given.args[0])
 
 
+def _is_power(node: Node, exponent: int) -> bool:
+    return _is(node, aten.pow) and not isinstance(node.args[1], Node) and node.args[1] == exponent
+
+
 def _is(node: Any, kind: Any) -> bool:
-    """Whether a node is an operation of a kind, under either of its names."""
-    if not isinstance(node, Node):
-        return False
-    return getattr(node.target, "overloadpacket", node.target) in (
-        kind,
-        getattr(torch, kind.__name__, kind),
-    )
+    return isinstance(node, Node) and getattr(node.target, "overloadpacket", None) is kind

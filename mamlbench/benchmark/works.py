@@ -123,7 +123,7 @@ class Work:
             )
         else:
             learner = MAML(network, objective, first_order=self.first_order, **options)
-        hardware.prepare(learner, self.tasks, *self.sides, self.input_shape)
+        hardware.prepare(learner, *self.sides, self.input_shape)
         return learner
 
     def with_(self, **changes: Any) -> Work:

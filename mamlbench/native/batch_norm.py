@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mamlbench.native.operations import call, define
@@ -17,36 +16,47 @@ from mamlbench.native.operations import call, define
 _Three = tuple[Tensor, Tensor, Tensor]
 
 
-def _batch_norm(
+def _outputs(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, then: list[int]
 ) -> _Three:
     """Outputs, and means and inverse standard deviations, [B, 1, C]."""
-    x = x.contiguous()
-    y = torch.empty(_out(x, then), dtype=x.dtype)
-    mean, inverse = _per_channel(x), _per_channel(x)
+    return x.new_empty(_out(x, then)), _per_channel(x), _per_channel(x)
+
+
+def _batch_norm(
+    results: _Three,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    then: list[int],
+) -> None:
     weight, bias, step = _parameters(weight, bias, len(x))
-    tensors = [x, weight, bias, y, mean, inverse]
+    tensors = [x.contiguous(), weight, bias, *results]
     call("batch_norm", tensors, [step, float(eps)], [*x.shape, *then])
-    return y, mean, inverse
 
 
-def _backward(*given: Any) -> _Three:
+def _gradients(g: Tensor, x: Tensor, *rest: Any) -> _Three:
     """Gradients of x, and of scale and shift in each batch, [B, 1, C]."""
+    return x.new_empty(x.shape), _per_channel(x), _per_channel(x)
+
+
+def _backward(results: _Three, *given: Any) -> None:
     *batch, then = given
-    (_, x), tensors, step = _of_batch(*batch)
-    found = torch.empty_like(x), _per_channel(x), _per_channel(x)
-    call("batch_norm_backward", [*tensors, *found], [step], [*x.shape, *then])
-    return found
+    tensors, step = _of_batch(*batch)
+    call("batch_norm_backward", [*tensors, *results], [step], [*batch[1].shape, *then])
 
 
-def _second(*given: Any) -> _Three:
+def _second_gradients(g: Tensor, x: Tensor, *rest: Any) -> _Three:
     """Gradients of g, x and scale, where those of x, scale and shift have the gradients v."""
+    return g.new_empty(g.shape), x.new_empty(x.shape), _per_channel(x)
+
+
+def _second(results: _Three, *given: Any) -> None:
     *batch, v, then = given
-    (g, x), tensors, step = _of_batch(*batch)
-    found = torch.empty_like(g), torch.empty_like(x), _per_channel(x)
-    tensors = [*tensors, *(each.contiguous() for each in v), *found]
-    call("batch_norm_second", tensors, [step], [*x.shape, *then])
-    return found
+    tensors, step = _of_batch(*batch)
+    tensors = [*tensors, *(each.contiguous() for each in v), *results]
+    call("batch_norm_second", tensors, [step], [*batch[1].shape, *then])
 
 
 def _of_batch(
@@ -56,11 +66,10 @@ def _of_batch(
     bias: Tensor | None,
     mean: Tensor,
     inverse: Tensor,
-) -> tuple[tuple[Tensor, Tensor], list[Tensor | None], int]:
-    """g and x, all tensors as the kernels take them, and the step of the parameters."""
-    g, x = g.contiguous(), x.contiguous()
+) -> tuple[list[Tensor | None], int]:
+    """All tensors as the kernels take them, and the step of the parameters."""
     weight, bias, step = _parameters(weight, bias, len(x))
-    return (g, x), [g, x, weight, bias, mean, inverse], step
+    return [g.contiguous(), x.contiguous(), weight, bias, mean, inverse], step
 
 
 def _out(x: Tensor, then: list[int]) -> list[int]:
@@ -91,6 +100,14 @@ def _parameters(
 _PARAMETERS = "Tensor? weight, Tensor? bias"
 _OF_BATCH = f"Tensor g, Tensor x, {_PARAMETERS}, Tensor mean, Tensor inverse"
 _RESULTS = "(Tensor, Tensor, Tensor)"
-define(f"batch_norm(Tensor x, {_PARAMETERS}, float eps, int[] then) -> {_RESULTS}", _batch_norm)
-define(f"batch_norm_backward({_OF_BATCH}, int[] then) -> {_RESULTS}", _backward)
-define(f"batch_norm_second({_OF_BATCH}, Tensor[] v, int[] then) -> {_RESULTS}", _second)
+define(
+    f"batch_norm(Tensor x, {_PARAMETERS}, float eps, int[] then) -> {_RESULTS}",
+    _outputs,
+    _batch_norm,
+)
+define(f"batch_norm_backward({_OF_BATCH}, int[] then) -> {_RESULTS}", _gradients, _backward)
+define(
+    f"batch_norm_second({_OF_BATCH}, Tensor[] v, int[] then) -> {_RESULTS}",
+    _second_gradients,
+    _second,
+)

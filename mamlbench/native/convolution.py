@@ -11,19 +11,23 @@ from torch import Tensor
 from mamlbench.native.operations import call, define
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, grid: list[int]) -> Tensor:
+def _maps(x: Tensor, weight: Tensor, bias: Tensor | None, grid: list[int]) -> Tensor:
+    return x.new_empty(*x.shape[:2], *grid[2:4], weight.shape[1])
+
+
+def _convolve(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, grid: list[int]) -> None:
     x, weight = x.contiguous(), weight.contiguous()
     bias = None if bias is None else bias.contiguous()
-    y = x.new_empty(*x.shape[:2], *grid[2:4], weight.shape[1])
     call("convolve", [x, weight, bias, y], _numbers(x, weight), grid)
-    return y
 
 
-def _spread(y: Tensor, weight: Tensor, grid: list[int]) -> Tensor:
+def _images(y: Tensor, weight: Tensor, grid: list[int]) -> Tensor:
+    return y.new_empty(*y.shape[:2], *grid[:2], weight.shape[-1])
+
+
+def _spread(x: Tensor, y: Tensor, weight: Tensor, grid: list[int]) -> None:
     y, weight = y.contiguous(), weight.contiguous()
-    x = y.new_empty(*y.shape[:2], *grid[:2], weight.shape[-1])
     call("spread", [y, weight, x], _numbers(y, weight), grid)
-    return x
 
 
 def _numbers(images: Tensor, weight: Tensor) -> list[int]:
@@ -32,16 +36,18 @@ def _numbers(images: Tensor, weight: Tensor) -> list[int]:
     return [tasks, count, weight.shape[-1], weight.shape[1], int(len(weight) < tasks)]
 
 
-def _correlate(x: Tensor, y: Tensor, grid: list[int]) -> tuple[Tensor, Tensor]:
+def _kernels(x: Tensor, y: Tensor, grid: list[int]) -> tuple[Tensor, Tensor]:
     """Kernels, and sums of the maps [T, O]."""
+    weight = x.new_empty(len(x), y.shape[-1], grid[4], grid[4], x.shape[-1])
+    return weight, y.new_empty(len(y), y.shape[-1])
+
+
+def _correlate(results: tuple[Tensor, Tensor], x: Tensor, y: Tensor, grid: list[int]) -> None:
     x, y = x.contiguous(), y.contiguous()
     sizes = [*x.shape[:2], x.shape[-1], y.shape[-1]]
-    weight = x.new_empty(len(x), y.shape[-1], grid[4], grid[4], x.shape[-1])
-    bias = y.new_empty(len(y), y.shape[-1])
-    call("correlate", [x, y, weight, bias], sizes, grid)
-    return weight, bias
+    call("correlate", [x, y, *results], sizes, grid)
 
 
-define("convolve(Tensor x, Tensor weight, Tensor? bias, int[] grid) -> Tensor", _convolve)
-define("spread(Tensor y, Tensor weight, int[] grid) -> Tensor", _spread)
-define("correlate(Tensor x, Tensor y, int[] grid) -> (Tensor, Tensor)", _correlate)
+define("convolve(Tensor x, Tensor weight, Tensor? bias, int[] grid) -> Tensor", _maps, _convolve)
+define("spread(Tensor y, Tensor weight, int[] grid) -> Tensor", _images, _spread)
+define("correlate(Tensor x, Tensor y, int[] grid) -> (Tensor, Tensor)", _kernels, _correlate)

@@ -86,8 +86,10 @@ void gather(const std::vector<Sources> &kinds, const Real *from, int64_t from_pi
     constexpr int N = TILE_COLUMNS<Real>;
     int64_t most = 1;  // outputs of a kind in an image
     for (const Sources &kind : kinds) most = std::max<int64_t>(most, kind.to.size());
-    const int64_t group = std::max<int64_t>(1, BLOCK / most), groups = parts(images, group);
-    const int64_t cuts = parts(most, BLOCK), inputs = panels.inputs, outputs = panels.outputs;
+    // less than a block where threads would have nothing to do
+    const int64_t block = std::clamp<int64_t>(tasks * images * most / (2 * threads), TILE_ROWS, BLOCK);
+    const int64_t group = std::max<int64_t>(1, block / most), groups = parts(images, group);
+    const int64_t cuts = parts(most, block), inputs = panels.inputs, outputs = panels.outputs;
     const std::vector<Real> zeros(inputs);
 #pragma omp parallel num_threads(threads)
     {

@@ -15,16 +15,34 @@ from mamlbench.native.build import library
 _TYPES = {torch.float32: "float", torch.float64: "double"}
 _OPERATIONS = torch.library.Library("mamlbench", "DEF")
 
+FILLING: dict[Any, Callable[..., None]] = {}
+"""By operation, what computes it into tensors that it is given, before its arguments."""
+
 
 def available(x: Tensor) -> bool:
     """Whether the kernels serve such tensors here."""
     return x.device.type == "cpu" and x.dtype in _TYPES and library() is not None
 
 
-def define(signature: str, implementation: Callable[..., Any]) -> None:
-    """Make `torch.ops.mamlbench.NAME` of a signature `NAME(...) -> ...` and what does it."""
+def define(signature: str, room: Callable[..., Any], compute: Callable[..., None]) -> None:
+    """Make an operation of torch, `torch.ops.mamlbench.NAME`.
+
+    Args:
+        signature: `NAME(...) -> ...`.
+        room: gives tensors for what comes of its arguments.
+        compute: fills them; takes them first, then the arguments.
+    """
+    name = signature.split("(")[0]
+
+    def operation(*arguments: Any) -> Any:
+        results = room(*arguments)
+        compute(results, *arguments)
+        return results
+
     _OPERATIONS.define(signature)
-    _OPERATIONS.impl(signature.split("(")[0], implementation, "CPU")
+    _OPERATIONS.impl(name, operation, "CPU")
+    _OPERATIONS.impl(name, room, "Meta")
+    FILLING[getattr(torch.ops.mamlbench, name).default] = compute
 
 
 def call(

@@ -80,7 +80,7 @@ def test_a_replayed_gradient_has_the_same_bits():
     replayed.replay()
     for tasks in batches:
         assert torch.equal(gradient(plain, tasks), gradient(replayed, tasks))
-    assert replayed._replay._replay.trusted == 1
+    assert replayed._replay.trusted == 1
 
 
 # --- how particles start --------------------------------------------------------------------------

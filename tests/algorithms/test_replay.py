@@ -41,7 +41,7 @@ def test_training_is_the_same_to_the_last_bit(learner_of, batches, options):
     replayed.replay()
     for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
         assert torch.equal(a, b)
-    assert replayed._replay._replay.trusted == 1
+    assert replayed._replay.trusted == 1
 
 
 def test_joint_training_too(learner_of, batches):
@@ -49,7 +49,7 @@ def test_joint_training_too(learner_of, batches):
     replayed.replay()
     for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
         assert torch.equal(a, b)
-    assert replayed._replay._replay.trusted == 1
+    assert replayed._replay.trusted == 1
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
@@ -83,7 +83,7 @@ def test_other_shapes_are_traced_anew(learner_of, batches):
     learner.replay()
     other = [Sinusoid(shots=3).sample("train", 0, 4 * i, 4) for i in range(3)]
     trained(learner, [*batches[:3], *other])
-    assert learner._replay._replay.trusted == 2
+    assert learner._replay.trusted == 2
 
 
 def test_what_differs_from_its_trace_is_not_replayed():

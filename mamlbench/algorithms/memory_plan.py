@@ -1,0 +1,180 @@
+"""A trace whose intermediate results have their places in one block of memory, chosen beforehand.
+
+Sizes and lifetimes are known from the trace, so no call has to ask for memory: what is needed is
+little more than what is alive at the fullest moment, where an allocator's would be several times
+that, and views are made once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.fx import GraphModule, Node
+
+from mamlbench.algorithms.simplify import aten, changes_in_place, store_view, stored
+from mamlbench.native.operations import FILLING
+
+_ALIGNMENT = 64  # bytes: a cache line
+
+_WITH_OUT = {
+    *("add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "log", "tanh"),
+    *("bmm", "baddbmm", "addcmul"),
+}
+"""Operations that torch binds under their own names, with the same arguments in the same order, and
+`out` for where the result goes."""
+
+_OTHERS_WITH_OUT = {
+    aten.sum.dim_IntList: (torch.sum, "out"),
+    aten.mean.dim: (torch.mean, "out"),
+    aten.relu.default: (aten.relu.out, "out"),
+    aten.clone.default: (aten.clone.out, "out"),
+    aten.threshold_backward.default: (aten.threshold_backward.grad_input, "grad_input"),
+    aten._log_softmax.default: (aten._log_softmax.out, "out"),
+    aten._log_softmax_backward_data.default: (aten._log_softmax_backward_data.out, "out"),
+}
+
+_BOUND = _WITH_OUT | {"relu", "transpose", "unsqueeze", "squeeze", "permute"}
+
+
+@dataclass(eq=False)
+class _Slot:
+    """Room for one result: bytes, and the nodes from which to which it is needed."""
+
+    size: int
+    first: int
+    last: int
+    offset: int = 0
+
+    def meets(self, other: _Slot) -> bool:
+        """Whether both are needed at the same time."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def plan_memory(graph: GraphModule) -> None:
+    """Give the results of a simplified trace fixed places, in place.
+
+    What the trace returns, and what it may return a view of, stays out of it.
+    """
+    if not changes_in_place(graph):
+        _Planner(graph).plan()
+    for node in graph.graph.nodes:
+        kind = getattr(getattr(node.target, "overloadpacket", None), "__name__", None)
+        if kind in _BOUND and not any(name in node.kwargs for name in ("out", "grad_input")):
+            node.target = getattr(torch, kind)  # quicker to call
+    graph.recompile()
+
+
+class _Planner:
+    def __init__(self, graph: GraphModule) -> None:
+        self.graph = graph
+        self.nodes = list(graph.graph.nodes)
+        self.last_use: dict[int, int] = {}  # by memory
+        for index, node in enumerate(self.nodes):
+            for given in node.all_input_nodes:
+                self.last_use.update(dict.fromkeys(_memories(given), index))
+        self.returned = {
+            memory
+            for node in self.nodes
+            if node.op == "output"
+            for given in node.all_input_nodes
+            for memory in _memories(given)
+        }
+
+    def plan(self) -> None:
+        """Find the slots, then have the operations use them."""
+        slots = {node: self._slots(index) for index, node in enumerate(self.nodes) if _fills(node)}
+        every = [slot for own in slots.values() for slot in own]
+        if not every:
+            return
+        device = next(_results(node)[0].device for node, own in slots.items() if own)
+        block = torch.empty(_arranged(every), dtype=torch.uint8, device=device)
+        for node in self.nodes:
+            if own := slots.get(node):
+                rooms = zip(own, _results(node), strict=True)
+                self._place(node, [_room(block, slot, like) for slot, like in rooms])
+            elif store_view(self.graph, node):
+                self.graph.graph.erase_node(node)
+
+    def _slots(self, index: int) -> list[_Slot]:
+        """Slots for the results of a node; none where one of them is returned or has gaps."""
+        node, slots = self.nodes[index], list[_Slot]()
+        for result in _results(node):
+            memory, size = _memory(result), result.numel() * result.element_size()
+            if memory in self.returned or result.untyped_storage().nbytes() != size or not size:
+                return []
+            last = self.last_use.get(memory, index)
+            slots.append(_Slot(-(-size // _ALIGNMENT) * _ALIGNMENT, index, last))
+        return slots
+
+    def _place(self, node: Node, rooms: list[Tensor]) -> None:
+        """Have an operation put its results there, and others take them from there."""
+        target: Any = node.target
+        kept = [stored(self.graph, node, room, place) for place, room in enumerate(rooms)]
+        single = isinstance(node.meta["val"], Tensor)
+        if single:
+            node.replace_all_uses_with(kept[0])
+        for user in list(node.users):  # of several results each takes one
+            user.replace_all_uses_with(kept[user.args[1]])  # type: ignore[index]
+            self.graph.graph.erase_node(user)
+        if target in FILLING:
+            node.args = (kept[0] if single else tuple(kept), *node.args)
+            node.target = FILLING[target]
+        else:
+            bound = getattr(torch, target.overloadpacket.__name__, None)
+            node.target, name = _OTHERS_WITH_OUT.get(target, (bound, "out"))
+            node.kwargs = {**node.kwargs, name: kept[0]}
+
+
+def _fills(node: Node) -> bool:
+    """Whether a node can be told where its results go."""
+    if not isinstance(node.target, OpOverload):
+        return False
+    known = node.target in FILLING or node.target in _OTHERS_WITH_OUT
+    return known or node.target.overloadpacket.__name__ in _WITH_OUT
+
+
+def _results(node: Node) -> list[Tensor]:
+    value = node.meta["val"]
+    return [value] if isinstance(value, Tensor) else list(value)
+
+
+def _memories(node: Node) -> list[int]:
+    """The memory that a node's results lie in; views lie in that of what they are of."""
+    value = node.meta.get("val")
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return [_memory(each) for each in values if isinstance(each, Tensor)]
+
+
+def _memory(tensor: Tensor) -> int:
+    number: int = tensor.untyped_storage()._cdata
+    return number
+
+
+def _arranged(slots: list[_Slot]) -> int:
+    """Sets offsets so that no two slots overlap in place and time; gives the bytes of all.
+
+    The largest first, each in the lowest gap that is free for as long as it is needed.
+    """
+    placed: list[_Slot] = []
+    for slot in sorted(slots, key=lambda slot: -slot.size):
+        offset = 0
+        for other in placed:  # by offset
+            if other.offset >= offset + slot.size:
+                break
+            if slot.meets(other):
+                offset = max(offset, other.offset + other.size)
+        slot.offset = offset
+        placed.append(slot)
+        placed.sort(key=lambda slot: slot.offset)
+    return max(slot.offset + slot.size for slot in slots)
+
+
+def _room(block: Tensor, slot: _Slot, like: Tensor) -> Tensor:
+    """The part of the block that a slot has, as a tensor like another."""
+    size = like.numel() * like.element_size()
+    own = block[slot.offset : slot.offset + size].view(like.dtype)
+    return own.as_strided(like.shape, like.stride(), own.storage_offset())
