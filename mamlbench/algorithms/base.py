@@ -152,15 +152,13 @@ class MetaLearner(nn.Module, ABC):
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def replay(self, compiled: bool = False) -> bool:
-        """Replay the meta-gradient from now on, where that can be; gives whether it can.
+        """Replay the meta-gradient from now on; gives whether this learner can.
 
-        It can where this class is `replayable` and the support sets are the tasks' own.
+        It can where its class is `replayable` and the support sets are the tasks' own.
         """
-        acting = isinstance(self.objective, PolicyGradient)
-        able: bool = vars(type(self)).get("replayable", False) and not acting
-        if able:
+        if vars(type(self)).get("replayable") and not isinstance(self.objective, PolicyGradient):
             self._replay = ReplayedGradient(self.meta_loss, self.learned, compiled)
-        return able
+        return self._replay is not None
 
     def share_with(self, ranks: Ranks) -> None:
         """Share each meta-batch with other processes from now on.
@@ -339,11 +337,10 @@ class MetaLearner(nn.Module, ABC):
     @torch.no_grad()
     def _record_statistics(self, tasks: TaskBatch) -> None:
         """Running averages (`norm=running` only) are those of the meta-parameters' own outputs."""
-        if not self._recording:
-            return
         for layer in self._recording:
             layer.recording = True
-        self.network(torch.cat([tasks.support.x, tasks.query.x], dim=1), Rows())
+        if self._recording:
+            self.network(torch.cat([tasks.support.x, tasks.query.x], dim=1), Rows())
         for layer in self._recording:
             layer.recording = False
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
+from mamlbench.algorithms.base import Support
+from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples
+
+
+def batches_of(
+    support: Support, size: int | None, steps: int, replacement: bool
+) -> Callable[[int, Params], Examples]:
+    """What each inner step learns from: `minibatches`, or where it is gathered anew, all of it."""
+    if not isinstance(support, Examples):
+        return support
+    batches = minibatches(support, size, steps, replacement)
+    return lambda step, params: next(batches)
 
 
 def minibatches(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from mamlbench.algorithms.memory_plan import plan_memory
 from mamlbench.algorithms.simplify import simplify, traced
 from mamlbench.errors import UserError
 from mamlbench.heap import give_back_freed_memory
+from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples, TaskBatch
 
 Traced = Callable[..., Sequence[Tensor]]
@@ -185,3 +186,42 @@ class ReplayedGradient:
         self._metrics = list(metrics)
         own = [gradient for gradient in gradients if gradient is not None]
         return [*own, *(values.detach() for values in metrics.values())]
+
+
+class InnerLearner(Protocol):
+    """What `ReplayedInnerGradient` needs of a learner."""
+
+    network: nn.Module
+
+    def inner_gradient(
+        self, params: Params, batch: Examples, create_graph: bool
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """See `MetaLearner`."""
+
+
+class ReplayedInnerGradient:
+    """A learner's gradients of inner losses, as constants, replayed where they can be."""
+
+    def __init__(self, learner: InnerLearner) -> None:
+        self._learner = learner
+        self._names = [name for name, _ in learner.network.named_parameters()]
+        self._adapted: list[str] = []
+        self._replay = Replay(self._gradients)
+
+    @property
+    def trusted(self) -> int:
+        """For how many kinds of parameters and batches it is replayed by now."""
+        return self._replay.trusted
+
+    def __call__(self, params: Params, batch: Examples) -> tuple[dict[str, Tensor], Tensor]:
+        """See `MetaLearner.inner_gradient`."""
+        values = [params[name] for name in self._names]
+        *gradients, losses = self._replay(*values, batch.x, batch.y)
+        return dict(zip(self._adapted, gradients, strict=True)), losses
+
+    def _gradients(self, *given: Tensor) -> list[Tensor]:
+        *values, x, y = given
+        params = dict(zip(self._names, values, strict=True))
+        gradient, losses = self._learner.inner_gradient(params, Examples(x, y), create_graph=False)
+        self._adapted = list(gradient)
+        return [*gradient.values(), losses.detach()]

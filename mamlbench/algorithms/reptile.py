@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,11 +11,13 @@ from typing_extensions import override
 
 from mamlbench.algorithms.base import Adapted, MetaLearner, Support
 from mamlbench.algorithms.inner_adam import Moments, average
-from mamlbench.algorithms.minibatches import minibatches
+from mamlbench.algorithms.minibatches import batches_of
+from mamlbench.algorithms.replay import ReplayedInnerGradient
 from mamlbench.distributed import Ranks
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
+from mamlbench.rl.objective import PolicyGradient
 from mamlbench.tasks import Examples, TaskBatch
 
 TAILS = ("none", "shared", "separate")
@@ -83,6 +85,15 @@ class Reptile(MetaLearner):
         for name, buffer in self._moment_names.items():
             self.register_buffer(buffer, torch.zeros_like(own[name], requires_grad=False))
         self.moment_steps = 0
+        self._replayed: ReplayedInnerGradient | None = None
+
+    @override
+    def replay(self, compiled: bool = False) -> bool:
+        """The inner gradients of meta-training are replayed; they are not compiled."""
+        acting = isinstance(self.objective, PolicyGradient)
+        able = type(self) is Reptile and not (acting or compiled)
+        self._replayed = ReplayedInnerGradient(self) if able else None
+        return able
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
         """Inner optimisation on mini-batches of the support set; first order, no graph."""
@@ -143,19 +154,21 @@ class Reptile(MetaLearner):
         moments: Moments,
     ) -> tuple[list[Params], Moments, Tensor]:
         """Parameters after each step, where the moments ended, and the mean loss [T]."""
+        # batches of meta-training are all alike, those of a test may be of many kinds
+        replayed = self._replayed if self.training else None
+        inner_gradient = replayed or partial(self.inner_gradient, create_graph=False)
         with torch.no_grad():
             params, losses = [self.initial(len(support))], []
-            batches = _batches(support, size, steps, self.replacement)
+            batches = batches_of(support, size, steps, self.replacement)
             for step in range(steps):
                 batch = batches(step, params[-1])
                 if tail is not None and step == steps - 1:
                     batch = tail
-                gradient, loss = self.inner_gradient(params[-1], batch, create_graph=False)
+                gradient, loss = inner_gradient(params[-1], batch)
                 if self.adam:
                     moved, moments = moments.step(params[-1], gradient, self.inner_lr)
                 else:
-                    rate = self.inner_lr
-                    moved = {name: params[-1][name] - rate * g for name, g in gradient.items()}
+                    moved = {n: params[-1][n] - self.inner_lr * g for n, g in gradient.items()}
                 params.append(params[-1] | moved)
                 losses.append(loss.detach())
         mean_loss = torch.stack(losses).mean(0) if losses else torch.zeros(len(support))
@@ -185,12 +198,3 @@ class Reptile(MetaLearner):
     @override
     def set_extra_state(self, state: dict[str, int]) -> None:
         self.moment_steps = state["moment_steps"]
-
-
-def _batches(
-    support: Support, size: int | None, steps: int, replacement: bool
-) -> Callable[[int, Params], Examples]:
-    if not isinstance(support, Examples):
-        return support
-    batches = minibatches(support, size, steps, replacement)
-    return lambda step, params: next(batches)

@@ -170,7 +170,7 @@ class _Simpler:
 
 
 def _is_power(node: Node, exponent: int) -> bool:
-    return _is(node, aten.pow) and not isinstance(node.args[1], Node) and node.args[1] == exponent
+    return _is(node, aten.pow) and node.args[1] in (exponent, float(exponent))
 
 
 def _is(node: Any, kind: Any) -> bool:

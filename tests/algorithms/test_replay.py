@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mamlbench.algorithms import MAML, Joint
+from mamlbench.algorithms import MAML, Joint, Reptile
 from mamlbench.algorithms.replay import Compiled, Replay
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
@@ -32,7 +32,8 @@ def batches():
 
 def trained(learner, batches):
     metrics = [learner.meta_step(batch) for batch in batches]
-    return [*learner.state_dict().values(), *(v for m in metrics for v in m.values())]
+    state = [value for value in learner.state_dict().values() if isinstance(value, torch.Tensor)]
+    return [*state, *(v for m in metrics for v in m.values())]
 
 
 @pytest.mark.parametrize("options", [{}, {"first_order": True}, {"learn_inner_lr": True}])
@@ -50,6 +51,34 @@ def test_joint_training_too(learner_of, batches):
     for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
         assert torch.equal(a, b)
     assert replayed._replay.trusted == 1
+
+
+def test_chunks_too(learner_of, batches):
+    usual, replayed = learner_of(task_chunk=2), learner_of(task_chunk=2)
+    replayed.replay()
+    for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
+        assert torch.equal(a, b)
+    assert replayed._replay.trusted == 1
+
+
+@pytest.mark.parametrize("moments", ["serial", "shared", "fresh"])
+def test_inner_gradients_of_reptile_too(learner_of, batches, moments):
+    options = {"inner_batch": 3, "inner_steps": 4, "moments": moments}
+    usual, replayed = learner_of(Reptile, **options), learner_of(Reptile, **options)
+    assert replayed.replay()
+    for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
+        assert torch.equal(a, b)
+    assert replayed._replayed.trusted == 2  # the first step's parameters are all tasks' own
+
+
+def test_reptile_is_not_compiled_and_replays_no_test(learner_of, batches):
+    learner = learner_of(Reptile)
+    assert not learner.replay(compiled=True)
+    assert learner.replay()
+    learner.eval()
+    for batch in batches:
+        learner.adapt(batch.support)
+    assert learner._replayed.trusted == 0
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
