@@ -29,7 +29,8 @@ _WITHOUT_EFFECT = {
     "training": {"log_every", "checkpoint_every"},
     "dataset": {"threads", "workers"},
     "hardware": {
-        *("device", "threads", "processes", "task_chunk", "checkpoint_inner_steps", "compile"),
+        *("device", "threads", "processes", "task_chunk", "checkpoint_inner_steps"),
+        *("compile", "replay"),
         *SUBMISSION_OPTIONS,
     },
 }

@@ -47,6 +47,8 @@ class Hardware:
         precision: `float32`, `float64`, or for convolutions and linear layers, everything else
             being float32, `tf32` (of NVIDIA's GPUs) or `bf16`.
         compile: compile the meta-gradient before the first step, which takes a minute or more.
+        replay: repeat the tensor operations of a step without its Python code (see `Replay`); a
+            debugger or a print sees the first two steps only.
         task_chunk: tasks to work on at a time (None: as many as suit the device).
         checkpoint_inner_steps: compute the activations of inner steps again instead of keeping
             them; for second order with deep networks and many steps.
@@ -62,6 +64,7 @@ class Hardware:
     device: str = "cpu"
     precision: str = "float32"
     compile: bool = False
+    replay: bool = True
     task_chunk: int | None = None
     checkpoint_inner_steps: bool = False
     threads: int | None = None
@@ -178,7 +181,7 @@ class Hardware:
             if not learner.replay(compiled=True):
                 why = f"{type(learner).__name__}'s steps depend on more than tasks and parameters"
                 raise BadValue("compile", True, f"false: {why}", "hardware")
-        else:
+        elif self.replay:
             learner.replay()
 
     def cast(self, tasks: TaskBatch) -> TaskBatch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -77,7 +78,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, caplog, whole, da
     ours, theirs = (checkpoint.load(at / "best.pt", "cpu") for at in (run.folder.path, whole))
     assert ours["iteration"] == theirs["iteration"]
     assert all(torch.equal(ours["learner"][k], v) for k, v in theirs["learner"].items())
-    [warning] = caplog.messages
+    [warning] = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert warning.startswith(f"checkpoint={newest}: ")
     assert warning.endswith("; going on from the one before, of iteration 10")
     # it has not taken the place of the good one, and can be looked at
