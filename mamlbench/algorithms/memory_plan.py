@@ -7,6 +7,7 @@ that, and views are made once.
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,8 +169,7 @@ def _arranged(slots: list[_Slot]) -> int:
             if slot.meets(other):
                 offset = max(offset, other.offset + other.size)
         slot.offset = offset
-        placed.append(slot)
-        placed.sort(key=lambda slot: slot.offset)
+        insort(placed, slot, key=lambda slot: slot.offset)
     return max(slot.offset + slot.size for slot in slots)
 
 

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
+from torch.utils._python_dispatch import TorchDispatchMode
+from typing_extensions import override
 
 from mamlbench.algorithms.memory_plan import plan_memory
 from mamlbench.algorithms.simplify import simplify, traced
@@ -26,6 +28,10 @@ from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples, TaskBatch
 
 Traced = Callable[..., Sequence[Tensor]]
+
+MOST_OPERATIONS = 10_000
+"""In what is traced, which takes a millisecond for each; more are of networks so deep, or steps so
+many, that a step's Python code is little of it."""
 
 _ROUNDING = 1e-3
 """Of the largest value: float32 in another order, after some inner steps, and no more."""
@@ -98,11 +104,15 @@ class Replay:
         trusted = self._trusted.get(key)
         if trusted:
             return self._traces[key](*inputs)
-        outputs = self.function(*inputs)
         if key not in self._traces:
+            with _Count() as count:
+                outputs = self.function(*inputs)
             give_back_freed_memory()  # a trace's objects would lie scattered in it
-            self._traces[key] = self._trace(inputs)
-        elif trusted is None:
+            short = count.operations <= MOST_OPERATIONS
+            self._traces[key] = self._trace(inputs) if short else self.function
+            return outputs
+        outputs = self.function(*inputs)
+        if trusted is None and self._traces[key] is not self.function:
             give_back_freed_memory()  # a replay has memory of its own
             self._trusted[key] = self._agrees(self._traces[key], inputs, outputs)
         return outputs
@@ -125,6 +135,19 @@ class Replay:
         simplify(graph)
         plan_memory(graph)
         return _code_of(graph)
+
+
+class _Count(TorchDispatchMode):
+    """Counts the operations that torch runs."""
+
+    operations = 0
+
+    @override
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        self.operations += 1
+        return function(*arguments, **(options or {}))
 
 
 def _code_of(graph: GraphModule) -> Traced:

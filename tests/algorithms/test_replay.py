@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from mamlbench.algorithms import MAML, Joint, Reptile
+from mamlbench.algorithms import replay as replay_module
 from mamlbench.algorithms.replay import Compiled, Replay
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
@@ -129,6 +130,22 @@ def test_what_differs_from_its_trace_is_not_replayed():
         (y,) = replay(x)
         assert y == x * (before + 1)
     assert replay.trusted == 0
+
+
+def test_what_is_long_is_not_traced(monkeypatch):
+    monkeypatch.setattr(replay_module, "MOST_OPERATIONS", 30)
+    replays = {n: Replay(lambda x, n=n: [_times(x, n)]) for n in (20, 40)}
+    for n, replay in replays.items():
+        for value in (1.0, 2.0, 3.0):
+            x = torch.tensor([value])
+            assert replay(x)[0] == value + n
+    assert [replay.trusted for replay in replays.values()] == [1, 0]
+
+
+def _times(x, n):
+    for _ in range(n):
+        x = x + 1.0
+    return x
 
 
 def test_what_cannot_be_traced_runs_as_it_is():
