@@ -1,6 +1,7 @@
 """A replayed meta-gradient is the meta-gradient, bit by bit, or is not used."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -134,7 +135,7 @@ def test_what_differs_from_its_trace_is_not_replayed():
 
 def test_what_is_long_is_not_traced(monkeypatch):
     monkeypatch.setattr(replay_module, "MOST_OPERATIONS", 30)
-    replays = {n: Replay(lambda x, n=n: [_times(x, n)]) for n in (20, 40)}
+    replays = {n: Replay(partial(_times, n)) for n in (20, 40)}
     for n, replay in replays.items():
         for value in (1.0, 2.0, 3.0):
             x = torch.tensor([value])
@@ -142,10 +143,10 @@ def test_what_is_long_is_not_traced(monkeypatch):
     assert [replay.trusted for replay in replays.values()] == [1, 0]
 
 
-def _times(x, n):
+def _times(n, x):
     for _ in range(n):
         x = x + 1.0
-    return x
+    return [x]
 
 
 def test_what_cannot_be_traced_runs_as_it_is():
