@@ -30,12 +30,10 @@ inline void outer_products(int64_t pixels, const Row &row, const Real *columns, 
 template <class Real>
 class RowTiles {
 public:
-    int64_t values, count;
+    const int64_t values, count;
 
-    explicit RowTiles(int64_t most) : tiles(parts(most, TILE_ROWS) * SPAN * TILE_ROWS) { take(most); }
-
-    // From now on rows are of so many values, `most` or fewer.
-    void take(int64_t each) { values = each, count = parts(each, TILE_ROWS); }
+    explicit RowTiles(int64_t values)
+        : values(values), count(parts(values, TILE_ROWS)), tiles(count * SPAN * TILE_ROWS) {}
 
     void put(int64_t row, const Real *from) {
         Real *to = &tiles[row * TILE_ROWS];

@@ -5,6 +5,13 @@
 #include <cstring>
 #include <type_traits>
 
+// Of two vectors the values at these places, the second's counted on.
+#if defined(__clang__)
+#define SHUFFLED(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
+#else
+#define SHUFFLED(A, B, ...) __builtin_shuffle(A, B, Order{__VA_ARGS__})
+#endif
+
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 #if defined(__AVX512F__)
@@ -53,13 +60,13 @@ void turn(const Real *from, int64_t rows, int64_t columns, int64_t from_step, Re
             const Real *at = from + row * from_step + column;
             Four a = load<Four>(at), b = load<Four>(at + from_step);
             Four c = load<Four>(at + 2 * from_step), d = load<Four>(at + 3 * from_step);
-            Four ab = __builtin_shuffle(a, b, Order{0, 4, 1, 5}), cd = __builtin_shuffle(c, d, Order{0, 4, 1, 5});
+            Four ab = SHUFFLED(a, b, 0, 4, 1, 5), cd = SHUFFLED(c, d, 0, 4, 1, 5);
             Real *out = to + column * to_step + row;
-            store(out, __builtin_shuffle(ab, cd, Order{0, 1, 4, 5}));
-            store(out + to_step, __builtin_shuffle(ab, cd, Order{2, 3, 6, 7}));
-            ab = __builtin_shuffle(a, b, Order{2, 6, 3, 7}), cd = __builtin_shuffle(c, d, Order{2, 6, 3, 7});
-            store(out + 2 * to_step, __builtin_shuffle(ab, cd, Order{0, 1, 4, 5}));
-            store(out + 3 * to_step, __builtin_shuffle(ab, cd, Order{2, 3, 6, 7}));
+            store(out, SHUFFLED(ab, cd, 0, 1, 4, 5));
+            store(out + to_step, SHUFFLED(ab, cd, 2, 3, 6, 7));
+            ab = SHUFFLED(a, b, 2, 6, 3, 7), cd = SHUFFLED(c, d, 2, 6, 3, 7);
+            store(out + 2 * to_step, SHUFFLED(ab, cd, 0, 1, 4, 5));
+            store(out + 3 * to_step, SHUFFLED(ab, cd, 2, 3, 6, 7));
         }
     for (int64_t row = 0; row < rows; ++row)
         for (int64_t column = row < whole_rows ? whole : 0; column < columns; ++column)
