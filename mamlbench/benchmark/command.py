@@ -81,20 +81,18 @@ def _alone(name: str, label: str, hardware: Hardware) -> int:
 def _compare(
     script: str, works: dict[str, Work], hardware: Hardware, options: argparse.Namespace
 ) -> int:
-    machine = None if options.only_times else Machine.measured(hardware)
-    if machine is not None:
-        print(machine, "\n", flush=True)
     cases, agree = [], True
     for name, work in works.items():
         hardware.apply(work.values)
         print(f"{name}: {work.title}", flush=True)
         case = {"case": name} | _timed(work, hardware, options)
-        if machine is not None:
+        if not options.only_times:
             case |= _costs(script, name, work, hardware, options)
             ours = Ours(work, replace(hardware, replay=False))  # torch counts what it is told of
-            case |= machine.reached(
-                arithmetic(ours.step), case["ours_s"], convolution_rate(ours.step)
-            )
+            operations, convolutions = arithmetic(ours.step), convolution_rate(ours.step)
+            machine = Machine.measured(hardware)  # beside them, for others may use it too
+            print(f"  {machine}", flush=True)
+            case |= machine.reached(operations, case["ours_s"], convolutions)
         agree &= case["max_grad_diff"] < AGREE
         cases.append(case)
         print(_lines(case, work), "\n", flush=True)
