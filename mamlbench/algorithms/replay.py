@@ -105,7 +105,7 @@ class Replay:
         if trusted:
             return self._traces[key](*inputs)
         if key not in self._traces:
-            with _Count() as count:
+            with Count() as count:
                 outputs = self.function(*inputs)
             give_back_freed_memory()  # a trace's objects would lie scattered in it
             short = count.operations <= MOST_OPERATIONS
@@ -137,7 +137,7 @@ class Replay:
         return _code_of(graph)
 
 
-class _Count(TorchDispatchMode):
+class Count(TorchDispatchMode):
     """Counts the operations that torch runs."""
 
     operations = 0

@@ -71,11 +71,13 @@ def stored(graph: GraphModule, node: Node, value: Tensor, place: int = 0) -> Nod
 def store_view(graph: GraphModule, node: Node) -> bool:
     """Keep a view of a kept tensor: a view of a parameter stays one when its values change.
 
-    Gives whether the node is such a view.
+    Gives whether the node is such a view, and not returned.
     """
     given: Any = node.args[0] if node.args else None
     kind = getattr(node.target, "overloadpacket", None)
     if kind not in VIEWS or not isinstance(given, Node) or given.op != "get_attr":
+        return False
+    if _is_returned(node):
         return False
     value = operator.attrgetter(str(given.target))(graph)
     with torch.no_grad():
@@ -113,11 +115,10 @@ class _Simpler:
             self.rules[kind](node)
 
     def _is_constant(self, node: Node, kind: Any) -> bool:
-        if any(user.op == "output" for user in node.users):  # who gets it may change it
-            return False
         given = node.all_input_nodes
         of_constants = bool(given) and self.constants.keys() >= set(given)
-        return kind in _LIKE or _is_power(node, 0) or of_constants
+        constant = kind in _LIKE or _is_power(node, 0) or of_constants
+        return constant and not _is_returned(node)
 
     @torch.no_grad()
     def _computed(self, node: Node) -> Tensor:
@@ -167,6 +168,11 @@ class _Simpler:
         given: Any = node.args[0]
         if _is(given, aten.transpose) and set(given.args[1:]) == set(node.args[1:]):
             node.replace_all_uses_with(given.args[0])
+
+
+def _is_returned(node: Node) -> bool:
+    """Whether it leaves the trace: who gets it may change it."""
+    return any(user.op == "output" for user in node.users)
 
 
 def _is_power(node: Node, exponent: int) -> bool:

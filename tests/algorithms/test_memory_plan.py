@@ -79,7 +79,8 @@ def test_a_view_keeps_its_memory_alive():
 
 
 def test_what_is_returned_is_not_overwritten():
-    check(lambda x: [x.exp(), x.exp().t(), x.neg().sum(1), x.mean(0)], torch.rand(5, 5))
+    graph = check(lambda x: [x.exp(), x.exp().t(), x.neg().sum(1), x.mean(0)], torch.rand(5, 5))
+    assert blocks(graph) == [128]  # the 25 numbers of x.neg(), and nothing that is returned
 
 
 def test_what_is_changed_in_place_is_left_alone():
