@@ -142,7 +142,8 @@ class Regression(Objective):
 
     @override
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
-        mse = self.loss(outputs.mean(dim=1), y)
+        single = outputs.shape[1] == 1
+        mse = self.loss(outputs.squeeze(1) if single else outputs.mean(dim=1), y)
         return {"loss": mse, "mse": mse}
 
     @override
@@ -171,7 +172,10 @@ class Regression(Objective):
 
 def _mixture(outputs: Tensor) -> Tensor:
     """Log-probabilities [T, M, C] of the equal mixture of P predictions, logits [T, P, M, C]."""
-    return F.log_softmax(outputs, dim=-1).logsumexp(dim=1) - math.log(outputs.shape[1])
+    each = F.log_softmax(outputs, dim=-1)
+    if each.shape[1] == 1:
+        return each.squeeze(1)
+    return each.logsumexp(dim=1) - math.log(each.shape[1])
 
 
 def _negative_log_likelihood(log_probabilities: Tensor, y: Tensor) -> Tensor:

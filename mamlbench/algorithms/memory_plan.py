@@ -23,7 +23,7 @@ _ALIGNMENT = 64  # bytes: a cache line
 
 _WITH_OUT = {
     *("add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "log", "tanh"),
-    *("bmm", "baddbmm", "addcmul"),
+    *("bmm", "baddbmm", "addcmul", "clamp_min"),
 }
 """Operations that torch binds under their own names, with the same arguments in the same order, and
 `out` for where the result goes."""
@@ -31,14 +31,13 @@ _WITH_OUT = {
 _OTHERS_WITH_OUT = {
     aten.sum.dim_IntList: (torch.sum, "out"),
     aten.mean.dim: (torch.mean, "out"),
-    aten.relu.default: (aten.relu.out, "out"),
     aten.clone.default: (aten.clone.out, "out"),
     aten.threshold_backward.default: (aten.threshold_backward.grad_input, "grad_input"),
     aten._log_softmax.default: (aten._log_softmax.out, "out"),
     aten._log_softmax_backward_data.default: (aten._log_softmax_backward_data.out, "out"),
 }
 
-_BOUND = _WITH_OUT | {"relu", "transpose", "unsqueeze", "squeeze", "permute"}
+_BOUND = _WITH_OUT | {"sum", "transpose", "unsqueeze", "squeeze", "permute"}
 
 
 @dataclass(eq=False)

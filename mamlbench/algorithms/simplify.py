@@ -22,8 +22,11 @@ VIEWS = {
 }
 """Operations that give their first argument's own numbers."""
 
-_LIKE = {aten.ones_like, aten.zeros_like, aten.full_like}
-"""Of their argument they take the shape alone, which is the same at each replay."""
+_LIKE = {
+    *(aten.ones_like, aten.zeros_like, aten.full_like),
+    *(aten.new_ones, aten.new_zeros, aten.new_full),
+}
+"""Of their argument they take shape and type alone, which are the same at each replay."""
 
 
 def traced(function: Callable[..., Any], inputs: Sequence[Tensor]) -> GraphModule:
@@ -95,9 +98,11 @@ class _Simpler:
         self.rules: dict[Any, Callable[[Node], None]] = {
             aten.pow: self._power,
             aten.add: partial(self._drop_neutral, 0),
-            aten.mul: partial(self._drop_neutral, 1),
+            aten.mul: self._product,
             aten.bmm: self._outer_product,
+            aten.relu: self._clamp,
             aten.transpose: self._turn,
+            aten.view: self._without_ones,
             aten.detach: self._same,
         }
 
@@ -133,7 +138,7 @@ class _Simpler:
 
         args, kwargs = map_arg(node.args, value), map_arg(node.kwargs, value)
         result: Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
-        return result.clone()
+        return result
 
     @staticmethod
     def _same(node: Node) -> None:
@@ -158,10 +163,33 @@ class _Simpler:
                 node.replace_all_uses_with(other)
                 return
 
+    def _product(self, node: Node) -> None:
+        """The negative of a tensor times a number is the tensor times the number's negative."""
+        given, factor = node.args
+        if _is(given, aten.neg) and isinstance(factor, float):
+            node.args = (given.args[0], -factor)  # type: ignore[union-attr]
+        self._drop_neutral(1, node)
+
     def _outer_product(self, node: Node) -> None:
         """A product over an inner dimension of 1 is one of each pair of numbers."""
         if node.args[0].meta["val"].shape[-1] == 1:  # type: ignore[union-attr]
             node.target = aten.mul.Tensor
+
+    @staticmethod
+    def _clamp(node: Node) -> None:
+        """What a ReLU is; torch calls it more quickly."""
+        node.target, node.args = aten.clamp_min.default, (node.args[0], 0)
+
+    @staticmethod
+    def _without_ones(node: Node) -> None:
+        """A sum that keeps its dimensions, which a view then takes away."""
+        given: Any = node.args[0]
+        if not _is(given, aten.sum) or len(given.args) < 3 or len(given.users) > 1:
+            return
+        total, dimensions, _ = given.args
+        shape = total.meta["val"].sum(dimensions).shape
+        if shape == node.meta["val"].shape:
+            node.target, node.args = given.target, (total, dimensions)
 
     @staticmethod
     def _turn(node: Node) -> None:

@@ -19,6 +19,7 @@ from typing_extensions import override
 from mamlbench.errors import one_of
 from mamlbench.networks.batch_norm import NOTHING, Then, batch_norm
 from mamlbench.networks.convolution import convolve, grid_of
+from mamlbench.networks.task_linear import task_linear
 
 NORMS = ("batch", "support", "running", "group", "none")
 AFFINES = ("none", "shift", "scale_shift")
@@ -78,7 +79,7 @@ class Linear(_Products):
             return F.linear(x, weight, bias)
         if len(x) < len(weight):
             x = x.repeat_interleave(len(weight) // len(x), 0)
-        return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+        return task_linear(x, weight, bias)
 
 
 class Conv2d(_Products):

@@ -15,6 +15,7 @@ from mamlbench.native import why_not
 from mamlbench.networks import Rows, convolution
 from mamlbench.networks.batch_norm import Then
 from mamlbench.networks.layers import Conv2d, Linear, Norm
+from mamlbench.networks.task_linear import task_linear
 
 F64, TASKS = torch.float64, 3
 CLOSE = {"rtol": 1e-11, "atol": 1e-12}
@@ -91,6 +92,39 @@ def test_linear(shared):
         return torch.stack([F.linear(x[t], *each[t]) for t in range(TASKS)])
 
     assert_same_with_derivatives(ours, theirs, [random(TASKS, 5, 4), *params.values()])
+
+
+def test_linear_by_differences():
+    inputs = random(2, 3, 4), random(2, 5, 4), random(2, 5)
+    assert gradcheck(task_linear, inputs)
+    assert gradgradcheck(task_linear, inputs)
+
+
+def test_linear_in_the_third_order():
+    """Derivatives of derivatives go through the same maps as those of torch's own formula."""
+
+    def second(function):
+        def of(x, weight, bias):
+            y = function(x, weight, bias)
+            first = torch.autograd.grad(y.pow(3).sum(), (x, weight, bias), create_graph=True)
+            return torch.cat([g.flatten() for g in first])
+
+        return of
+
+    def theirs(x, weight, bias):
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+
+    inputs = [random(2, 3, 4), random(2, 5, 4), random(2, 5)]
+    assert_same_with_derivatives(second(task_linear), second(theirs), inputs)
+
+
+def test_derivatives_of_matrices_lie_in_memory_as_the_matrices():
+    """Sums over tasks of what lies otherwise take thirty times as long."""
+    x, weight, bias = random(2, 3, 4), random(2, 5, 4), random(2, 5)
+    y = task_linear(x, weight, bias)
+    gradients = torch.autograd.grad(y.pow(3).sum(), (x, weight), create_graph=True)
+    again = torch.autograd.grad(sum(g.pow(2).sum() for g in gradients), (x, weight))
+    assert all(g.is_contiguous() for g in (*gradients, *again))
 
 
 @pytest.mark.parametrize("shared", [False, True])
