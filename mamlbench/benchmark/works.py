@@ -118,9 +118,9 @@ class Work:
         learner: MetaLearner
         if self.reptile:
             # no moments carried over, so that the order of the tasks plays no part
-            learner = Reptile(
-                network, objective, inner_batch=ADAM_BATCH, moments="fresh", outer_lr=1.0, **options
-            )
+            options |= {"inner_batch": ADAM_BATCH, "moments": "fresh"}
+            options |= {"outer_optimizer": "sgd", "outer_lr": 1.0}
+            learner = Reptile(network, objective, **options)
         else:
             learner = MAML(network, objective, first_order=self.first_order, **options)
         hardware.prepare(learner, *self.sides, self.input_shape)

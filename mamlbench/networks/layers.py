@@ -207,4 +207,5 @@ def _of_batches(parameter: Tensor | None, groups: int) -> Tensor | None:
     """A parameter [C] or [T, C] as it broadcasts over T * groups batches, [T * groups, R, C]."""
     if parameter is None or parameter.dim() == 1:
         return parameter
-    return parameter.repeat_interleave(groups, 0).unsqueeze(1)
+    each = parameter if groups == 1 else parameter.repeat_interleave(groups, 0)
+    return each.unsqueeze(1)
