@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mamlbench.native import available
+from mamlbench.native.adam import adam_step
 from mamlbench.networks.base import Params
 
 BETA2 = 0.999
@@ -30,22 +32,35 @@ class Moments:
         """
         names, steps = list(gradient), self.steps + 1
         rate = lr * (1.0 - BETA2**steps) ** 0.5
-        gradients = list(gradient.values())
-        decayed = torch._foreach_mul([self.second[name] for name in names], BETA2)
-        second = [
-            v if v.shape == g.shape else v.expand_as(g).clone()
-            for v, g in zip(decayed, gradients, strict=True)
-        ]
-        torch._foreach_addcmul_(second, gradients, gradients, 1.0 - BETA2)
-        change = torch._foreach_sqrt(second)
-        torch._foreach_add_(change, EPSILON)
-        moved = torch._foreach_addcdiv([params[name] for name in names], gradients, change, -rate)
+        at, by, of = ([each[name] for name in names] for each in (params, gradient, self.second))
+        step = adam_step if available(by[0]) else _step
+        moved, second = step(at, by, of, rate, BETA2, EPSILON)
         moments = Moments(dict(zip(names, second, strict=True)), steps)
         return params | dict(zip(names, moved, strict=True)), moments
 
     def mean(self) -> Moments:
         """The mean over tasks, [...]."""
         return Moments({name: v.mean(0) for name, v in self.second.items()}, self.steps)
+
+
+def _step(
+    params: list[Tensor],
+    gradients: list[Tensor],
+    second: list[Tensor],
+    rate: float,
+    decay: float,
+    epsilon: float,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """See `adam_step`."""
+    after = [
+        v if v.shape == g.shape else v.expand_as(g).clone()
+        for v, g in zip(torch._foreach_mul(second, decay), gradients, strict=True)
+    ]
+    torch._foreach_addcmul_(after, gradients, gradients, 1.0 - decay)
+    change = torch._foreach_sqrt(after)
+    torch._foreach_add_(change, epsilon)
+    moved = torch._foreach_addcdiv(params, gradients, change, -rate)
+    return list(moved), after
 
 
 def average(shares: Sequence[tuple[float, Moments]]) -> Moments:

@@ -87,33 +87,38 @@ class _Planner:
     def plan(self) -> None:
         """Find the slots, then have the operations use them."""
         slots = {node: self._slots(index) for index, node in enumerate(self.nodes) if _fills(node)}
-        every = [slot for own in slots.values() for slot in own]
+        every = [slot for own in slots.values() for slot in own if slot]
         if not every:
             return
-        device = next(_results(node)[0].device for node, own in slots.items() if own)
+        device = next(_results(node)[0].device for node, own in slots.items() if any(own))
         block = torch.empty(_arranged(every), dtype=torch.uint8, device=device)
         for node in self.nodes:
-            if own := slots.get(node):
-                rooms = zip(own, _results(node), strict=True)
-                self._place(node, [_room(block, slot, like) for slot, like in rooms])
+            own = slots.get(node, [])
+            if any(own) or node.target in FILLING:
+                self._place(node, own, block)
             elif store_view(self.graph, node):
                 self.graph.graph.erase_node(node)
 
-    def _slots(self, index: int) -> list[_Slot]:
-        """Slots for the results of a node; none where one of them is returned or has gaps."""
-        node, slots = self.nodes[index], list[_Slot]()
+    def _slots(self, index: int) -> list[_Slot | None]:
+        """Slots for the results of a node; None for those that are returned, or have gaps."""
+        node, slots = self.nodes[index], list[_Slot | None]()
         for result in _results(node):
             memory, size = _memory(result), result.numel() * result.element_size()
-            if memory in self.returned or result.untyped_storage().nbytes() != size or not size:
-                return []
             last = self.last_use.get(memory, index)
-            slots.append(_Slot(-(-size // _ALIGNMENT) * _ALIGNMENT, index, last))
+            slot = _Slot(-(-size // _ALIGNMENT) * _ALIGNMENT, index, last)
+            dense = result.untyped_storage().nbytes() == size > 0
+            slots.append(slot if dense and memory not in self.returned else None)
         return slots
 
-    def _place(self, node: Node, rooms: list[Tensor]) -> None:
+    def _place(self, node: Node, slots: list[_Slot | None], block: Tensor) -> None:
         """Have an operation put its results there, and others take them from there."""
         target: Any = node.target
-        kept = [stored(self.graph, node, room, place) for place, room in enumerate(rooms)]
+        kept = [
+            self._fresh(node, like)
+            if slot is None
+            else stored(self.graph, node, _room(block, slot, like), place)
+            for place, (slot, like) in enumerate(zip(slots, _results(node), strict=True))
+        ]
         single = isinstance(node.meta["val"], Tensor)
         if single:
             node.replace_all_uses_with(kept[0])
@@ -127,6 +132,15 @@ class _Planner:
             bound = getattr(torch, target.overloadpacket.__name__, None)
             node.target, name = _OTHERS_WITH_OUT.get(target, (bound, "out"))
             node.kwargs = {**node.kwargs, name: kept[0]}
+
+    def _fresh(self, node: Node, like: Tensor) -> Node:
+        """Memory of its own at each call, before a node."""
+        options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
+        with self.graph.graph.inserting_before(node):
+            shape, strides = tuple(like.shape), like.stride()
+            made = self.graph.graph.call_function(torch.empty_strided, (shape, strides), options)
+        made.meta["val"] = like
+        return made
 
 
 def _fills(node: Node) -> bool:

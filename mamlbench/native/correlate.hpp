@@ -49,32 +49,24 @@ private:
     std::vector<Real> tiles;
 };
 
-// Kernel values [rows, columns], rows `stride` apart: what they are, or zero if they are `fresh`, plus the sum over
-// pixels of rows times others. A tile's columns are copied together just before their use, `room` for one of them.
+// Kernel values [rows, a tile's columns], rows `stride` apart: what they are, or zero if they are `fresh`, plus the sum
+// over pixels of rows times columns, of which `valid` count.
 template <class Real>
-void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const Real *const *others, int64_t columns, Real *room,
-                 Real *kernel, int64_t stride, bool fresh) {
+void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const Real *columns, int64_t valid, Real *kernel,
+                 int64_t stride, bool fresh) {
     constexpr int N = TILE_COLUMNS<Real>;
-    for (int64_t column = 0; column < columns; column += N) {
-        const int64_t valid = std::min<int64_t>(N, columns - column);
-        for (int64_t k = 0; k < pixels; ++k)
-            if (valid == N)
-                std::memcpy(room + k * N, others[k] + column, N * sizeof(Real));
-            else
-                std::copy_n(others[k] + column, valid, room + k * N);
-        for (int64_t row = 0; row < rows.count; ++row) {
-            Real *to = kernel + row * TILE_ROWS * stride + column;
-            with_rows(rows.size(row), [&]<int M>() {
-                const Real *tile = rows.of(row);
-                auto at = [=](int64_t k, int m) { return tile + k * TILE_ROWS + m; };
-                if (valid == N) return outer_products<M>(pixels, at, room, N, to, stride, fresh);
-                Real sums[M * N] = {};
-                if (!fresh)
-                    for (int m = 0; m < M; ++m) std::copy_n(to + m * stride, valid, sums + m * N);
-                outer_products<M>(pixels, at, room, N, sums, N, fresh);
-                for (int m = 0; m < M; ++m) std::copy_n(sums + m * N, valid, to + m * stride);
-            });
-        }
+    for (int64_t row = 0; row < rows.count; ++row) {
+        Real *to = kernel + row * TILE_ROWS * stride;
+        with_rows(rows.size(row), [&]<int M>() {
+            const Real *tile = rows.of(row);
+            auto at = [=](int64_t k, int m) { return tile + k * TILE_ROWS + m; };
+            if (valid == N) return outer_products<M>(pixels, at, columns, N, to, stride, fresh);
+            Real sums[M * N] = {};
+            if (!fresh)
+                for (int m = 0; m < M; ++m) std::copy_n(to + m * stride, valid, sums + m * N);
+            outer_products<M>(pixels, at, columns, N, sums, N, fresh);
+            for (int m = 0; m < M; ++m) std::copy_n(sums + m * N, valid, to + m * stride);
+        });
     }
 }
 
@@ -97,43 +89,49 @@ private:
     std::vector<double> totals;
 };
 
-// Of images with many channels: channels are a tile's columns, maps its rows.
+// Of images with many channels: channels are a tile's columns, maps its rows. A tile's columns are copied together just
+// before their use.
 template <class Real>
 void correlate_pixels(const Real *x, const Real *y, Real *weight, Real *bias, int64_t tasks, int64_t images,
                       int64_t channels, int64_t outputs, const Grid &grid, int threads) {
+    constexpr int N = TILE_COLUMNS<Real>;
     const int64_t places = grid.places(), pixels = grid.patches(), all = images * pixels, stride = places * channels;
-    // threads that outnumber the tasks left to them take some of the outputs each
-    const int64_t shares = std::clamp<int64_t>(outputs / TILE_ROWS, 1, threads / std::gcd<int64_t>(tasks, threads));
+    const int64_t tiles = parts(channels, N) * places;
+    // threads that outnumber the tasks left to them take some of the channels each, and thus read some of the images
+    const int64_t shares = std::min<int64_t>(tiles, threads / std::gcd<int64_t>(tasks, threads));
     const std::vector<int32_t> from = of_maps(grid, channels).from;
     const std::vector<Real> zeros(channels);
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<const Real *> others(SPAN);
-        std::vector<Real> room(SPAN * TILE_COLUMNS<Real>);
+        std::vector<Real> columns(SPAN * N);
+        RowTiles<Real> rows(outputs);
 #pragma omp for collapse(2) schedule(dynamic)
         for (int64_t task = 0; task < tasks; ++task)
             for (int64_t share = 0; share < shares; ++share) {
-                const int64_t first = outputs * share / shares, last = outputs * (share + 1) / shares;
-                RowTiles<Real> rows(last - first);
-                MapSums<Real> sums(last - first);
-                Real *kernel = weight + (task * outputs + first) * stride;
+                MapSums<Real> sums(outputs);
                 for (int64_t begin = 0; begin < std::max<int64_t>(all, 1); begin += SPAN) {
                     const int64_t count = std::min(all - begin, SPAN);
-                    const Real *maps = y + (task * all + begin) * outputs + first;
+                    const Real *maps = y + (task * all + begin) * outputs;
                     for (int64_t k = 0; k < count; ++k) rows.put(k, maps + k * outputs);
-                    sums.add(maps, count, outputs);
-                    for (int64_t place = 0; place < places; ++place) {
+                    if (share == 0) sums.add(maps, count, outputs);
+                    for (int64_t tile = tiles * share / shares; tile < tiles * (share + 1) / shares; ++tile) {
+                        const int64_t place = tile % places, first = tile / places * N;
+                        const int64_t valid = std::min<int64_t>(N, channels - first);
                         int64_t image = task * images + begin / pixels, pixel = begin % pixels;
                         for (int64_t k = 0; k < count; ++k) {
                             const Real *source = x + image * grid.pixels() * channels;
-                            others[k] = values(from[pixel * places + place], source, zeros.data());
+                            source = values(from[pixel * places + place], source, zeros.data()) + first;
+                            if (valid == N)
+                                std::memcpy(&columns[k * N], source, N * sizeof(Real));
+                            else
+                                std::copy_n(source, valid, &columns[k * N]);
                             if (++pixel == pixels) pixel = 0, ++image;
                         }
-                        outer_tiles(count, rows, others.data(), channels, room.data(), kernel + place * channels,
-                                    stride, begin == 0);
+                        outer_tiles(count, rows, columns.data(), valid,
+                                    weight + task * outputs * stride + place * channels + first, stride, begin == 0);
                     }
                 }
-                sums.store(bias + task * outputs + first);
+                if (share == 0) sums.store(bias + task * outputs);
             }
     }
 }

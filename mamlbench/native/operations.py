@@ -58,17 +58,21 @@ def call(
     """
     first = tensors[0]
     assert first is not None
-    kinds = tuple(map(type, numbers))
-    function = _function(f"{name}_{_TYPES[first.dtype]}", len(tensors), kinds)
+    kinds = tuple(ctypes.c_double if type(n) is float else ctypes.c_int64 for n in numbers)
+    arguments = (*[ctypes.c_void_p] * len(tensors), *kinds, ctypes.c_void_p)
+    function = kernel(name, first.dtype, arguments)
     addresses = [None if x is None else x.data_ptr() for x in tensors]
     function(*addresses, *numbers, _struct(tuple(shape)), torch.get_num_threads())
 
 
 @cache
-def _function(name: str, tensors: int, kinds: tuple[type, ...]) -> Any:
-    function = getattr(library(), name)
-    numbers = [ctypes.c_double if kind is float else ctypes.c_int64 for kind in kinds]
-    function.argtypes = [*[ctypes.c_void_p] * tensors, *numbers, ctypes.c_void_p, ctypes.c_int]
+def kernel(name: str, dtype: torch.dtype, arguments: tuple[Any, ...]) -> Any:
+    """A kernel for a floating type, with ctypes' types of its arguments before the last.
+
+    The last one is the number of threads.
+    """
+    function = getattr(library(), f"{name}_{_TYPES[dtype]}")
+    function.argtypes = [*arguments, ctypes.c_int]
     function.restype = None
     return function
 

@@ -1,6 +1,7 @@
 """Planned memory: the same bits, no two results in one place at one time, and little of it."""
 
 import pytest
+import runs
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from mamlbench.algorithms import MAML
 from mamlbench.algorithms.memory_plan import _arranged, _Slot, plan_memory
 from mamlbench.algorithms.replay import Replay
 from mamlbench.algorithms.simplify import simplify, traced
+from mamlbench.native import why_not
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Classification, Regression
 from mamlbench.tasks import Examples, TaskBatch
@@ -81,6 +83,19 @@ def test_a_view_keeps_its_memory_alive():
 def test_what_is_returned_is_not_overwritten():
     graph = check(lambda x: [x.exp(), x.exp().t(), x.neg().sum(1), x.mean(0)], torch.rand(5, 5))
     assert blocks(graph) == [128]  # the 25 numbers of x.neg(), and nothing that is returned
+
+
+def test_of_several_results_some_are_returned():
+    if why_not():
+        runs.lacking(f"there are no compiled kernels: {why_not()}")
+
+    def function(x):
+        y, mean, _ = torch.ops.mamlbench.batch_norm(x, None, None, 0.1, [1, 0, 0])
+        return [mean, y.neg().sum(2)]
+
+    graph = check(function, torch.rand(2, 1, 20, 1, 8))
+    assert graph.code.count("torch.empty_strided") == 1  # the means; the others have places
+    assert "torch.ops.mamlbench" not in graph.code  # the kernel is called without torch
 
 
 def test_what_is_changed_in_place_is_left_alone():
