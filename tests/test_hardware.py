@@ -31,15 +31,18 @@ def test_small_work_takes_one_thread():
 
 def test_a_chunk_is_at_least_one_task_and_as_said():
     assert Hardware().chunk(rows=10, input_shape=(1, 28, 28)) == 637
+    assert Hardware().chunk(rows=10, input_shape=(1, 28, 28), replayed=True) == 16
     assert Hardware().chunk(rows=800, input_shape=(3, 84, 84)) == 1
     assert Hardware(task_chunk=7).chunk(rows=80, input_shape=(3, 84, 84)) == 7
 
 
-@pytest.mark.parametrize(("steps", "chunk"), [(0, 159), (1, 159), (50, 6)])
-def test_a_graph_through_more_inner_steps_takes_fewer_tasks_at_a_time(steps, chunk):
+@pytest.mark.parametrize(
+    ("steps", "replay", "chunk"), [(0, False, 159), (1, False, 159), (50, False, 6), (1, True, 4)]
+)
+def test_a_graph_through_more_inner_steps_takes_fewer_tasks_at_a_time(steps, replay, chunk):
     learner = MAML(Conv4((1, 28, 28), 20, filters=2), Classification(), inner_steps=steps)
-    Hardware().prepare(learner, 20, 20, (1, 28, 28))
-    assert learner.task_chunk == chunk  # 5,000,000 // ((20 steps + 20) 784)
+    Hardware(replay=replay).prepare(learner, 20, 20, (1, 28, 28))
+    assert learner.task_chunk == chunk  # 5,000,000 or 130,000 // ((20 steps + 20) 784)
 
 
 def test_chunks_are_of_even_size():
