@@ -7,6 +7,7 @@ that, and views are made once.
 
 from __future__ import annotations
 
+import operator
 from bisect import insort
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
 from mamlbench.algorithms.simplify import aten, changes_in_place, store_view, stored
-from mamlbench.native.operations import FILLING
+from mamlbench.native.operations import FILLING, Filling
 
 _ALIGNMENT = 64  # bytes: a cache line
 
@@ -65,6 +67,8 @@ def plan_memory(graph: GraphModule) -> None:
         kind = getattr(getattr(node.target, "overloadpacket", None), "__name__", None)
         if kind in _BOUND and not any(name in node.kwargs for name in ("out", "grad_input")):
             node.target = getattr(torch, kind)  # quicker to call
+        elif node.op == "get_attr" and not node.users:
+            graph.graph.erase_node(node)
     graph.recompile()
 
 
@@ -127,11 +131,28 @@ class _Planner:
             self.graph.graph.erase_node(user)
         if target in FILLING:
             node.args = (kept[0] if single else tuple(kept), *node.args)
-            node.target = FILLING[target]
+            node.target = FILLING[target].fill
+            self._bind(node, FILLING[target])
         else:
             bound = getattr(torch, target.overloadpacket.__name__, None)
             node.target, name = _OTHERS_WITH_OUT.get(target, (bound, "out"))
             node.kwargs = {**node.kwargs, name: kept[0]}
+
+    def _bind(self, node: Node, filling: Filling) -> None:
+        """Prepare a kernel's call once, if all its tensors stay where they are."""
+        if any(given.op != "get_attr" for given in node.all_input_nodes):
+            return
+        own: list[Tensor] = []
+
+        def value(given: Node) -> Tensor:
+            own.append(operator.attrgetter(str(given.target))(self.graph))
+            return own[-1]
+
+        with torch.no_grad():
+            call = filling.prepare(*map_arg(node.args, value))
+        places = {tensor.data_ptr() for tensor in own}
+        if all(tensor is None or tensor.data_ptr() in places for tensor in call.tensors):
+            node.target, node.args = call, ()
 
     def _fresh(self, node: Node, like: Tensor) -> Node:
         """Memory of its own at each call, before a node."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
@@ -15,8 +16,59 @@ from mamlbench.native.build import library
 _TYPES = {torch.float32: "float", torch.float64: "double"}
 _OPERATIONS = torch.library.Library("mamlbench", "DEF")
 
-FILLING: dict[Any, Callable[..., None]] = {}
-"""By operation, what computes it into tensors that it is given, before its arguments."""
+
+class Call:
+    """A kernel with its arguments, to run as often as wanted.
+
+    Args:
+        name: as in the C++ source, without its type.
+        tensors: contiguous inputs and outputs, in the kernel's order; it is the kernel for the type
+            of the first one.
+        numbers: its int64_t and double arguments, in order.
+        shape: the fields of the kernel's Grid or Shape.
+
+    Attributes:
+        tensors: as given.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tensors: Sequence[Tensor | None],
+        numbers: Sequence[float],
+        shape: Sequence[int],
+    ) -> None:
+        first = tensors[0]
+        assert first is not None
+        kinds = tuple(ctypes.c_double if type(n) is float else ctypes.c_int64 for n in numbers)
+        arguments = (*[ctypes.c_void_p] * len(tensors), *kinds, ctypes.c_void_p)
+        addresses = [None if x is None else x.data_ptr() for x in tensors]
+        self.__name__, self.tensors = name, tensors
+        self._function = kernel(name, first.dtype, arguments)
+        self._arguments = (*addresses, *numbers, _struct(tuple(shape)))
+
+    def __call__(self) -> None:
+        """Run it."""
+        self._function(*self._arguments, torch.get_num_threads())
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What computes an operation's results into tensors that it is given.
+
+    Attributes:
+        prepare: gives the call, from the results' tensors and then the operation's arguments.
+    """
+
+    prepare: Callable[..., Call]
+
+    def fill(self, results: Any, *arguments: Any) -> None:
+        """Compute now."""
+        self.prepare(results, *arguments)()
+
+
+FILLING: dict[Any, Filling] = {}
+"""By operation."""
 
 
 def available(x: Tensor) -> bool:
@@ -24,45 +76,25 @@ def available(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in _TYPES and library() is not None
 
 
-def define(signature: str, room: Callable[..., Any], compute: Callable[..., None]) -> None:
+def define(signature: str, room: Callable[..., Any], prepare: Callable[..., Call]) -> None:
     """Make an operation of torch, `torch.ops.mamlbench.NAME`.
 
     Args:
         signature: `NAME(...) -> ...`.
         room: gives tensors for what comes of its arguments.
-        compute: fills them; takes them first, then the arguments.
+        prepare: see `Filling`.
     """
     name = signature.split("(")[0]
 
     def operation(*arguments: Any) -> Any:
         results = room(*arguments)
-        compute(results, *arguments)
+        prepare(results, *arguments)()
         return results
 
     _OPERATIONS.define(signature)
     _OPERATIONS.impl(name, operation, "CPU")
     _OPERATIONS.impl(name, room, "Meta")
-    FILLING[getattr(torch.ops.mamlbench, name).default] = compute
-
-
-def call(
-    name: str, tensors: Sequence[Tensor | None], numbers: Sequence[float], shape: Sequence[int]
-) -> None:
-    """Call the kernel `name` for the type of the first tensor.
-
-    Args:
-        name: as in the C++ source, without its type.
-        tensors: contiguous inputs and outputs, in the kernel's order.
-        numbers: its int64_t and double arguments, in order.
-        shape: the fields of the kernel's Grid or Shape.
-    """
-    first = tensors[0]
-    assert first is not None
-    kinds = tuple(ctypes.c_double if type(n) is float else ctypes.c_int64 for n in numbers)
-    arguments = (*[ctypes.c_void_p] * len(tensors), *kinds, ctypes.c_void_p)
-    function = kernel(name, first.dtype, arguments)
-    addresses = [None if x is None else x.data_ptr() for x in tensors]
-    function(*addresses, *numbers, _struct(tuple(shape)), torch.get_num_threads())
+    FILLING[getattr(torch.ops.mamlbench, name).default] = Filling(prepare)
 
 
 @cache
