@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
-from typing_extensions import override
 
 import mamlbench.native  # noqa: F401  which defines torch.ops.mamlbench
 from mamlbench.hardware import Hardware
+from mamlbench.native.operations import Call
 
 _TRIES = 8
 """Of which the best counts: rates are the machine's, not those of what else runs on it."""
@@ -33,39 +33,37 @@ def arithmetic(step: Callable[[], None]) -> float:
     return float(counter.get_total_flops())
 
 
-def convolution_rate(step: Callable[[], None]) -> float | None:
+def convolution_rate(counted: Callable[[], None], timed: Callable[[], None]) -> float | None:
     """Operations a second of the convolutions in a step, while they run, at their best.
 
     None where compiled kernels do none of them.
+
+    Args:
+        counted: the step with all its operations called through torch, which counts them.
+        timed: the same step as a run makes it.
     """
     with FlopCounterMode(display=False) as counter:
-        step()
+        counted()
     by_operation = counter.get_flop_counts().get("Global", {})
     operations = sum(by_operation.get(kernel, 0) for kernel in _KERNELS)
-    if not operations:
-        return None
-    seconds = []
-    for _ in range(_TRIES):
-        with _Clock() as clock:
-            step()
-        seconds.append(clock.seconds)
-    return operations / min(seconds)
+    return operations / min(_kernel_seconds(timed) for _ in range(_TRIES)) if operations else None
 
 
-class _Clock(TorchDispatchMode):
-    """Adds up the seconds inside of the kernels of convolutions."""
+def _kernel_seconds(step: Callable[[], None]) -> float:
+    """Seconds inside of the kernels of convolutions."""
+    names = {kernel.__name__ for kernel in _KERNELS}
+    seconds, run = 0.0, Call.__call__
 
-    seconds = 0.0
-
-    @override
-    def __torch_dispatch__(
-        self, function: Any, types: Any, arguments: Any = (), options: Any = None
-    ) -> Any:
+    def clocked(call: Call) -> None:
+        nonlocal seconds
         began = time.perf_counter()
-        result = function(*arguments, **(options or {}))
-        if function.overloadpacket in _KERNELS:
-            self.seconds += time.perf_counter() - began
-        return result
+        run(call)
+        if call.__name__ in names:
+            seconds += time.perf_counter() - began
+
+    with patch.object(Call, "__call__", clocked):
+        step()
+    return seconds
 
 
 def _of_convolution(images: Any, outputs: int, channels: int, grid: list[int]) -> int:

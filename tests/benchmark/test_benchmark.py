@@ -97,8 +97,19 @@ def test_the_rate_of_convolutions():
         time.sleep(0.2)
 
     assert arithmetic(step) == operations
-    assert convolution_rate(step) > operations / 0.2
-    assert convolution_rate(lambda: None) is None
+    assert convolution_rate(step, step) > operations / 0.2
+    assert convolution_rate(lambda: None, lambda: None) is None
+
+
+def test_the_kernels_of_a_replayed_step_are_clocked():
+    if why_not():
+        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    work = WORKS["omniglot"].with_(image=(1, 16), filters=4, tasks=2)
+    eager, replayed = Ours(work, Hardware(replay=False)), Ours(work, Hardware())
+    for _ in range(3):
+        replayed.step()
+    assert replayed.learner._replay.trusted == 1
+    assert convolution_rate(eager.step, replayed.step) > 0
 
 
 def test_rates_of_the_machine_are_rates():
