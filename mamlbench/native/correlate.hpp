@@ -1,6 +1,7 @@
 // Kernels as sums of images times maps.
 #pragma once
 
+#include <iterator>
 #include <numeric>
 
 #include "sources.hpp"
@@ -74,18 +75,24 @@ void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const Real *columns
 template <class Real>
 class MapSums {
 public:
-    explicit MapSums(int64_t outputs) : sums(outputs), totals(outputs) {}
+    explicit MapSums(int64_t outputs) : totals(outputs) {}
 
     void add(const Real *maps, int64_t pixels, int64_t step) {
-        std::fill(sums.begin(), sums.end(), Real(0));
-        for (int64_t k = 0; k < pixels; ++k)
-            for (size_t output = 0; output < sums.size(); ++output) sums[output] += maps[k * step + output];
-        for (size_t output = 0; output < sums.size(); ++output) totals[output] += sums[output];
+        over<Real>(totals.size(), [&]<class V>(int64_t output) {
+            V sums[4] = {};  // so that no addition waits for the one before
+            const Real *from = maps + output;
+            int64_t k = 0;
+            for (; k + 4 <= pixels; k += 4)
+                for (int part = 0; part < 4; ++part) sums[part] += load<V>(from + (k + part) * step);
+            for (; k < pixels; ++k) sums[0] += load<V>(from + k * step);
+            Real values[sizeof(V) / sizeof(Real)];
+            ::store(values, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+            for (size_t value = 0; value < std::size(values); ++value) totals[output + value] += values[value];
+        });
     }
     void store(Real *to) const { std::copy(totals.begin(), totals.end(), to); }
 
 private:
-    std::vector<Real> sums;
     std::vector<double> totals;
 };
 
@@ -118,14 +125,16 @@ void correlate_pixels(const Real *x, const Real *y, Real *weight, Real *bias, in
                         const int64_t place = tile % places, first = tile / places * N;
                         const int64_t valid = std::min<int64_t>(N, channels - first);
                         int64_t image = task * images + begin / pixels, pixel = begin % pixels;
-                        for (int64_t k = 0; k < count; ++k) {
+                        for (int64_t k = 0, end = 0; k < count; pixel = 0, ++image) {
                             const Real *source = x + image * grid.pixels() * channels;
-                            source = values(from[pixel * places + place], source, zeros.data()) + first;
-                            if (valid == N)
-                                std::memcpy(&columns[k * N], source, N * sizeof(Real));
-                            else
-                                std::copy_n(source, valid, &columns[k * N]);
-                            if (++pixel == pixels) pixel = 0, ++image;
+                            const int32_t *at = &from[pixel * places + place];
+                            for (end = std::min(count, k + pixels - pixel); k < end; ++k, at += places) {
+                                const Real *own = values(*at, source, zeros.data()) + first;
+                                if (valid == N)
+                                    std::memcpy(&columns[k * N], own, N * sizeof(Real));
+                                else
+                                    std::copy_n(own, valid, &columns[k * N]);
+                            }
                         }
                         outer_tiles(count, rows, columns.data(), valid,
                                     weight + task * outputs * stride + place * channels + first, stride, begin == 0);
