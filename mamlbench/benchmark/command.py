@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from mamlbench.benchmark import measure, scaling
-from mamlbench.benchmark.rivals import Implementation, Ours, implementations
+from mamlbench.benchmark.rivals import Ours, implementations
 from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
 from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.errors import UserError, did_you_mean
@@ -90,7 +90,7 @@ def _compare(
             case |= _costs(script, name, work, hardware, options)
             eager = Ours(work, replace(hardware, replay=False))  # torch counts what it is told of
             ours = Ours(work, hardware)
-            _warm([ours])
+            measure.warm([ours])
             operations = arithmetic(eager.step)
             convolutions = convolution_rate(eager.step, ours.step)
             machine = Machine.measured(hardware)  # beside them, for others may use it too
@@ -108,7 +108,7 @@ def _timed(work: Work, hardware: Hardware, options: argparse.Namespace) -> dict[
     """Seconds of a step of each, and how many times ours the first rival takes."""
     apart = measure.disagreement(work, replace(hardware, precision="float64"))
     built = [kind(work, hardware) for kind in implementations(work)]
-    _warm(built)
+    measure.warm(built)
     times = measure.seconds(built, options.repeats, options.seconds)
     medians = {one.column: measure.median(times[one.label]) for one in built}
     first_rival = medians[built[1].column]
@@ -120,11 +120,6 @@ def _timed(work: Work, hardware: Hardware, options: argparse.Namespace) -> dict[
         "aim": work.ratio,
         "threads": torch.get_num_threads(),
     } | {f"{column}_s": median for column, median in medians.items()}
-
-
-def _warm(built: Sequence[Implementation]) -> None:
-    for implementation in list(built) * 3:  # ours is replayed from its third step on
-        implementation.step()
 
 
 def _costs(

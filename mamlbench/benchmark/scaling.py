@@ -34,8 +34,7 @@ def run(out: Path, hardware: Hardware, repeats: int) -> None:
             work = BASE.with_(**changes)
             hardware.apply(work.values)
             built = [kind(work, hardware) for kind in (Ours, Learn2LearnLoop)]
-            for implementation in built * 3:  # ours is replayed from its third step on
-                implementation.step()
+            measure.warm(built)
             for label, times in measure.seconds(built, repeats, 0.0).items():
                 milliseconds = measure.median(times) * 1e3
                 rows.append({"sweep": name, "value": value, "who": label, "ms": milliseconds})

@@ -84,17 +84,17 @@ def define(signature: str, room: Callable[..., Any], prepare: Callable[..., Call
         room: gives tensors for what comes of its arguments.
         prepare: see `Filling`.
     """
-    name = signature.split("(")[0]
+    name, filling = signature.split("(")[0], Filling(prepare)
 
     def operation(*arguments: Any) -> Any:
         results = room(*arguments)
-        prepare(results, *arguments)()
+        filling.fill(results, *arguments)
         return results
 
     _OPERATIONS.define(signature)
     _OPERATIONS.impl(name, operation, "CPU")
     _OPERATIONS.impl(name, room, "Meta")
-    FILLING[getattr(torch.ops.mamlbench, name).default] = Filling(prepare)
+    FILLING[getattr(torch.ops.mamlbench, name).default] = filling
 
 
 @cache
