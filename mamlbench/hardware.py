@@ -155,8 +155,8 @@ class Hardware:
             keep_freed_memory()
         elif self.torch_device.index is not None:
             torch.cuda.set_device(self.torch_device)
-        if self.precision == "tf32":
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        tf32 = self.precision == "tf32"  # which torch's own convolutions would take by themselves
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
     def prepare(
         self,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mamlbench.tasks import Examples
+from mamlbench.transfer import on_device
 
 
 def normal(examples: Examples, shape: Sequence[int], place: int, like: Tensor) -> Tensor:
@@ -28,4 +28,4 @@ def normal(examples: Examples, shape: Sequence[int], place: int, like: Tensor) -
         np.random.Generator(np.random.Philox(key=[int(seed), place])).standard_normal(tuple(shape))
         for seed in seeds
     ]
-    return torch.from_numpy(np.stack(rows)).to(like.device, like.dtype)
+    return on_device(np.stack(rows), like.device).to(like.dtype)

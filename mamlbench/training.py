@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
-from mamlbench.algorithms.outer import NonFiniteError
+from mamlbench.algorithms.finite import NonFiniteError
 from mamlbench.begin_from import load_learner
 from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
@@ -22,6 +21,7 @@ from mamlbench.errors import UserError, require
 from mamlbench.evaluation import Protocol, evaluate
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import Logger
+from mamlbench.running_means import RunningMeans
 from mamlbench.signals import StopRequest
 from mamlbench.tasks import TaskBatch
 
@@ -122,8 +122,7 @@ class Trainer:
         self.best: dict[str, float] | None = None
         self.kept: list[dict[str, float]] = []
         """The best meta-validations, best first, as many as the protocol tests together."""
-        self._sums: dict[str, Tensor] = {}
-        self._summed = 0
+        self._means = RunningMeans()
         self._logged_at = (0, 0.0)
         self._ahead: list[TaskBatch] = []
         """The tasks of the next iterations."""
@@ -147,7 +146,7 @@ class Trainer:
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.skipped, self.stale, self.best = state["skipped"], state["stale"], state["best"]
         self.kept = state.get("kept", [])
-        self._sums, self._summed = state["sums"], state["summed"]
+        self._means.sums, self._means.steps = state["sums"], state["summed"]
         load_learner(self.learner, state, self.path)
         if state["data_sha256"] != self.identity["data_sha256"]:
             found = self.identity["data_sha256"]
@@ -175,8 +174,8 @@ class Trainer:
             "stale": self.stale,
             "best": self.best,
             "kept": self.kept,
-            "sums": self._sums,
-            "summed": self._summed,
+            "sums": self._means.sums,
+            "summed": int(self._means.steps),
             **self.identity,
         }
         checkpoint.save(self.path, state, self.path_before)
@@ -217,6 +216,7 @@ class Trainer:
                     self.ranks.from_first(partial(logger.log, self.iteration, row))
                 self.seconds += time.monotonic() - began
                 if self.iteration % training.checkpoint_every == 0:
+                    self._settle()
                     self.save()
                 logger.progress(self.iteration)
                 received = self.ranks.most(request.received or 0)
@@ -250,23 +250,30 @@ class Trainer:
         self.iteration += 1
         if metrics and self.protocol.by_training:
             self._consider(float(metrics[self.learner.objective.metric].mean()))
-        self._summed += 1 if metrics else 0
-        for name, values in metrics.items():
-            mean = values.double().mean()
-            self._sums[name] = self._sums[name] + mean if name in self._sums else mean
+        self._means.add(metrics, self.learner.finite.last if metrics else 0)
 
     def _not_finite(self, error: NonFiniteError) -> None:
         if self.on_nan == "skip":
             self.skipped += 1
             return
         self.save()
-        losses = error.losses
-        good = losses[torch.isfinite(losses)]
+        good = error.losses[torch.isfinite(error.losses)]
         others = f", the others' mean {good.mean():.4g}, max {good.max():.4g}" if len(good) else ""
         raise UserError(
             f"iteration {self.iteration + 1}: {error}{others}; the last good state, of iteration "
             f"{self.iteration}, is in {self.path}; on_nan=skip goes on without such steps"
         )
+
+    def _settle(self) -> None:
+        """Count the steps that a GPU refused, or stop because of them."""
+        self.skipped += (refused := self.learner.finite.count_refused())
+        if refused and self.on_nan == "stop":
+            self.save()
+            raise UserError(
+                f"iteration {self.iteration}: {refused} of the steps since the last row of metrics "
+                f"were not finite and changed nothing; the state without them is in {self.path}; "
+                "on_nan=skip goes on without such steps"
+            )
 
     def _row(self) -> dict[str, float]:
         """What this iteration adds to the log: training means, validation, both, or nothing."""
@@ -274,14 +281,14 @@ class Trainer:
         row: dict[str, float] = {}
         last = self.iteration == training.iterations
         if self.iteration % training.log_every == 0 or last:
-            row |= {f"train/{n}": float(v) / max(self._summed, 1) for n, v in self._sums.items()}
+            self._settle()
+            row |= {f"train/{name}": mean for name, mean in self._means.take().items()}
             since, at = self._logged_at
             elapsed = max(time.monotonic() - at, 1e-9)
             rate = (self.iteration - since) * training.meta_batch_size / elapsed
             row["tasks_per_second"] = rate
             if self.skipped:
                 row["train/skipped"] = float(self.skipped)
-            self._sums, self._summed = {}, 0
             self._logged_at = (self.iteration, time.monotonic())
         every = training.validate_every
         if every and (self.iteration % every == 0 or last) and "val" in self.dataset.splits:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mamlbench.algorithms.adapted import Adapted, Support
+from mamlbench.algorithms.finite import Finite, can_be_guarded
 from mamlbench.algorithms.outer import (
     OPTIMIZERS,
     SCHEDULES,
-    NonFiniteError,
     lay_out_gradients,
     scheduled,
 )
@@ -30,37 +30,6 @@ from mamlbench.rl.gathering import gathered, trials
 from mamlbench.rl.objective import PolicyGradient
 from mamlbench.rl.trust_region import TrustRegion
 from mamlbench.tasks import Examples, TaskBatch
-
-
-class FreshSupport(Protocol):
-    """A support set of T tasks that is gathered anew at each inner step, as rollouts are."""
-
-    def __len__(self) -> int:
-        """T."""
-
-    def __call__(self, step: int, params: Params) -> Examples:
-        """The support set for inner step `step` (from 0), given the parameters so far."""
-
-
-Support = Examples | FreshSupport
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """A learner adapted to T tasks.
-
-    Attributes:
-        params: entry s has every network parameter after s inner steps, [T, ...] where it differs
-            from task to task and [...] where it does not; with P particles [T*P, ...], those of one
-            task next to each other.
-        support: what it was adapted to, which prediction without transduction needs again; None
-            where it was fresh at each step.
-        particles: P, parameters of each task.
-    """
-
-    params: list[Params]
-    support: Examples | None
-    particles: int = 1
 
 
 class MetaLearner(nn.Module, ABC):
@@ -139,6 +108,7 @@ class MetaLearner(nn.Module, ABC):
         norms = network.norms() if isinstance(network, TaskNetwork) else []
         self._recording = [layer for layer in norms if layer.norm == "running"]
         self.ranks = ALONE
+        self.finite = Finite()
         self._replay: ReplayedGradient | None = None
         self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
         self.start_optimizer()
@@ -297,7 +267,8 @@ class MetaLearner(nn.Module, ABC):
         """One outer update; gives metrics [T] of the tasks it learned from.
 
         Raises:
-            NonFiniteError: before anything changed.
+            NonFiniteError: before anything changed. Replayed on a GPU, which is not waited for, a
+                step that is not finite changes no parameter and says so in `finite`.
         """
         share = self.ranks.share(len(tasks))
         own = gathered(self, share.of(tasks))
@@ -329,10 +300,15 @@ class MetaLearner(nn.Module, ABC):
         return list(tasks.chunks(max(1, -(-len(tasks) // parts))))
 
     def _check_finite(self, losses: Tensor) -> None:
-        gradients = [p.grad for p in self.learned if p.grad is not None]
-        sizes = torch._foreach_norm([losses, *gradients], 1)
-        if not math.isfinite(torch.stack(sizes).sum()):
-            raise NonFiniteError(losses)
+        """See that nothing comes of a step that is not finite, on a GPU without waiting for it.
+
+        Algorithms that keep more than parameters from one step to the next are waited for.
+        """
+        values = [losses, *(p.grad for p in self.learned if p.grad is not None)]
+        if losses.is_cuda and self._replay is not None and can_be_guarded(self.optimizer):
+            self.finite.guard(values, self.optimizer)
+        else:
+            self.finite.require(values, losses)
 
     @torch.no_grad()
     def _record_statistics(self, tasks: TaskBatch) -> None:

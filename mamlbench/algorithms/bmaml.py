@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mamlbench.algorithms import posterior
-from mamlbench.algorithms.base import Adapted, Support
+from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.particles import Particles, for_tasks, require_no_trust_region
 from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.algorithms.base import Adapted, Support
+from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.particles import Particles, require_no_trust_region
 from mamlbench.errors import one_of

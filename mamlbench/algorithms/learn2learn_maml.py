@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+from mamlbench.algorithms.adapted import Adapted, Support
+from mamlbench.algorithms.base import MetaLearner
 from mamlbench.learn2learn_import import learn2learn
 from mamlbench.networks.base import Params, forward
 from mamlbench.networks.layers import Rows

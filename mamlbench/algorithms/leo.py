@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.algorithms.base import Adapted, MetaLearner, Support, for_particles
+from mamlbench.algorithms.adapted import Adapted, Support
+from mamlbench.algorithms.base import MetaLearner, for_particles
 from mamlbench.algorithms.leo_networks import Copies, Draws, Generated, LatentNetworks, Penalties
 from mamlbench.errors import UserError, one_of, require
 from mamlbench.networks.base import TaskNetwork, forward

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+from mamlbench.algorithms.adapted import Adapted, Support
+from mamlbench.algorithms.base import MetaLearner
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch

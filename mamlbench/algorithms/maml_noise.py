@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.algorithms.base import Adapted, Support
+from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.samples import as_params, as_vectors, expected_loss, fixed, repeated
 from mamlbench.errors import require

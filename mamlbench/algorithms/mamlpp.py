@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.algorithms.base import Adapted, Support
+from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.step_statistics import StepStatistics
 from mamlbench.errors import require

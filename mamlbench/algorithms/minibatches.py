@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from mamlbench.algorithms.base import Support
+from mamlbench.algorithms.adapted import Support
 from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples
+from mamlbench.transfer import on_device
 
 
 def batches_of(
@@ -38,7 +39,7 @@ def minibatches(
     seeds = np.arange(len(support)) if support.seeds is None else support.seeds
     rows = np.stack([_row_order(int(seed), examples, size * steps, replacement) for seed in seeds])
     rows += np.arange(len(support))[:, None] * examples  # among those of all tasks
-    order = torch.from_numpy(rows).to(support.x.device)
+    order = on_device(rows, support.x.device)
     for step in range(steps):
         chosen = order[:, step * size : (step + 1) * size]
         yield Examples(_rows(support.x, chosen), _rows(support.y, chosen))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mamlbench.rl.trust_region import TrustRegion
 
@@ -39,23 +39,6 @@ def scheduled(name: str, final: float, iterations: int, every: int) -> Callable[
         return final + (1.0 - final) * left
 
     return factor
-
-
-class NonFiniteError(ArithmeticError):
-    """The meta-loss or its gradient is NaN or infinite; the meta-parameters are as they were.
-
-    Attributes:
-        losses: [T] the losses of the tasks of that batch.
-    """
-
-    def __init__(self, losses: Tensor) -> None:
-        self.losses = losses.detach().cpu()
-        bad = torch.nonzero(~torch.isfinite(self.losses)).flatten().tolist()
-        super().__init__(
-            f"{len(bad)} of {len(losses)} tasks have a loss that is not finite, first task {bad[0]}"
-            if bad
-            else "the losses are finite but their meta-gradient is not"
-        )
 
 
 def lay_out_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.algorithms.base import Adapted, MetaLearner, Support, for_particles
+from mamlbench.algorithms.adapted import Adapted, Support
+from mamlbench.algorithms.base import MetaLearner, for_particles
 from mamlbench.algorithms.samples import as_vectors
 from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, alike, forward

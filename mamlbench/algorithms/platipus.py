@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.algorithms.base import Adapted, MetaLearner, Support
-from mamlbench.algorithms.outer import NonFiniteError
+from mamlbench.algorithms.adapted import Adapted, Support
+from mamlbench.algorithms.base import MetaLearner
+from mamlbench.algorithms.finite import NonFiniteError
 from mamlbench.algorithms.samples import as_params, as_vectors, expected_loss, fixed, repeated
 from mamlbench.errors import require
 from mamlbench.networks.base import Params

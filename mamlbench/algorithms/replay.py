@@ -2,9 +2,10 @@
 
 On sinusoids the arithmetic of a step takes a fraction of the time that autograd and the interpreter
 take around it; on images, with several inner steps, a fifth and more goes there. A replay runs the
-same operations on new tasks, and gives the same bits. The list can also be compiled, which takes a
-minute, gives the same numbers to rounding, and fuses most of it; only a trace can be, for
-torch.compile does not differentiate twice.
+same operations on new tasks, and gives the same bits; on a GPU it is one CUDA graph, and gives the
+same numbers to rounding. The list can also be compiled, which takes a minute, gives the same
+numbers to rounding, and fuses most of it; only a trace can be, for torch.compile does not
+differentiate twice.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.fx import GraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
+from mamlbench.algorithms.cuda_graph import CudaGraph
 from mamlbench.algorithms.memory_plan import plan_memory
 from mamlbench.algorithms.simplify import simplify, traced
 from mamlbench.errors import UserError
@@ -34,7 +36,10 @@ MOST_OPERATIONS = 10_000
 many, that a step's Python code is little of it."""
 
 _ROUNDING = 1e-3
-"""Of the largest value: float32 in another order, after some inner steps, and no more."""
+"""Of a result's largest value: float32 in another order, after some inner steps, and no more."""
+
+_NOISE = 1e-6
+"""Of the largest value of all results."""
 
 
 class Compiled:
@@ -72,7 +77,7 @@ class Compiled:
         compiled: Traced = torch.no_grad()(torch.compile(graph, dynamic=False, mode=mode))
         for a, b in zip(expected, compiled(*inputs), strict=True):
             apart = float((a - b).abs().max())
-            if not apart <= _ROUNDING * max(float(a.abs().max()), 1.0):
+            if not apart <= _rounding(a, expected):
                 raise ArithmeticError(f"the compiled code gives other numbers, by {apart:.1e}")
         return compiled
 
@@ -81,7 +86,8 @@ class Replay:
     """A function of tensors that is replayed wherever its inputs have shapes seen before.
 
     A trace is trusted only after it gave, on other inputs than it was made of, exactly what the
-    function gives; otherwise the function itself runs for ever.
+    function gives (on a GPU, where products may be summed in another order, but for rounding);
+    otherwise the function itself runs for ever.
 
     Args:
         function: tensors in, tensors out. Between calls nothing may change but the inputs and the
@@ -114,18 +120,20 @@ class Replay:
         outputs = self.function(*inputs)
         if trusted is None and self._traces[key] is not self.function:
             give_back_freed_memory()  # a replay has memory of its own
-            self._trusted[key] = self._agrees(self._traces[key], inputs, outputs)
+            self._trusted[key] = self._check(key, inputs, outputs)
         return outputs
 
-    @staticmethod
-    def _agrees(trace: Traced, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
+    def _check(self, key: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
+        """Whether a trace gives these outputs; on a GPU, its graph too, which takes its place."""
         try:
-            replayed = trace(*inputs)
-        except RuntimeError:  # an operation that holds of other values only
+            if not _agree(outputs, self._traces[key](*inputs)):
+                return False
+            if inputs[0].is_cuda:
+                self._traces[key] = CudaGraph(self._traces[key], inputs)
+                return _agree(outputs, self._traces[key](*inputs))
+        except RuntimeError:  # an operation that holds of other values only, or waits for the GPU
             return False
-        return len(replayed) == len(outputs) and all(
-            torch.equal(a, b) for a, b in zip(outputs, replayed, strict=True)
-        )
+        return True
 
     def _trace(self, inputs: Sequence[Tensor]) -> Traced:
         try:
@@ -133,7 +141,8 @@ class Replay:
         except Exception:  # whatever a user's network does that cannot be traced
             return self.function
         simplify(graph)
-        plan_memory(graph)
+        if not inputs[0].is_cuda:  # a CUDA graph has memory of its own
+            plan_memory(graph)
         return _code_of(graph)
 
 
@@ -148,6 +157,25 @@ class Count(TorchDispatchMode):
     ) -> Any:
         self.operations += 1
         return function(*arguments, **(options or {}))
+
+
+def _agree(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
+    """Whether tensors are the same; on a GPU, but for rounding."""
+    if len(expected) != len(found):
+        return False
+    return all(
+        torch.equal(a, b) or (a.is_cuda and float((a - b).abs().max()) <= _rounding(a, expected))
+        for a, b in zip(expected, found, strict=True)
+    )
+
+
+def _rounding(of: Tensor, among: Sequence[Tensor]) -> float:
+    """How far one of these results may be from another that is the same but for rounding.
+
+    Some results are nothing but rounding, as of a bias that a mean is subtracted from.
+    """
+    largest = max(float(x.abs().max()) for x in among)
+    return _ROUNDING * float(of.abs().max()) + _NOISE * largest
 
 
 def _code_of(graph: GraphModule) -> Traced:

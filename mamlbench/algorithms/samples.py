@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mamlbench.algorithms.base import Support, for_particles
+from mamlbench.algorithms.adapted import Support
+from mamlbench.algorithms.base import for_particles
 from mamlbench.errors import UserError
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective

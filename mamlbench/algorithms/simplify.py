@@ -171,8 +171,12 @@ class _Simpler:
         self._drop_neutral(1, node)
 
     def _outer_product(self, node: Node) -> None:
-        """A product over an inner dimension of 1 is one of each pair of numbers."""
-        if node.args[0].meta["val"].shape[-1] == 1:  # type: ignore[union-attr]
+        """A product over an inner dimension of 1 is one of each pair of numbers.
+
+        On a GPU it may be a product in tf32.
+        """
+        given = node.args[0].meta["val"]  # type: ignore[union-attr]
+        if given.shape[-1] == 1 and given.device.type == "cpu":
             node.target = aten.mul.Tensor
 
     @staticmethod

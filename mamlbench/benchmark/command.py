@@ -30,7 +30,12 @@ def main(arguments: Sequence[str]) -> int:
     script, *rest = arguments
     options = _parser().parse_args(rest)
     try:
-        hardware = Hardware(device=options.device, threads=options.threads, compile=options.compile)
+        hardware = Hardware(
+            device=options.device,
+            precision=options.precision,
+            threads=options.threads,
+            compile=options.compile,
+        )
         if options.alone:
             name, label = options.alone
             return _alone(name, label, hardware)
@@ -56,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.0, help="a turn's length (default: 1)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: as a run)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--precision", default="float32", help="or tf32, on a GPU, of all of them")
     parser.add_argument("--compile", action="store_true", help="ours with hardware.compile=true")
     parser.add_argument("--csv", type=Path, help=f"the table to write (default: {TABLES}/...)")
     parser.add_argument("--scaling", action="store_true", help="time by tasks, steps, ways, size")
@@ -117,8 +123,9 @@ def _timed(work: Work, hardware: Hardware, options: argparse.Namespace) -> dict[
         "learn2learn_s": medians.get("learn2learn"),
         "ratio": first_rival / medians["ours"],
         "max_grad_diff": max(apart.values()),
-        "aim": work.ratio,
+        "aim": work.aim(hardware),
         "threads": torch.get_num_threads(),
+        "device": hardware.name,
     } | {f"{column}_s": median for column, median in medians.items()}
 
 
@@ -147,7 +154,7 @@ def _lines(case: dict[str, Any], work: Work) -> str:
         if "convolutions_of_matmul_rate" in case:
             reached += f"; convolutions alone {case['convolutions_of_matmul_rate']:.0%}"
         lines.append(f"  {case['gflop']:.1f} GFLOP a step: {reached}")
-    aim = f" (aim {work.ratio:g})" if work.ratio else ""
+    aim = f" (aim {case['aim']:g})" if case["aim"] else ""
     lines.append(f"  {case['ratio']:.2f} times {implementations(work)[1].label}{aim}")
     lines.append(f"  meta-gradients apart by {case['max_grad_diff']:.0e} at most, in float64")
     return "\n".join(lines)
@@ -156,4 +163,4 @@ def _lines(case: dict[str, Any], work: Work) -> str:
 def _passed_on(options: argparse.Namespace) -> list[str]:
     threads = [] if options.threads is None else ["--threads", str(options.threads)]
     compiled = ["--compile"] if options.compile else []
-    return ["--device", options.device, *threads, *compiled]
+    return ["--device", options.device, "--precision", options.precision, *threads, *compiled]

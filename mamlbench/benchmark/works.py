@@ -37,7 +37,8 @@ class Work:
         first_order: whether the inner gradients are constants.
         reptile: whether it is Reptile, with Adam inside, on mini-batches of 10.
         inner_lr: inner step size.
-        ratio: how many times as fast as the first rival it should be.
+        ratio: how many times as fast as the first rival it should be on a CPU.
+        gpu_ratio: the same on a GPU.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Work:
     reptile: bool = False
     inner_lr: float = 0.4
     ratio: float | None = None
+    gpu_ratio: float | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -69,6 +71,10 @@ class Work:
     def values(self) -> int:
         """Input values of the whole batch."""
         return self.tasks * sum(self.sides) * math.prod(self.input_shape)
+
+    def aim(self, hardware: Hardware) -> float | None:
+        """How many times as fast as the first rival it should be on some hardware."""
+        return self.gpu_ratio if hardware.torch_device.type == "cuda" else self.ratio
 
     def network(self) -> MLP | Conv4:
         """The network, with the same parameters each time."""
@@ -140,6 +146,7 @@ _OMNIGLOT = Work(
     tasks=32,
     steps=1,
     ratio=4.0,
+    gpu_ratio=20.0,
 )
 
 WORKS = {
@@ -167,6 +174,7 @@ WORKS = {
         queries=15,
         first_order=True,
         ratio=2.5,
+        gpu_ratio=None,
     ),
     "omniglot_20way": replace(
         _OMNIGLOT,
@@ -176,6 +184,7 @@ WORKS = {
         steps=5,
         inner_lr=0.1,
         ratio=2.5,
+        gpu_ratio=None,
     ),
     "mini_imagenet": Work(
         title="mini-ImageNet, 5-way 1-shot, 4 tasks, 15 queries a class, 5 steps",
@@ -190,6 +199,7 @@ WORKS = {
         spatial_mean=False,
         inner_lr=0.01,
         ratio=2.0,
+        gpu_ratio=8.0,
     ),
     "reptile": Work(
         title="Reptile, Omniglot 5-way, 5 tasks, 5 inner Adam steps on 10 of 50 images",

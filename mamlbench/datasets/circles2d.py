@@ -14,6 +14,7 @@ from mamlbench.datasets.functions import Interval, between, require_intervals
 from mamlbench.errors import require
 from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
+from mamlbench.transfer import on_device
 
 _BISECTIONS = 52  # halvings that take an interval to the precision of float64
 
@@ -103,8 +104,8 @@ class Circles2D(Dataset):
     def _examples(self, outside: np.ndarray, inside: np.ndarray) -> Examples:
         x = np.concatenate([outside, inside], axis=1).astype(np.float32)
         y = np.repeat([0, 1], [outside.shape[1], inside.shape[1]])
-        labels = torch.from_numpy(y).to(self.device).repeat(len(x), 1)
-        return Examples(torch.from_numpy(x).to(self.device), labels)
+        labels = on_device(y, self.device).repeat(len(x), 1)
+        return Examples(on_device(x, self.device), labels)
 
     @staticmethod
     def _inside(info: dict[str, np.ndarray], u: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.errors import require
 from mamlbench.objectives import Regression
 from mamlbench.tasks import Examples, TaskBatch
+from mamlbench.transfer import on_device
 
 Interval = tuple[float, float]
 
@@ -104,7 +105,7 @@ class Functions(Dataset):
             support, query = (deviation[:, None] for deviation in self.noise(info, split))
             y = y + each * np.where(np.arange(points) < shots, support, query)
         sides = (self.inputs(info, x), y[..., None])
-        inputs, targets = (torch.from_numpy(v.astype(np.float32)).to(self.device) for v in sides)
+        inputs, targets = (on_device(v.astype(np.float32), self.device) for v in sides)
         return TaskBatch(
             support=Examples(inputs[:, :shots], targets[:, :shots]),
             query=Examples(inputs[:, shots:], targets[:, shots:]),

@@ -17,6 +17,7 @@ from mamlbench.datasets.store import ImageSet
 from mamlbench.errors import BadValue, UserError, one_of, require
 from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
+from mamlbench.transfer import on_device
 
 ROTATIONS = ("none", "per_task", "classes")
 
@@ -155,6 +156,10 @@ class ImageDataset(Dataset):
             raise error.under("dataset") from error
         self._total = total
         self._pixels = self._on_device(images.images, device)
+        self._subtracted, self._divided_by = (
+            None if values is None else torch.tensor(values, device=device).view(-1, 1, 1)
+            for values in (self._mean, self._std)
+        )
 
     def _on_device(self, images: np.ndarray, device: torch.device) -> Tensor:
         pixels = torch.from_numpy(images).to(device)
@@ -226,14 +231,14 @@ class ImageDataset(Dataset):
         order = np.argsort(keys, axis=1)
         rows = np.take_along_axis(rows.reshape(len(rows), -1), order, axis=1)
         labels = order // max(1, keys.shape[1] // self.ways)
-        where, y = torch.from_numpy(np.stack([rows, labels])).to(self._pixels.device)
+        where, y = on_device(np.stack([rows, labels]), self._pixels.device)
         return Examples(self.inputs(where), y)
 
     def inputs(self, where: Tensor) -> Tensor:
         """The images at `where`, [T, M], as the tasks have them, [T, M, *input_shape]."""
         x = self._pixels.index_select(0, where.reshape(-1)).float().div_(255)
-        if self._mean is not None:
-            x.sub_(x.new_tensor(self._mean).view(-1, 1, 1))
-        if self._std is not None:
-            x.div_(x.new_tensor(self._std).view(-1, 1, 1))
+        if self._subtracted is not None:
+            x.sub_(self._subtracted)
+        if self._divided_by is not None:
+            x.div_(self._divided_by)
         return x.view(*where.shape, *self.input_shape)

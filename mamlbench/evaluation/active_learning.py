@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mamlbench.algorithms.base import Adapted, MetaLearner
+from mamlbench.algorithms.adapted import Adapted
+from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, require
 from mamlbench.evaluation.evaluate import TEST_SEED, in_evaluation, tasks_at_a_time

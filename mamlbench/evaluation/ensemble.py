@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.algorithms.base import Adapted, MetaLearner, Support
+from mamlbench.algorithms.adapted import Adapted, Support
+from mamlbench.algorithms.base import MetaLearner
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mamlbench.algorithms.base import Adapted, MetaLearner
+from mamlbench.algorithms.adapted import Adapted
+from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
 from mamlbench.evaluation.calibration import Reliability

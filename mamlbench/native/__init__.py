@@ -7,6 +7,6 @@ the same more slowly. Compiling takes a few seconds, once for a machine's kind o
 import mamlbench.native.batch_norm
 import mamlbench.native.convolution  # noqa: F401  both define operations of torch
 from mamlbench.native.build import why_not
-from mamlbench.native.operations import available
+from mamlbench.native.operations import available, on_cpu
 
-__all__ = ["available", "why_not"]
+__all__ = ["available", "on_cpu", "why_not"]

@@ -71,6 +71,11 @@ FILLING: dict[Any, Filling] = {}
 """By operation."""
 
 
+def on_cpu(x: Tensor) -> bool:
+    """Whether a tensor lies where a CPU computes."""
+    return x.device.type == "cpu"
+
+
 def available(x: Tensor) -> bool:
     """Whether the kernels serve such tensors here."""
     return x.device.type == "cpu" and x.dtype in _TYPES and library() is not None

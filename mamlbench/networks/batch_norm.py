@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from mamlbench.native import available
+from mamlbench.native import available, on_cpu
 from mamlbench.networks.row_sums import row_sum
 
 
@@ -165,6 +165,9 @@ def _numbers(then: Then) -> list[int]:
 
 def _statistics(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Mean and inverse standard deviation of each batch, [B, 1, C]."""
+    if not on_cpu(x):
+        variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
+        return mean, (variance + eps).rsqrt()
     mean = _mean(x)
     return mean, (_mean((x - mean).square()) + eps).rsqrt()
 

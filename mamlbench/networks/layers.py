@@ -18,7 +18,8 @@ from typing_extensions import override
 
 from mamlbench.errors import one_of
 from mamlbench.networks.batch_norm import NOTHING, Then, batch_norm
-from mamlbench.networks.convolution import convolve, grid_of
+from mamlbench.networks.convolution import convolve
+from mamlbench.networks.grid import grid_of
 from mamlbench.networks.task_linear import task_linear
 
 NORMS = ("batch", "support", "running", "group", "none")

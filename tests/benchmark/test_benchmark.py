@@ -19,7 +19,8 @@ from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
 from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.hardware import Hardware
 from mamlbench.native import why_not
-from mamlbench.networks.convolution import Grid, convolve
+from mamlbench.networks.convolution import convolve
+from mamlbench.networks.grid import Grid
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mamlbench.algorithms import MAML, MetaLearner
-from mamlbench.algorithms.base import Adapted
+from mamlbench.algorithms.adapted import Adapted
 from mamlbench.datasets import Glyphs, Sinusoid
 from mamlbench.errors import BadValue
 from mamlbench.evaluation import TEST_SEED, Estimate, Protocol, active_learning

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from mamlbench.algorithms import MAML, Reptile
-from mamlbench.algorithms.base import Adapted
+from mamlbench.algorithms.adapted import Adapted
 from mamlbench.datasets import Glyphs, Sinusoid
 from mamlbench.evaluation import TEST_SEED, Protocol, Scores, evaluate
 from mamlbench.evaluation.calibration import Reliability

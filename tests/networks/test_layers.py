@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from mamlbench.errors import BadValue
 from mamlbench.native import why_not
-from mamlbench.networks import Rows, convolution
+from mamlbench.networks import Rows, patches_at_once, patches_in_tiles
 from mamlbench.networks.batch_norm import Then
 from mamlbench.networks.layers import Conv2d, Linear, Norm
 from mamlbench.networks.task_linear import task_linear
@@ -21,13 +21,16 @@ F64, TASKS = torch.float64, 3
 CLOSE = {"rtol": 1e-11, "atol": 1e-12}
 
 
-@pytest.fixture(autouse=True, params=["kernels", "formulas"])
+@pytest.fixture(autouse=True, params=["kernels", "formulas", "gpu formulas"])
 def path(request, monkeypatch):
-    """Compiled kernels, and torch's operations as on a GPU or without a compiler."""
+    """Compiled kernels, and torch's operations as without a compiler, and as on a GPU."""
     torch.manual_seed(3)
-    if request.param == "formulas":
+    if request.param != "kernels":
         for module in ("batch_norm", "convolution"):
             monkeypatch.setattr(f"mamlbench.networks.{module}.available", lambda x: False)
+        for module in ("batch_norm", "convolution", "row_sums"):
+            own = request.param == "formulas"
+            monkeypatch.setattr(f"mamlbench.networks.{module}.on_cpu", lambda x, own=own: own)
     elif why_not():
         runs.lacking(f"there are no compiled kernels: {why_not()}")
 
@@ -234,7 +237,7 @@ def test_tiles_of_any_size_give_the_same(monkeypatch, images, rows, channels):
 
     def with_room_for(images):  # for the derivatives too, which are taken after the call
         def call(x, *values):
-            monkeypatch.setattr(convolution, "_PATCH_BYTES", images * 3 * 2 * 9 * channels * 8)
+            monkeypatch.setattr(patches_in_tiles, "_PATCH_BYTES", images * 3 * 2 * 9 * channels * 8)
             return functional_call(layer, dict(zip(params, values, strict=True)), (x,))
 
         return call
@@ -243,11 +246,27 @@ def test_tiles_of_any_size_give_the_same(monkeypatch, images, rows, channels):
     assert_same_with_derivatives(with_room_for(images), with_room_for(10**6), inputs)
 
 
+@pytest.mark.parametrize("path", ["gpu formulas"], indirect=True)
+def test_products_taken_apart_or_not_give_the_same(monkeypatch):
+    layer = Conv2d(2, 3, 2)
+    params = per_task(layer)
+
+    def taken_apart_below(outputs):
+        def call(x, *values):
+            monkeypatch.setattr(patches_at_once, "_ENOUGH_OUTPUTS", outputs)
+            return functional_call(layer, dict(zip(params, values, strict=True)), (x,))
+
+        return call
+
+    inputs = [random(TASKS, 4, 5, 4, 2), *params.values()]
+    assert_same_with_derivatives(taken_apart_below(0), taken_apart_below(10**6), inputs)
+
+
 @only_formulas
 def test_tiles_cover_every_row_once():
     for tasks, rows, images in ((3, 5, 2), (3, 5, 5), (3, 5, 9), (7, 2, 5), (4, 1, 100), (2, 0, 3)):
         seen = torch.zeros(tasks, rows, dtype=torch.int)
-        for task, row in convolution._tiles(tasks, rows, images):
+        for task, row in patches_in_tiles._tiles(tasks, rows, images):
             seen[task, row] += 1
             assert seen[task, row].numel() <= max(images, 1)
         assert (seen == 1).all()

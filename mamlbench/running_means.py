@@ -1,0 +1,37 @@
+"""Means of the metrics of outer steps, from one row of the log to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class RunningMeans:
+    """Sums that stay on the device of the metrics, so that no step waits for it.
+
+    Attributes:
+        sums: of each metric.
+        steps: how many steps they are of.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.steps: Tensor | int = 0
+
+    def add(self, metrics: Mapping[str, Tensor], counts: Tensor | int = 1) -> None:
+        """Add the metrics [T] of a step; one that `counts` 0 changed nothing and is left out."""
+        self.steps = self.steps + counts
+        for name, values in metrics.items():
+            mean = values.double().mean()
+            if isinstance(counts, Tensor):
+                mean = torch.where(counts > 0, mean, 0.0)
+            self.sums[name] = self.sums[name] + mean if name in self.sums else mean
+
+    def take(self) -> dict[str, float]:
+        """The means so far; from here on new ones."""
+        steps = max(int(self.steps), 1)
+        means = {name: float(value) / steps for name, value in self.sums.items()}
+        self.sums, self.steps = {}, 0
+        return means

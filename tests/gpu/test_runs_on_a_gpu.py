@@ -1,0 +1,76 @@
+"""Whole runs on a GPU: precision, compiling, resuming, steps that are not finite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import runs
+import torch
+
+from mamlbench.compose import experiment
+from mamlbench.errors import UserError
+from mamlbench.experiment import Experiment
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+STEPS = 12
+
+
+def run(outputs: Path, *more: str, dataset: str = "glyphs", algorithm: str = "maml") -> Experiment:
+    options = ["hardware=gpu", f"training.iterations={STEPS}", "training.checkpoint_every=4", *more]
+    options = [*runs.overrides(outputs, algorithm, dataset), *options]
+    made = experiment(options)
+    made.run()
+    return made
+
+
+def losses(made: Experiment) -> list[float]:
+    return [float(row["train/loss"]) for row in metrics(made) if row["train/loss"]]
+
+
+def metrics(made: Experiment) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = runs.result(made.folder.path)["metrics"]
+    return found
+
+
+@pytest.mark.parametrize("dataset", ["glyphs", "sinusoid"])
+def test_training_is_that_of_a_cpu(tmp_path: Path, dataset: str) -> None:
+    options = ["training.log_every=1", "hardware.precision=float64"]
+    on_gpu = run(tmp_path / "gpu", *options, dataset=dataset)
+    on_cpu = run(tmp_path / "cpu", *options, "hardware.device=cpu", dataset=dataset)
+    assert len(losses(on_gpu)) == STEPS
+    assert losses(on_gpu) == pytest.approx(losses(on_cpu), rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_shorter_products_train_alike(tmp_path: Path, precision: str) -> None:
+    exact = run(tmp_path / "float32", "training.log_every=4")
+    shorter = run(tmp_path / precision, "training.log_every=4", f"hardware.precision={precision}")
+    assert losses(shorter) == pytest.approx(losses(exact), rel=0.1)
+
+
+def test_a_resumed_run_goes_on_from_where_it_was(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", "training.log_every=4")
+    run(tmp_path / "parts", "training.log_every=4", "training.iterations=8")
+    rest = run(tmp_path / "parts", "training.log_every=4")
+    assert len(losses(whole)) == STEPS // 4
+    assert losses(rest)[-1] == pytest.approx(losses(whole)[-1], rel=1e-3)
+
+
+def test_a_step_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
+    options = ["algorithm.inner_lr=1e30", "algorithm.inner_steps=3", "training.validate_every=0"]
+    with pytest.raises(UserError, match=r"12 of the steps since .* changed nothing"):
+        run(tmp_path, *options, dataset="sinusoid")
+    made = run(tmp_path, *options, "on_nan=skip", dataset="sinusoid")
+    state = torch.load(made.folder.path / "checkpoint.pt", weights_only=True, map_location="cpu")
+    assert state["skipped"] == STEPS
+    assert all(v.isfinite().all() for v in state["learner"].values() if torch.is_tensor(v))
+
+
+def test_a_compiled_run(tmp_path: Path) -> None:
+    exact = run(tmp_path / "exact", "training.log_every=4", dataset="sinusoid")
+    compiled = run(
+        tmp_path / "compiled", "training.log_every=4", "hardware.compile=true", dataset="sinusoid"
+    )
+    assert losses(compiled) == pytest.approx(losses(exact), rel=1e-3)
