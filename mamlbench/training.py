@@ -25,7 +25,7 @@ from mamlbench.running_means import RunningMeans
 from mamlbench.signals import StopRequest
 from mamlbench.tasks import TaskBatch
 
-_SAMPLED_VALUES = 100_000
+_SAMPLED_VALUES = {"cpu": 100_000, "cuda": 50_000_000}
 _MOST_AHEAD = 64
 
 
@@ -226,12 +226,14 @@ class Trainer:
         self.save()
 
     def _next_tasks(self) -> TaskBatch:
-        """The tasks of this iteration; small ones are sampled for many iterations at once."""
+        """The tasks of this iteration, sampled for as many iterations at once as memory has room
+        for: a GPU can make a step in the time that sampling takes."""
         if not self._ahead:
             size = self.training.meta_batch_size
             rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
             values = size * max(1, rows) * math.prod(self.dataset.input_shape)
-            batches = max(1, min(_SAMPLED_VALUES // values, _MOST_AHEAD))
+            most = _SAMPLED_VALUES[self.hardware.torch_device.type]
+            batches = max(1, min(most // values, _MOST_AHEAD))
             first = self.iteration * size
             sampled = self.dataset.sample("train", self.seed, first, size * batches)
             self._ahead = list(self.hardware.cast(sampled).chunks(size))[::-1]

@@ -21,6 +21,7 @@ from torch.fx import GraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
+from mamlbench.algorithms.common_results import share_results
 from mamlbench.algorithms.cuda_graph import CudaGraph
 from mamlbench.algorithms.memory_plan import plan_memory
 from mamlbench.algorithms.simplify import simplify, traced
@@ -141,7 +142,9 @@ class Replay:
         except Exception:  # whatever a user's network does that cannot be traced
             return self.function
         simplify(graph)
-        if not inputs[0].is_cuda:  # a CUDA graph has memory of its own
+        if inputs[0].is_cuda:
+            share_results(graph)  # the graph on the GPU has memory of its own
+        else:
             plan_memory(graph)
         return _code_of(graph)
 

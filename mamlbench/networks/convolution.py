@@ -115,9 +115,6 @@ def _spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
     weight = weight[:1] if one else weight
     if available(y):
         return torch.ops.mamlbench.spread(y, weight, grid.numbers)
-    if grid.same_on_both_sides:  # then this is a convolution too, with turned kernels
-        turned = weight.flip(2, 3).transpose(1, -1).contiguous()
-        return _one_task(_products(y).convolved, one, y, turned, None, grid)
     return _one_task(_products(y).spread, one, y.contiguous(), weight, grid)
 
 

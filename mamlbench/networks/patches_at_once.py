@@ -41,25 +41,45 @@ def correlated(x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 def spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
-    """Images [T, M, H, W, C] of contiguous maps and kernels."""
-    (top, bottom), (left, right) = grid.padding
-    (height, width), channels = grid.size, weight.shape[-1]
-    patches = torch.bmm(y.flatten(1, -2), weight.flatten(2))
-    columns = patches.view(y.shape[0] * y.shape[1], -1, grid.kernel**2, channels)
-    columns = columns.permute(0, 3, 2, 1).flatten(1, 2)
-    size = height + top + bottom, width + left + right
-    padded = F.fold(columns, size, grid.kernel, stride=grid.stride)
-    images = padded[:, :, top : top + height, left : left + width].permute(0, 2, 3, 1)
-    return images.contiguous().unflatten(0, y.shape[:2])
+    """Images [T, M, H, W, C] of contiguous maps and kernels.
+
+    A stride of s makes blocks of s x s pixels, each a sum over the few maps' places near it: a
+    convolution of stride 1, whose kernels have all pixels of a block as outputs.
+    """
+    tasks, rows, height, width, outputs = y.shape
+    step, channels = grid.stride, weight.shape[-1]
+    reach = -(-grid.kernel // step)
+    more = reach * step - grid.kernel
+    blocks = F.pad(weight, (0, 0, 0, more, 0, more))
+    blocks = blocks.view(tasks, outputs, reach, step, reach, step, channels).flip(2, 4)
+    kernels = blocks.permute(0, 2, 4, 1, 3, 5, 6).reshape(tasks, reach**2 * outputs, -1)
+    edge = reach - 1
+    patches = _windows(y, reach, 1, (height + edge, width + edge), (edge, edge, edge, edge))
+    pixels = torch.bmm(patches.flatten(1, 2), kernels)
+    pixels = pixels.view(tasks * rows, height + edge, width + edge, step, step, channels)
+    padded = pixels.permute(0, 1, 3, 2, 4, 5).flatten(1, 2).flatten(2, 3)
+    (top, _), (left, _) = grid.padding
+    images = padded.narrow(1, top, grid.size[0]).narrow(2, left, grid.size[1])
+    return images.contiguous().view(tasks, rows, *grid.size, channels)
 
 
 def _patches(x: Tensor, grid: Grid) -> Tensor:
     """Patches [T, M, h*w, k*k*C] of images [T, M, H, W, C]."""
     (top, bottom), (left, right) = grid.padding
-    padded = F.pad(x.contiguous().flatten(0, 1), (0, 0, left, right, top, bottom))
+    return _windows(x, grid.kernel, grid.stride, grid.patches, (left, right, top, bottom))
+
+
+def _windows(
+    x: Tensor, side: int, step: int, count: tuple[int, int], edges: tuple[int, int, int, int]
+) -> Tensor:
+    """Windows [T, M, n*n', side*side*C] of images [T, M, H, W, C], `count` of them down and across.
+
+    `edges` are the zeros to the left, right, above and below.
+    """
+    padded = F.pad(x.contiguous().flatten(0, 1), (0, 0, *edges))
     image, row, column, _ = padded.stride()
-    step, sides = grid.stride, (grid.kernel, grid.kernel, x.shape[-1])
     windows = padded.as_strided(
-        (len(padded), *grid.patches, *sides), (image, row * step, column * step, row, column, 1)
+        (len(padded), *count, side, side, x.shape[-1]),
+        (image, row * step, column * step, row, column, 1),
     )
-    return windows.flatten(3).flatten(1, 2).unflatten(0, x.shape[:2])
+    return windows.reshape(*x.shape[:2], count[0] * count[1], -1)

@@ -54,6 +54,8 @@ def correlated(x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 def spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
     """Images [T, M, H, W, C] of contiguous maps and kernels."""
+    if grid.same_on_both_sides:  # then this is a convolution too, with turned kernels
+        return convolved(y, weight.flip(2, 3).transpose(1, -1).contiguous(), None, grid)
     x = y.new_empty(*y.shape[:2], *grid.size, weight.shape[-1])
     kernels = weight.flatten(2)
     rooms = _Rooms(y, weight.shape[-1], grid)

@@ -12,7 +12,10 @@ from mamlbench.native import on_cpu
 
 def row_sum(x: Tensor, factor: float = 1.0) -> Tensor:
     """Sum over the rows of each batch, times a factor: [B, R, C] to [B, 1, C]."""
-    if not on_cpu(x):
-        return x.sum(1, keepdim=True) if factor == 1 else x.sum(1, keepdim=True) * factor
     batches, rows, _ = x.shape
+    if not on_cpu(x):
+        if factor == 1.0 / rows:
+            return x.mean(1, keepdim=True)
+        total = x.sum(1, keepdim=True)
+        return total if factor == 1.0 else total * factor
     return torch.bmm(x.new_full((1, 1, rows), factor).expand(batches, 1, rows), x)
