@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -138,7 +139,14 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The git commit of the code, with `+` where it was changed since; None outside a checkout."""
+    """The git commit of the code, with `+` where it was changed since.
+
+    Outside a checkout, as in a container, what MAMLBENCH_COMMIT says, or None.
+    """
+    return _commit_of_checkout() or os.environ.get("MAMLBENCH_COMMIT") or None
+
+
+def _commit_of_checkout() -> str | None:
     here = Path(__file__).parent
     git = ["git", "-C", str(here)]
     try:

@@ -82,7 +82,7 @@ def result(folder: Path) -> dict[str, object]:
     del summary["train"]["seconds"], summary["train"]["tasks_per_second"]
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     parameters = {
-        name: value.numpy().tobytes() if isinstance(value, torch.Tensor) else value
+        name: value.cpu().numpy().tobytes() if isinstance(value, torch.Tensor) else value
         for name, value in state["learner"].items()
     }
     tests = (folder / "test_tasks.csv").read_bytes()

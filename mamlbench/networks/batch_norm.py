@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from mamlbench.native import available, on_cpu
-from mamlbench.networks.row_sums import row_sum
+from mamlbench.native import available
+from mamlbench.networks.row_sums import row_mean, row_mean_square
 
 
 @dataclass(frozen=True)
@@ -165,11 +165,8 @@ def _numbers(then: Then) -> list[int]:
 
 def _statistics(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Mean and inverse standard deviation of each batch, [B, 1, C]."""
-    mean = _mean(x)
-    if not on_cpu(x):  # torch.var_mean takes several times as long as a sum
-        length = torch.linalg.vector_norm(x - mean, dim=1, keepdim=True)
-        return mean, (length.square() / x.shape[1] + eps).rsqrt()
-    return mean, (_mean((x - mean).square()) + eps).rsqrt()
+    mean = row_mean(x)
+    return mean, (row_mean_square(x - mean) + eps).rsqrt()
 
 
 @dataclass(frozen=True)
@@ -201,7 +198,7 @@ class _Moments:
 
     def gradients(self, g: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of x, and of scale and shift in each batch, where y has the gradient g."""
-        mean_g, mean_gn, rows = _mean(g), _mean(g * self.n), g.shape[1]
+        mean_g, mean_gn, rows = row_mean(g), row_mean(g * self.n), g.shape[1]
         scale = self.scale(weight)
         grad_x = torch.addcmul(-scale * mean_g, g, scale)
         grad_x = torch.addcmul(grad_x, self.n, scale * mean_gn, value=-1)
@@ -215,8 +212,13 @@ class _Moments:
         They are of w / sigma Q + v_weight sum(g n) + v_bias sum(g), with Q = sum(v P(g)).
         """
         n, scale, rows = self.n, self.scale(weight), g.shape[1]
-        mean_g, mean_v, mean_gn, mean_vn = _mean(g), _mean(v), _mean(g * n), _mean(v * n)
-        q = torch.addcmul(_mean(v * g), mean_v, mean_g, value=-1)
+        mean_g, mean_v, mean_gn, mean_vn = (
+            row_mean(g),
+            row_mean(v),
+            row_mean(g * n),
+            row_mean(v * n),
+        )
+        q = torch.addcmul(row_mean(v * g), mean_v, mean_g, value=-1)
         q = torch.addcmul(q, mean_vn, mean_gn, value=-1)
         of_g = torch.addcmul(v_weight, scale, mean_vn, value=-1)
         grad_g = torch.addcmul(torch.addcmul(v_bias, scale, mean_v, value=-1), v, scale)
@@ -231,11 +233,6 @@ class _Moments:
         grad_x = torch.addcmul(grad_x, g, of_g)
         grad_x = torch.addcmul(grad_x, n, of_n)
         return grad_g, grad_x, rows * self.inverse * q
-
-
-def _mean(x: Tensor) -> Tensor:
-    """Mean over rows, [B, 1, C]."""
-    return row_sum(x, 1.0 / x.shape[1])
 
 
 def _summed(gradient: Tensor, parameter: Tensor | None) -> Tensor | None:

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamlbench.networks.grid import Grid
-from mamlbench.networks.row_sums import row_sum
+from mamlbench.networks.row_sums import divisor, row_sum
 
 _ENOUGH_OUTPUTS = 2**20
-"""Numbers in a batch of products that keep all of a GPU at work; of fewer, each is taken apart."""
+"""Results of a batch of products that keep all of a GPU at work; with fewer, each product is a sum
+of as many parts as make up for it."""
 
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
@@ -29,14 +30,14 @@ def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Ten
 
 def correlated(x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Kernels [T, O, k, k, C] of images and contiguous maps, and the sums of the maps [T, O]."""
-    patches, maps = _patches(x, grid), y.flatten(2, 3)
-    tasks, outputs, values = len(x), y.shape[-1], patches.shape[-1]
-    if tasks * outputs * values < _ENOUGH_OUTPUTS:
-        each = torch.bmm(maps.flatten(0, 1).transpose(1, 2), patches.flatten(0, 1))
-        weight = each.unflatten(0, x.shape[:2]).sum(1)
-    else:
-        weight = torch.bmm(maps.flatten(1, 2).transpose(1, 2), patches.flatten(1, 2))
-    bias = row_sum(y.flatten(1, -2)).squeeze(1)
+    patches, maps = _patches(x, grid).flatten(1, 2), y.flatten(1, -2)
+    tasks, rows, outputs = maps.shape
+    parts = divisor(rows, max(1, _ENOUGH_OUTPUTS // (tasks * outputs * patches.shape[-1])))
+    sides = (side.reshape(tasks * parts, rows // parts, -1) for side in (maps, patches))
+    weight = torch.bmm(next(sides).transpose(1, 2), next(sides))
+    if parts > 1:
+        weight = weight.unflatten(0, (tasks, parts)).sum(1)
+    bias = row_sum(maps).squeeze(1)
     return weight.view(tasks, outputs, grid.kernel, grid.kernel, x.shape[-1]), bias
 
 

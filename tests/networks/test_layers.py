@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from mamlbench.errors import BadValue
 from mamlbench.native import why_not
-from mamlbench.networks import Rows, patches_at_once, patches_in_tiles
+from mamlbench.networks import Rows, patches_at_once, patches_in_tiles, row_sums
 from mamlbench.networks.batch_norm import Then
 from mamlbench.networks.layers import Conv2d, Linear, Norm
 from mamlbench.networks.task_linear import task_linear
@@ -28,7 +28,7 @@ def path(request, monkeypatch):
     if request.param != "kernels":
         for module in ("batch_norm", "convolution"):
             monkeypatch.setattr(f"mamlbench.networks.{module}.available", lambda x: False)
-        for module in ("batch_norm", "convolution", "row_sums"):
+        for module in ("convolution", "row_sums"):
             own = request.param == "formulas"
             monkeypatch.setattr(f"mamlbench.networks.{module}.on_cpu", lambda x, own=own: own)
     elif why_not():
@@ -260,6 +260,16 @@ def test_products_taken_apart_or_not_give_the_same(monkeypatch):
 
     inputs = [random(TASKS, 4, 5, 4, 2), *params.values()]
     assert_same_with_derivatives(taken_apart_below(0), taken_apart_below(10**6), inputs)
+
+
+def test_sums_over_rows_side_by_side_or_not(monkeypatch):
+    monkeypatch.setattr(row_sums, "_LONG", 6)
+    for rows in (1, 5, 6, 7, 64, 150):
+        x = torch.randn(2, rows, 3, dtype=F64)
+        torch.testing.assert_close(row_sums.row_sum(x), x.sum(1, True), **CLOSE)
+        torch.testing.assert_close(row_sums.row_mean(x), x.mean(1, True), **CLOSE)
+        mean_square = x.square().mean(1, True)
+        torch.testing.assert_close(row_sums.row_mean_square(x), mean_square, **CLOSE)
 
 
 @only_formulas
