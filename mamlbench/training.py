@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -226,8 +226,7 @@ class Trainer:
         self.save()
 
     def _next_tasks(self) -> TaskBatch:
-        """The tasks of this iteration, sampled for as many iterations at once as memory has room
-        for: a GPU can make a step in the time that sampling takes."""
+        """The tasks of this iteration; as many are sampled at once as memory has room for."""
         if not self._ahead:
             size = self.training.meta_batch_size
             rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
@@ -258,24 +257,22 @@ class Trainer:
         if self.on_nan == "skip":
             self.skipped += 1
             return
-        self.save()
         good = error.losses[torch.isfinite(error.losses)]
         others = f", the others' mean {good.mean():.4g}, max {good.max():.4g}" if len(good) else ""
-        raise UserError(
-            f"iteration {self.iteration + 1}: {error}{others}; the last good state, of iteration "
-            f"{self.iteration}, is in {self.path}; on_nan=skip goes on without such steps"
-        )
+        what = f"{error}{others}; the last good state, of iteration {self.iteration},"
+        self._stop_at(self.iteration + 1, what)
 
     def _settle(self) -> None:
         """Count the steps that a GPU refused, or stop because of them."""
         self.skipped += (refused := self.learner.finite.count_refused())
         if refused and self.on_nan == "stop":
-            self.save()
-            raise UserError(
-                f"iteration {self.iteration}: {refused} of the steps since the last row of metrics "
-                f"were not finite and changed nothing; the state without them is in {self.path}; "
-                "on_nan=skip goes on without such steps"
-            )
+            of = "of the steps since the last row of metrics were not finite and changed nothing"
+            self._stop_at(self.iteration, f"{refused} {of}; the state without them")
+
+    def _stop_at(self, iteration: int, what: str) -> NoReturn:
+        self.save()
+        where = f"is in {self.path}; on_nan=skip goes on without such steps"
+        raise UserError(f"iteration {iteration}: {what} {where}")
 
     def _row(self) -> dict[str, float]:
         """What this iteration adds to the log: training means, validation, both, or nothing."""
