@@ -13,6 +13,7 @@ import runs
 import torch
 import yaml
 
+from mamlbench.algorithms import MetaLearner
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Estimate
@@ -236,3 +237,27 @@ def test_testing_a_checkpoint(tmp_path: Path) -> None:
     other = [a for a in arguments if not a.startswith("network.hidden")]
     with pytest.raises(UserError, match="is of another architecture: it "):
         experiment(other).run()
+
+
+def test_steps_refused_on_a_gpu_count_when_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU here, by optimisers that are not waited for either."""
+
+    def guarded(self: MetaLearner, losses: torch.Tensor) -> None:
+        gradients = [p.grad for p in self.learned if p.grad is not None]
+        self.finite.guard([losses, *gradients], self.optimizer)
+
+    monkeypatch.setattr(MetaLearner, "_check_finite", guarded)
+    usual = ["training.iterations=4", "training.log_every=2", "training.validate_every=0"]
+    options = [*usual, "algorithm.inner_lr=1e30", "algorithm.inner_steps=3"]
+    line = runs.overrides(tmp_path, "maml", "sinusoid", *options)
+    with pytest.raises(UserError, match=r"iteration 2: 2 of the steps since .* on_nan=skip"):
+        experiment(line).run()
+    run = experiment([*line, "on_nan=skip"])
+    before = {name: p.clone() for name, p in run.learner.named_parameters()}
+    run.run()
+    state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
+    assert state["skipped"] == 4
+    assert all(torch.equal(state["learner"][name], p) for name, p in before.items())
+    assert json.loads((run.folder.path / "summary.json").read_text())["train"]

@@ -19,7 +19,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
 from mamlbench.algorithms.simplify import aten, changes_in_place, store_view, stored
-from mamlbench.native.operations import FILLING, Filling
+from mamlbench.native.operations import FILLING, Filling, Repeated
 
 _ALIGNMENT = 64  # bytes: a cache line
 
@@ -141,6 +141,7 @@ class _Planner:
     def _bind(self, node: Node, filling: Filling) -> None:
         """Prepare a kernel's call once, if all its tensors stay where they are."""
         if any(given.op != "get_attr" for given in node.all_input_nodes):
+            node.target = Repeated(filling)
             return
         own: list[Tensor] = []
 
@@ -150,8 +151,7 @@ class _Planner:
 
         with torch.no_grad():
             call = filling.prepare(*map_arg(node.args, value))
-        places = {tensor.data_ptr() for tensor in own}
-        if all(tensor is None or tensor.data_ptr() in places for tensor in call.tensors):
+        if call.lies_in({tensor.data_ptr() for tensor in own}):
             node.target, node.args = call, ()
 
     def _fresh(self, node: Node, like: Tensor) -> Node:

@@ -12,6 +12,7 @@ from typing_extensions import override
 from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.inner_adam import Moments, average
+from mamlbench.algorithms.mean_change import mean_change
 from mamlbench.algorithms.minibatches import batches_of
 from mamlbench.algorithms.replay import ReplayedInnerGradient
 from mamlbench.distributed import Ranks
@@ -178,13 +179,8 @@ class Reptile(MetaLearner):
     @torch.no_grad()
     def _add_change(self, params: list[Params], total: int) -> None:
         own = dict(self.network.named_parameters())
-        for name in self.adapted_names:
-            if self.step_weights is None:
-                moved = params[0][name] - params[-1][name]
-            else:
-                before = zip(self.step_weights, params[:-1], params[1:], strict=True)
-                moved = torch.stack([w * (p[name] - q[name]) for w, p, q in before]).sum(0)
-            gradient = moved.sum(0) / total
+        changes = mean_change(params, self.adapted_names, self.step_weights, total)
+        for name, gradient in changes.items():
             parameter = own[name]
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 

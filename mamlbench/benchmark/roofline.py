@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -52,16 +52,16 @@ def convolution_rate(counted: Callable[[], None], timed: Callable[[], None]) -> 
 def _kernel_seconds(step: Callable[[], None]) -> float:
     """Seconds inside of the kernels of convolutions."""
     names = {kernel.__name__ for kernel in _KERNELS}
-    seconds, run = 0.0, Call.__call__
+    seconds, run = 0.0, Call.at
 
-    def clocked(call: Call) -> None:
+    def clocked(call: Call, addresses: Sequence[int | None]) -> None:
         nonlocal seconds
         began = time.perf_counter()
-        run(call)
+        run(call, addresses)
         if call.__name__ in names:
             seconds += time.perf_counter() - began
 
-    with patch.object(Call, "__call__", clocked):
+    with patch.object(Call, "at", clocked):
         step()
     return seconds
 

@@ -16,20 +16,25 @@ struct Lists {
     Real *const *moved, *const *after;
 };
 
+// Sizes are those of one task; where `shared_...` says so, all tasks have the values of one.
 template <class Real>
-void adam(int64_t count, const int64_t *sizes, const Lists<Real> &of, Real rate, Real decay, Real epsilon,
-          int threads) {
+void adam(int64_t count, int64_t tasks, const int64_t *sizes, const int64_t *shared_params,
+          const int64_t *shared_second, const Lists<Real> &of, Real rate, Real decay, Real epsilon, int threads) {
     struct Part {
-        int64_t tensor, first, last;
+        int64_t tensor, task, first, last;
     };
     std::vector<Part> parts;
     for (int64_t tensor = 0; tensor < count; ++tensor)
-        for (int64_t first = 0; first < sizes[tensor]; first += PART)
-            parts.push_back({tensor, first, std::min(sizes[tensor], first + PART)});
-#pragma omp parallel for num_threads(threads) schedule(static)
+        for (int64_t task = 0; task < tasks; ++task)
+            for (int64_t first = 0; first < sizes[tensor]; first += PART)
+                parts.push_back({tensor, task, first, std::min(sizes[tensor], first + PART)});
+#pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (const Part &part : parts) {
-        const Real *p = of.params[part.tensor], *g = of.gradients[part.tensor], *v = of.second[part.tensor];
-        Real *moved = of.moved[part.tensor], *after = of.after[part.tensor];
+        const int64_t own = part.task * sizes[part.tensor];
+        const Real *p = of.params[part.tensor] + (shared_params[part.tensor] ? 0 : own);
+        const Real *v = of.second[part.tensor] + (shared_second[part.tensor] ? 0 : own);
+        const Real *g = of.gradients[part.tensor] + own;
+        Real *moved = of.moved[part.tensor] + own, *after = of.after[part.tensor] + own;
 #pragma omp simd
         for (int64_t i = part.first; i < part.last; ++i) {
             const Real second = decay * v[i] + (1 - decay) * (g[i] * g[i]);
@@ -41,10 +46,11 @@ void adam(int64_t count, const int64_t *sizes, const Lists<Real> &of, Real rate,
 
 }  // namespace
 
-#define EXPORT(NAME, REAL)                                                                                \
-    EXPORTED void adam_##NAME(int64_t count, const int64_t *sizes, const Lists<REAL> *lists, double rate, \
-                              double decay, double epsilon, int threads) {                                \
-        adam<REAL>(count, sizes, *lists, REAL(rate), REAL(decay), REAL(epsilon), threads);                \
+#define EXPORT(NAME, REAL)                                                                                        \
+    EXPORTED void adam_##NAME(int64_t count, int64_t tasks, const int64_t *sizes, const int64_t *params,          \
+                              const int64_t *second, const Lists<REAL> *lists, double rate, double decay,         \
+                              double epsilon, int threads) {                                                      \
+        adam<REAL>(count, tasks, sizes, params, second, *lists, REAL(rate), REAL(decay), REAL(epsilon), threads); \
     }
 
 EXPORT(float, float)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from mamlbench.native.lists import addresses, in_order, integers, with_room
 from mamlbench.native.operations import kernel
 
-_ARGUMENTS = (ctypes.c_int64, *[ctypes.c_void_p] * 2, *[ctypes.c_double] * 3)
+_ARGUMENTS = (*[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 4, *[ctypes.c_double] * 3)
 
 
 def adam_step(
@@ -25,30 +25,32 @@ def adam_step(
     """The parameters and the second moments after a step; all are new, and lie as the gradients do.
 
     Args:
-        params, gradients, second: of one floating type, and in each place of one shape, or such
-            that the gradient's is what they are expanded to.
+        params, second: [...] or [T, ...] in each place.
+        gradients: [T, ...], of one floating type.
         rate: times gradient / (sqrt(second moment) + epsilon) is taken off the parameters.
         decay: of the second moments.
         epsilon: see `rate`.
     """
-    moved, after = ([torch.empty_like(g) for g in gradients] for _ in range(2))
-    given = [_like(values, moved) for values in (params, gradients, second)]
-    count = len(moved)
-    sizes = (ctypes.c_int64 * count)(*[g.numel() for g in moved])
-    lists = [_addresses(each) for each in (*given, moved, after)]
+    gradients, moved = zip(*map(with_room, gradients), strict=True)
+    after = [torch.empty_like(g) for g in gradients]
+    (at, params_shared), (of, second_shared) = (
+        zip(*map(_given, values, gradients), strict=True) for values in (params, second)
+    )
+    lists = [addresses(each) for each in (at, gradients, of, moved, after)]
     table = (ctypes.c_void_p * len(lists))(*map(ctypes.addressof, lists))
-    step = kernel("adam", moved[0].dtype, _ARGUMENTS)
-    step(count, sizes, table, rate, decay, epsilon, torch.get_num_threads())
-    return moved, after
+    tasks = len(gradients[0])
+    sizes = integers([g.numel() // tasks for g in gradients])
+    shared = integers(params_shared), integers(second_shared)
+    step = kernel("adam", gradients[0].dtype, _ARGUMENTS)
+    threads = torch.get_num_threads()
+    step(len(moved), tasks, sizes, *shared, table, rate, decay, epsilon, threads)
+    return list(moved), after
 
 
-def _like(values: Sequence[Tensor], results: Sequence[Tensor]) -> list[Tensor]:
-    """The same numbers in the results' order in memory."""
-    return [
-        x if x.stride() == y.stride() else torch.empty_like(y).copy_(x)
-        for x, y in zip(values, results, strict=True)
-    ]
-
-
-def _addresses(values: Sequence[Tensor]) -> Any:
-    return (ctypes.c_void_p * len(values))(*[x.data_ptr() for x in values])
+def _given(values: Tensor, like: Tensor) -> tuple[Tensor, bool]:
+    """The same numbers as others lie in memory; of one task, where all share them."""
+    if values.dim() < like.dim():
+        return in_order(values, like.stride()[1:]), True
+    if values.stride(0) == 0:
+        return in_order(values[0], like.stride()[1:]), True
+    return in_order(values, like.stride()), False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -42,14 +42,22 @@ class Call:
         assert first is not None
         kinds = tuple(ctypes.c_double if type(n) is float else ctypes.c_int64 for n in numbers)
         arguments = (*[ctypes.c_void_p] * len(tensors), *kinds, ctypes.c_void_p)
-        addresses = [None if x is None else x.data_ptr() for x in tensors]
+        self._addresses = [None if x is None else x.data_ptr() for x in tensors]
         self.__name__, self.tensors = name, tensors
         self._function = kernel(name, first.dtype, arguments)
-        self._arguments = (*addresses, *numbers, _struct(tuple(shape)))
+        self._rest = (*numbers, _struct(tuple(shape)))
+
+    def lies_in(self, places: Collection[int]) -> bool:
+        """Whether all its tensors lie at these addresses, and none is a copy made for it."""
+        return all(tensor is None or tensor.data_ptr() in places for tensor in self.tensors)
 
     def __call__(self) -> None:
         """Run it."""
-        self._function(*self._arguments, torch.get_num_threads())
+        self.at(self._addresses)
+
+    def at(self, addresses: Sequence[int | None]) -> None:
+        """Run it with tensors like its own that lie elsewhere."""
+        self._function(*addresses, *self._rest, torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,43 @@ class Filling:
     def fill(self, results: Any, *arguments: Any) -> None:
         """Compute now."""
         self.prepare(results, *arguments)()
+
+
+class Repeated:
+    """A filling for arguments that differ in nothing but where in memory they lie.
+
+    It is prepared once: what a call needs beside the addresses stays the same.
+    """
+
+    def __init__(self, filling: Filling) -> None:
+        self._prepare = filling.prepare
+        self._call: Call | None = None
+        self._order: list[int | None] = []
+        self.__name__ = "repeated"
+
+    def __call__(self, results: Any, *arguments: Any) -> None:
+        """Compute now."""
+        tensors = _tensors((results, *arguments))
+        if self._call is not None:
+            self._call.at([None if i is None else tensors[i].data_ptr() for i in self._order])
+            return
+        call = self._prepare(results, *arguments)
+        call()
+        places = [tensor.data_ptr() for tensor in tensors]
+        if call.lies_in(places) and len(set(places)) == len(places):
+            self._order = [x if x is None else places.index(x.data_ptr()) for x in call.tensors]
+            self._call, call.tensors = call, ()  # their memory shall be free for others
+
+
+def _tensors(values: Sequence[Any]) -> list[Tensor]:
+    """The tensors among values, and in lists among them."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
+            found.extend(value)
+    return found
 
 
 FILLING: dict[Any, Filling] = {}
