@@ -30,8 +30,7 @@ class RunningMeans:
             self.sums[name] = self.sums[name] + mean if name in self.sums else mean
 
     def take(self) -> dict[str, float]:
-        """The means so far; from here on new ones."""
-        steps = max(int(self.steps), 1)
-        means = {name: float(value) / steps for name, value in self.sums.items()}
+        """The means so far, where any step counted; from here on new ones."""
+        steps, sums = int(self.steps), self.sums
         self.sums, self.steps = {}, 0
-        return means
+        return {name: float(value) / steps for name, value in sums.items()} if steps else {}

@@ -25,9 +25,6 @@ from mamlbench.running_means import RunningMeans
 from mamlbench.signals import StopRequest
 from mamlbench.tasks import TaskBatch
 
-_SAMPLED_VALUES = {"cpu": 100_000, "cuda": 50_000_000}
-_MOST_AHEAD = 64
-
 
 @dataclass(frozen=True)
 class Training:
@@ -231,10 +228,8 @@ class Trainer:
             size = self.training.meta_batch_size
             rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
             values = size * max(1, rows) * math.prod(self.dataset.input_shape)
-            most = _SAMPLED_VALUES[self.hardware.torch_device.type]
-            batches = max(1, min(most // values, _MOST_AHEAD))
-            first = self.iteration * size
-            sampled = self.dataset.sample("train", self.seed, first, size * batches)
+            count = size * self.hardware.batches_at_once(values)
+            sampled = self.dataset.sample("train", self.seed, self.iteration * size, count)
             self._ahead = list(self.hardware.cast(sampled).chunks(size))[::-1]
         return self._ahead.pop()
 

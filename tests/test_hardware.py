@@ -45,6 +45,11 @@ def test_a_graph_through_more_inner_steps_takes_fewer_tasks_at_a_time(steps, rep
     assert learner.task_chunk == chunk  # 5,000,000 or 130,000 // ((20 steps + 20) 784)
 
 
+def test_small_batches_are_sampled_many_at_a_time():
+    on_cpu = Hardware()
+    assert [on_cpu.batches_at_once(values) for values in (10, 500, 40_000, 10**6)] == [64, 64, 2, 1]
+
+
 def test_chunks_are_of_even_size():
     learner = MAML(MLP((1,), 1), Regression(), task_chunk=5)
     tasks = TaskBatch(*(Examples(torch.zeros(16, 3, 1), torch.zeros(16, 3, 1)) for _ in range(2)))

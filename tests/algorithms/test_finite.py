@@ -58,3 +58,5 @@ def test_means_leave_refused_steps_out():
         means.add({"loss": torch.tensor(loss)}, torch.tensor(counts))
     assert means.take() == {"loss": 3.0}
     assert means.take() == {}
+    means.add({"loss": torch.tensor([torch.nan])}, torch.tensor(0.0))
+    assert means.take() == {}
