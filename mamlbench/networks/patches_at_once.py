@@ -33,8 +33,8 @@ def correlated(x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     patches, maps = _patches(x, grid).flatten(1, 2), y.flatten(1, -2)
     tasks, rows, outputs = maps.shape
     parts = divisor(rows, max(1, _ENOUGH_OUTPUTS // (tasks * outputs * patches.shape[-1])))
-    sides = (side.reshape(tasks * parts, rows // parts, -1) for side in (maps, patches))
-    weight = torch.bmm(next(sides).transpose(1, 2), next(sides))
+    a, b = (side.reshape(tasks * parts, rows // parts, -1) for side in (maps, patches))
+    weight = torch.bmm(a.transpose(1, 2), b)
     if parts > 1:
         weight = weight.unflatten(0, (tasks, parts)).sum(1)
     bias = row_sum(maps).squeeze(1)
