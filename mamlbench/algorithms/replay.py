@@ -66,7 +66,8 @@ class Compiled:
             try:
                 self._compiled[key] = self._compile(inputs)
             except Exception as error:  # the compiler's own, of many kinds
-                why = str(error).strip().splitlines()[:1]
+                lines = str(error).strip().splitlines()
+                why = next((line for line in lines if not line.endswith("raised:")), "failed")
                 raise UserError(f"hardware.compile=true: {why}; accepted here is false") from error
         outputs = self._compiled[key](*inputs)
         return [output.clone() for output in outputs]  # their memory may be the next call's
