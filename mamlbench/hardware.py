@@ -56,8 +56,8 @@ class Hardware:
         precision: `float32`, `float64`, or for convolutions and linear layers, everything else
             being float32, `tf32` (of NVIDIA's GPUs) or `bf16`.
         compile: compile the meta-gradient before the first step, which takes a minute or more.
-        replay: repeat the tensor operations of a step without its Python code (see `Replay`); a
-            debugger or a print sees the first two steps only.
+        replay: repeat the tensor operations of a step without its Python code (see `Replay`), on a
+            GPU as a CUDA graph; a debugger or a print sees the first two steps only.
         task_chunk: tasks to work on at a time (None: as many as suit the device).
         checkpoint_inner_steps: compute the activations of inner steps again instead of keeping
             them; for second order with deep networks and many steps.
