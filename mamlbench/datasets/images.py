@@ -156,10 +156,6 @@ class ImageDataset(Dataset):
             raise error.under("dataset") from error
         self._total = total
         self._pixels = self._on_device(images.images, device)
-        self._subtracted, self._divided_by = (
-            None if values is None else torch.tensor(values, device=device).view(-1, 1, 1)
-            for values in (self._mean, self._std)
-        )
 
     def _on_device(self, images: np.ndarray, device: torch.device) -> Tensor:
         pixels = torch.from_numpy(images).to(device)
@@ -237,8 +233,11 @@ class ImageDataset(Dataset):
     def inputs(self, where: Tensor) -> Tensor:
         """The images at `where`, [T, M], as the tasks have them, [T, M, *input_shape]."""
         x = self._pixels.index_select(0, where.reshape(-1)).float().div_(255)
-        if self._subtracted is not None:
-            x.sub_(self._subtracted)
-        if self._divided_by is not None:
-            x.div_(self._divided_by)
+        if self._mean is not None:
+            x.sub_(self._of_channels(self._mean))
+        if self._std is not None:
+            x.div_(self._of_channels(self._std))
         return x.view(*where.shape, *self.input_shape)
+
+    def _of_channels(self, values: Sequence[float]) -> Tensor:
+        return on_device(np.array(values, np.float32), self._pixels.device).view(-1, 1, 1)
