@@ -218,6 +218,7 @@ class Trainer:
                 logger.progress(self.iteration)
                 received = self.ranks.most(request.received or 0)
                 if received:
+                    self._settle()
                     self.save()
                     raise Stopped(received, self.iteration)
         self.save()
