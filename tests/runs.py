@@ -15,6 +15,8 @@ from typing import NoReturn
 import pytest
 import torch
 
+from mamlbench.native import why_not
+
 TINY = {
     "sinusoid": [
         "dataset=sinusoid",
@@ -48,6 +50,12 @@ def lacking(what: str) -> NoReturn:
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         pytest.fail(f"CI is set, and {what}")
     pytest.skip(what)
+
+
+def needing_kernels() -> None:
+    """As `lacking`, where the compiled kernels are."""
+    if why := why_not():
+        lacking(f"there are no compiled kernels: {why}")
 
 
 def files_below(folder: Path) -> list[str]:

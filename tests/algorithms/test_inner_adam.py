@@ -8,7 +8,6 @@ import torch
 
 from mamlbench.algorithms import inner_adam
 from mamlbench.algorithms.inner_adam import Moments
-from mamlbench.native import why_not
 
 TASKS, LR = 3, 0.1
 
@@ -18,8 +17,8 @@ def path(request, monkeypatch):
     torch.manual_seed(5)
     if request.param == "formulas":
         monkeypatch.setattr(inner_adam, "available", lambda x: False)
-    elif why_not():
-        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    else:
+        runs.needing_kernels()
 
 
 def problem(dtype=torch.float64):

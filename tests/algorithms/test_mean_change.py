@@ -10,7 +10,6 @@ import torch
 
 from mamlbench.algorithms import mean_change as module
 from mamlbench.algorithms.mean_change import mean_change
-from mamlbench.native import why_not
 
 F64 = torch.float64
 
@@ -20,8 +19,8 @@ def path(request, monkeypatch):
     torch.manual_seed(7)
     if request.param == "formulas":
         monkeypatch.setattr(module, "available", lambda x: False)
-    elif why_not():
-        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    else:
+        runs.needing_kernels()
 
 
 def paths(tasks: int, steps: int) -> list[dict[str, torch.Tensor]]:

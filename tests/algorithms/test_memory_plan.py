@@ -11,7 +11,6 @@ from mamlbench.algorithms import MAML
 from mamlbench.algorithms.memory_plan import _arranged, _Slot, plan_memory
 from mamlbench.algorithms.replay import Replay
 from mamlbench.algorithms.simplify import simplify, traced
-from mamlbench.native import why_not
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Classification, Regression
 from mamlbench.tasks import Examples, TaskBatch
@@ -86,8 +85,7 @@ def test_what_is_returned_is_not_overwritten():
 
 
 def test_of_several_results_some_are_returned():
-    if why_not():
-        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    runs.needing_kernels()
 
     def function(x):
         y, mean, _ = torch.ops.mamlbench.batch_norm(x, None, None, 0.1, [1, 0, 0])

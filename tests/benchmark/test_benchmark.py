@@ -18,7 +18,6 @@ from mamlbench.benchmark.rivals import Ours, implementations
 from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
 from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.hardware import Hardware
-from mamlbench.native import why_not
 from mamlbench.networks.convolution import convolve
 from mamlbench.networks.grid import Grid
 
@@ -87,8 +86,7 @@ def test_arithmetic_by_hand():
 
 def test_the_rate_of_convolutions():
     """A convolution's own seconds are fewer than those of all."""
-    if why_not():
-        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    runs.needing_kernels()
     x, weight = torch.rand(2, 3, 8, 8, 4), torch.rand(2, 5, 3, 3, 4)
     grid = Grid((8, 8), 3, 2)
     operations = 2 * 2 * 3 * 4 * 4 * 9 * 4 * 5
@@ -103,8 +101,7 @@ def test_the_rate_of_convolutions():
 
 
 def test_the_kernels_of_a_replayed_step_are_clocked():
-    if why_not():
-        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    runs.needing_kernels()
     work = WORKS["omniglot"].with_(image=(1, 16), filters=4, tasks=2)
     eager, replayed = Ours(work, Hardware(replay=False)), Ours(work, Hardware())
     for _ in range(3):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import runs
 
-from mamlbench.native import build, why_not
+from mamlbench.native import build
 
 
 @pytest.fixture
@@ -86,8 +86,7 @@ def test_a_cache_folder_that_cannot_be_written(fresh, monkeypatch, tmp_path):
 
 def test_a_run_without_them_says_so_and_works(tmp_path):
     """The same run with and without kernels ends alike, but for rounding."""
-    if why_not():
-        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    runs.needing_kernels()
     losses = []
     for native in ("1", "0"):
         options = [

@@ -6,7 +6,6 @@ import pytest
 import runs
 import torch
 
-from mamlbench.native import why_not
 from mamlbench.native.operations import FILLING, Repeated
 
 GRID = [5, 4, 3, 2, 3, 2, 1, 0]
@@ -14,8 +13,7 @@ GRID = [5, 4, 3, 2, 3, 2, 1, 0]
 
 @pytest.fixture(autouse=True)
 def kernels():
-    if why_not():
-        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    runs.needing_kernels()
 
 
 def arguments(bias: bool = True):

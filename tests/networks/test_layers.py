@@ -11,7 +11,6 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call
 
 from mamlbench.errors import BadValue
-from mamlbench.native import why_not
 from mamlbench.networks import Rows, patches_at_once, patches_in_tiles, row_sums
 from mamlbench.networks.batch_norm import Then
 from mamlbench.networks.layers import Conv2d, Linear, Norm
@@ -31,8 +30,8 @@ def path(request, monkeypatch):
         for module in ("convolution", "row_sums"):
             own = request.param == "formulas"
             monkeypatch.setattr(f"mamlbench.networks.{module}.on_cpu", lambda x, own=own: own)
-    elif why_not():
-        runs.lacking(f"there are no compiled kernels: {why_not()}")
+    else:
+        runs.needing_kernels()
 
 
 only_formulas = pytest.mark.parametrize("path", ["formulas"], indirect=True)
