@@ -84,6 +84,11 @@ class Dataset(ABC):
     def words(self, split: str, shots: int, queries: int) -> int:
         """Random numbers that one task takes."""
 
+    def numbers(self, split: str, first: int, u: np.ndarray) -> np.ndarray:
+        """What tasks `first` onwards are made from, instead of their own u, [T, words]."""
+        del split, first
+        return u
+
     @abstractmethod
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
         """Tasks from u, [T, words] uniform in [0, 1); `sample` adds the seeds."""
@@ -111,6 +116,7 @@ class Dataset(ABC):
         shots = own if shots is None else shots
         queries = self.queries if queries is None else queries
         words = task_words(seed, split, first, count, 1 + self.words(split, shots, queries))
-        tasks = self.make(split, to_uniform(words[:, 1:]), shots, queries)
+        u = self.numbers(split, first, to_uniform(words[:, 1:]))
+        tasks = self.make(split, u, shots, queries)
         seeds = (words[:, 0] >> np.uint64(1)).astype(np.int64)
         return replace(tasks, support=replace(tasks.support, seeds=seeds))

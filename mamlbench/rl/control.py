@@ -38,6 +38,8 @@ class Control(Dataset):
         oracle: observations have the goal too, so that nothing is left to adapt to.
         fill: at meta-test, K episodes before an inner step mean K times `horizon` steps, and more
             episodes where some end early (see `Rollouts`); as MAML's code, whose test takes 4,000.
+        test_goals_seed: of NumPy's legacy generator, from which MAML's test scripts draw their
+            goals. None: from each task's own numbers, as for the other splits.
 
     Attributes:
         environments: where to act.
@@ -59,15 +61,24 @@ class Control(Dataset):
         surrogate: str = "log_likelihood",
         oracle: bool = False,
         fill: bool = True,
+        test_goals_seed: int | None = None,
     ) -> None:
         super().__init__(shots, queries, train_shots)
         require(queries >= 1, "queries", queries, "1 or more")
         require(0.0 <= discount <= 1.0, "discount", discount, "0 to 1")
         require(0.0 <= gae_lambda <= 1.0, "gae_lambda", gae_lambda, "0 to 1")
         require(later_steps > 0.0, "later_steps", later_steps, "more than 0")
+        if test_goals_seed is not None:
+            require(
+                0 <= test_goals_seed < 2**32,
+                "test_goals_seed",
+                test_goals_seed,
+                "0 to 2^32 - 1, or null",
+            )
         if oracle:
             self.environments = GoalObserved(self.environments)
         self.oracle, self.fill = oracle, fill
+        self.test_goals_seed = test_goals_seed
         horizon = self.environments.horizon
         self.examples_per_shot = horizon
         self.examples_per_test_shot = horizon if fill else 1
@@ -99,6 +110,13 @@ class Control(Dataset):
     @override
     def words(self, split: str, shots: int, queries: int) -> int:
         return self.environments.goal_words
+
+    @override
+    def numbers(self, split: str, first: int, u: np.ndarray) -> np.ndarray:
+        if split != "test" or self.test_goals_seed is None:
+            return u
+        generator = np.random.RandomState(self.test_goals_seed)
+        return generator.random_sample((first + len(u), u.shape[1]))[first:]
 
     @override
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:

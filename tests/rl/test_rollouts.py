@@ -147,6 +147,7 @@ def test_actions_that_are_not_finite_are_not_stepped_and_their_return_tells(smal
         ({"reach": 0.0}, "reach=0.0: accepted is more than 0"),
         ({"queries": 0}, "queries=0: accepted is 1 or more"),
         ({"later_steps": 0.0}, "later_steps=0.0: accepted is more than 0"),
+        ({"test_goals_seed": -1}, "test_goals_seed=-1: accepted is 0 to 2^32 - 1, or null"),
     ],
 )
 def test_bad_options(options, line):
