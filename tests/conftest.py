@@ -1,6 +1,7 @@
 """What tests of several folders need."""
 
 import subprocess
+from pathlib import Path
 from types import ModuleType
 
 import local_slurm
@@ -21,17 +22,29 @@ def l2l() -> ModuleType:
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 256 kB."""
+def disk(tmp_path):
+    """`disk(options)`: a file system of its own, mounted anew with other options at each call."""
     folder = tmp_path / "disk"
     folder.mkdir()
+
+    def mount(options: str, again: bool = True) -> Path:
+        options = f"remount,{options}" if again else options
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+        return folder
+
     try:
-        mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
-        subprocess.run(mount, check=True, capture_output=True)
+        mount("size=20k", again=False)
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a small file system takes root")
-    yield folder
+        pytest.skip("mounting a file system takes root")
+    yield mount
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(disk):
+    """A file system of 256 kB."""
+    return disk("size=256k")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import io
 import json
 import pickle
 import re
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -144,11 +143,11 @@ def test_outputs_below_a_file(mamlbench):
     assert files_below(Path()) == ["taken"]
 
 
-def test_a_read_only_disk(mamlbench, small_disk):
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    result = mamlbench(f"outputs={small_disk}", *RUN)
+def test_a_read_only_disk(mamlbench, disk):
+    folder = disk("ro")
+    result = mamlbench(f"outputs={folder}", *RUN)
     assert result.code == 2
-    assert result.complaint.startswith(f"cannot write {small_disk}/default/")
+    assert result.complaint.startswith(f"cannot write {folder}/default/")
     assert result.complaint.endswith(": not writable, the file system is read-only")
 
 

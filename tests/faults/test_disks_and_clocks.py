@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import time
 from pathlib import Path
 
@@ -98,26 +97,6 @@ def test_both_are_damaged(tmp_path, whole):
 
 
 # --- disks ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """`disk(options)`: a file system of its own, mounted anew with other options at each call."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(options: str, again: bool = True) -> Path:
-        options = f"remount,{options}" if again else options
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        subprocess.run(command, check=True, capture_output=True)
-        return folder
-
-    try:
-        mount("size=20k", again=False)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("mounting a file system takes root")
-    yield mount
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_full_at_one_size_after_another(disk, whole):
