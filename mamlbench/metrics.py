@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 FRACTIONS = ("accuracy", "accuracy_of_particles", "assigned_accuracy", "ece")
 """Metrics that are kept as fractions; reports show them in percent."""
 
@@ -42,7 +44,7 @@ def digits(metric: str) -> int:
 
 def shown(metric: str, mean: float | None, half: float | None = None) -> str:
     """`94.27 ± 0.89`, from the values as they are kept; JSON has null for what is not finite."""
-    if mean is None:
+    if mean is None or not math.isfinite(mean):
         return "not finite"
     text = f"{scale(metric) * mean:.{digits(metric)}f}"
     around = "" if half is None else f" ± {scale(metric) * half:.{digits(metric)}f}"

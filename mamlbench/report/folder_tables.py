@@ -26,7 +26,7 @@ class FolderTable:
         metric: by which they are read.
         entries: the settings of learners, best first.
         labels: their names.
-        results: theirs; None where a run lacks the metric or its score is not finite.
+        results: theirs; None where a run lacks the metric.
     """
 
     dataset: str
@@ -78,7 +78,7 @@ def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable
 
 
 def _rank(found: Result | None, metric: str) -> float:
-    if found is None:
+    if found is None or not found.is_finite:
         return float("inf")
     return -found.mean if metrics.higher_is_better(metric) else found.mean
 

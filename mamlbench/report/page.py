@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -79,6 +80,7 @@ def _tiles(found: Report) -> list[dict[str, Any]]:
         ("within", words["within"], "good"),
         ("better than published", worse["better"], "better"),
         ("worse than published", worse["worse"], "worse"),
+        ("unclear", words["unclear"], ""),
         ("shortened", words["shortened"], ""),
         ("not run", words["not run"], ""),
         ("runs", len(found.runs), ""),
@@ -158,7 +160,7 @@ def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Detai
         "published_value": _key(cell.published),
         "published_marks": _numbers(line.marks[0]),
         "kind": kind,
-        "ours": "–" if ours is None else score_text(cell.metric, ours),
+        "ours": score_text(cell.metric, ours),
         "ours_value": _key(None if ours is None else ours.mean),
         "ours_marks": _numbers(line.marks[1]),
         "anchor": None if line.entry is None else details.anchor(line.entry),
@@ -256,4 +258,4 @@ def _anchor(*words: str) -> str:
 
 
 def _key(value: float | None) -> str:
-    return "" if value is None else repr(float(value))
+    return "" if value is None or math.isnan(value) else repr(float(value))

@@ -61,7 +61,7 @@ class Line:
     @property
     def difference(self) -> float | None:
         """Ours less published, in the unit that is shown."""
-        if self.ours is None or self.cell.published is None:
+        if self.ours is None or not self.ours.is_finite or self.cell.published is None:
             return None
         return self.ours.mean - self.cell.published
 
@@ -168,7 +168,9 @@ def sheet(found: PaperTable) -> Sheet:
     rows = []
     for line in found.lines:
         published = (published_text(line.cell, kind is None) or "–") + line.marks[0]
-        ours = "–" if line.ours is None else score_text(line.cell.metric, line.ours) + line.marks[1]
+        ours = score_text(line.cell.metric, line.ours) + (
+            "" if line.ours is None else line.marks[1]
+        )
         apart = difference_text(line)
         cells = [line.cell.row, line.cell.column, published, ours, apart]
         seeds = seeds_text(line.cell.metric, line.ours)
@@ -212,7 +214,7 @@ def verdict_text(judged: Verdict) -> str:
     """The verdict's word, and why where that adds something."""
     if judged.word == "published only":
         return "–"
-    told = judged.word in ("within", "not run") or judged.why == "intervals overlap"
+    told = judged.word in ("within", "unclear", "not run") or judged.why == "intervals overlap"
     return f"{judged.word} ({judged.why})" if judged.why and told else judged.word
 
 

@@ -18,6 +18,7 @@ KINDS = {
 }
 """What a printed ± is, in words."""
 
+_OUR_INTERVAL = "our interval"
 _POINT = 1.0
 """Accuracy whose ± is of another kind than ours, or is none, is compared within a point."""
 
@@ -27,7 +28,7 @@ class Result:
     """Ours, in the unit that is shown (fractions in percent).
 
     Attributes:
-        mean: over tasks and seeds.
+        mean: over tasks and seeds; nan where a task's score is not finite.
         ci95: half the 95% interval over tasks, of the seeds' mean on each task; None where a
             task's score is not finite.
         seeds: which ran.
@@ -41,6 +42,11 @@ class Result:
     seed_sd: float | None
     n_tasks: int
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether every task has a score."""
+        return math.isfinite(self.mean)
+
 
 def result(runs: Sequence[Run], metric: str, step: int | None = None) -> Result | None:
     """What runs of one setting with different seeds give together; None where one lacks it.
@@ -49,11 +55,11 @@ def result(runs: Sequence[Run], metric: str, step: int | None = None) -> Result 
     Where the tasks' scores were not kept it is the mean of the seeds' own, which is no narrower.
     """
     found = [run.estimate(metric, step) for run in runs]
-    known = [e for e in found if e is not None and e.mean is not None]
+    known = [e for e in found if e is not None]
     if not known or len(known) < len(found):
         return None
     factor = scale(metric)
-    means = factor * np.array([e.mean for e in known])
+    means = factor * np.array([math.nan if e.mean is None else e.mean for e in known])
     halves = [e.ci95 for e in known]
     ci95 = None if None in halves else factor * float(np.mean([h for h in halves if h is not None]))
     if len(runs) > 1:
@@ -90,7 +96,7 @@ def half_interval(values: np.ndarray) -> float:
 def score_text(metric: str, found: Result | None) -> str:
     """`94.27 ± 0.89`, or that it is not finite."""
     if found is None:
-        return "not finite"
+        return "–"
     half = None if found.ci95 is None else found.ci95 / scale(metric)
     return shown(metric, found.mean / scale(metric), half)
 
@@ -103,7 +109,7 @@ def seeds_text(metric: str, found: Result | None) -> str:
     text = ", ".join(map(str, seeds))
     if len(seeds) > 3 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         text = f"{seeds[0]}–{seeds[-1]}"
-    if found.seed_sd is None:
+    if found.seed_sd is None or not found.is_finite:
         return text
     return f"{text} (sd {found.seed_sd:.{digits(metric)}f})"
 
@@ -113,7 +119,8 @@ class Verdict:
     """What our result says of a published one.
 
     Attributes:
-        word: within, below, above, shortened, not run, published only or not published.
+        word: within, below, above, unclear, diverged, shortened, not run, published only or not
+            published.
         why: what it was judged by, in a few words.
         tone: good, better, worse or none, for its looks.
     """
@@ -136,8 +143,11 @@ def verdict(
     - `tasks95`: within, if our mean lies in the printed interval;
     - another kind of ±, or none, of an accuracy: within, if our mean is at most 1 point away;
     - of another metric: within, if the published value lies in our 95% interval over tasks, or
-      our mean in the printed ±.
+      our mean in the printed ±; but unclear, if our interval is wider than the value is large.
     """
+    if not ours.is_finite:
+        tone = "none" if published is None else "worse"
+        return Verdict("diverged", "a task's score is not finite", tone)
     if published is None:
         return Verdict("not published")
     if shortened:
@@ -146,6 +156,8 @@ def verdict(
     bound, why = _bound(ours, metric, interval, kind)
     # the printed digits are rounded, and so is our mean as it is shown
     if abs(apart) <= bound + 1e-9:
+        if why == _OUR_INTERVAL and bound > abs(published):
+            return Verdict("unclear", "our interval is wider than the value")
         return Verdict("within", why, "good")
     overlap = kind == "tasks95" and ours.ci95 is not None
     if overlap and abs(apart) <= (interval or 0.0) + (ours.ci95 or 0.0):
@@ -164,4 +176,4 @@ def _bound(
     half = 0.0 if ours.ci95 is None or math.isnan(ours.ci95) else ours.ci95
     if interval is not None and interval > half:
         return interval, "the printed ±"
-    return half, "our interval"
+    return half, _OUR_INTERVAL

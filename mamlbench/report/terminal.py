@@ -94,6 +94,4 @@ def _report_active_learning(label: str, metric: str, found: dict[str, Any]) -> N
 
 
 def _cell(metric: str, estimate: dict[str, float | None]) -> str:
-    if estimate["ci95"] is None:  # as JSON keeps what is not finite
-        return "not finite"
     return metrics.shown(metric, estimate["mean"], estimate["ci95"])

@@ -34,6 +34,8 @@ def test_verdicts_on_accuracy(mean, published, interval, kind, word, why, tone):
         (0.40, 0.08, 0.35, None, None, "within", "our interval", "good"),
         (0.50, 0.08, 0.35, None, None, "above", "our interval", "worse"),
         (0.20, 0.08, 0.35, None, None, "below", "our interval", "better"),
+        (149.6, 284.3, 0.38, None, None, "unclear", "our interval is wider than the value", "none"),
+        (5.00, 1.00, 0.35, None, None, "above", "our interval", "worse"),
         (1.70, 0.02, 1.59, 0.15, "unstated", "within", "the printed ±", "good"),
         (-3.0, 0.2, -3.3, 0.6, "tasks95", "within", "the printed interval", "good"),
     ],
@@ -52,6 +54,12 @@ def test_every_accuracy_is_judged_as_one():
 def test_what_was_shortened_is_not_judged():
     found = verdict(ours(98.7), "accuracy", 98.7, 0.4, "tasks95", ["4 of 60 iterations"])
     assert (found.word, found.why, found.tone) == ("shortened", "4 of 60 iterations", "none")
+
+
+@pytest.mark.parametrize(("published", "tone"), [(0.35, "worse"), (None, "none")])
+def test_what_is_not_finite_has_diverged(published, tone):
+    found = verdict(ours(float("nan"), None), "mse", published, None, None)
+    assert (found.word, found.tone) == ("diverged", tone)
 
 
 def test_what_was_not_published_is_not_judged():
@@ -100,5 +108,8 @@ def test_a_metric_that_was_not_measured_or_is_not_finite(tmp_path, sinusoid):
     folder = kept.keep(tmp_path / "b", sinusoid(), scores)
     text = (folder / "summary.json").read_text().replace("NaN", "null")
     (folder / "summary.json").write_text(text)
-    assert result([read_run(folder)], "mse") is None
-    assert score_text("mse", None) == "not finite"
+    found = result([read_run(folder)], "mse")
+    assert not found.is_finite
+    assert score_text("mse", found) == "not finite"
+    assert seeds_text("mse", found) == "0"
+    assert score_text("accuracy", None) == "–"
