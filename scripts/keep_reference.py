@@ -23,6 +23,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("name", help="its folder below outputs/reference")
+    parser.add_argument("--no-figures", action="store_true", help="as of a further seed")
     arguments = parser.parse_args()
     if not (arguments.run / "summary.json").is_file():
         print(f"{arguments.run}: not the folder of a finished run", file=sys.stderr)
@@ -30,7 +31,7 @@ def main() -> int:
     target = REFERENCE / arguments.name
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in KEPT:
+    for name in KEPT[:-1] if arguments.no_figures else KEPT:
         source = arguments.run / name
         if source.is_dir():
             shutil.copytree(source, target / name)

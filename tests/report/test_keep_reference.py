@@ -24,8 +24,8 @@ def keep_reference(monkeypatch, tmp_path):
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "REFERENCE", tmp_path / "reference")
 
-    def command(run, name):
-        monkeypatch.setattr(sys, "argv", ["keep_reference.py", str(run), name])
+    def command(run, name, *more):
+        monkeypatch.setattr(sys, "argv", ["keep_reference.py", str(run), name, *more])
         return module.main(), tmp_path / "reference" / name
 
     return command
@@ -45,6 +45,16 @@ def test_a_kept_run_is_paired_with_any_other(keep_reference, tmp_path, sinusoid)
     first = (target / "test_tasks.csv.gz").read_bytes()
     keep_reference(run, "mine")
     assert (target / "test_tasks.csv.gz").read_bytes() == first
+
+
+def test_figures_are_kept_unless_asked_not_to(keep_reference, tmp_path, sinusoid):
+    run = kept.keep(tmp_path / "run", sinusoid())
+    (run / "figures").mkdir()
+    (run / "figures" / "fits.png").write_bytes(b"drawn")
+    _, target = keep_reference(run, "mine")
+    assert (target / "figures" / "fits.png").read_bytes() == b"drawn"
+    keep_reference(run, "mine", "--no-figures")
+    assert not (target / "figures").exists()
 
 
 def test_of_many_steps_the_last_alone(keep_reference, tmp_path, sinusoid):
