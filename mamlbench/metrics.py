@@ -14,6 +14,7 @@ _ACCURACIES = ("accuracy", "accuracy_of_particles", "assigned_accuracy")
 _HIGHER_IS_BETTER = (*_ACCURACIES, "return", "coverage")
 _NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
 _DIGITS = {"return": 2}
+_LARGE = 1e6
 
 
 def scale(metric: str) -> float:
@@ -42,10 +43,19 @@ def digits(metric: str) -> int:
     return 2 if metric in FRACTIONS else _DIGITS.get(metric, 3)
 
 
+def number(metric: str, value: float, sign: str = "") -> str:
+    """A value in the unit that is shown, with a true minus, or with `+` for `sign`, its sign.
+
+    From a million on it has an exponent.
+    """
+    form = f"{sign}.{digits(metric)}f" if abs(value) < _LARGE else f"{sign}.1e"
+    text = f"{value:{form}}"
+    return text.replace("-", "−")
+
+
 def shown(metric: str, mean: float | None, half: float | None = None) -> str:
     """`94.27 ± 0.89`, from the values as they are kept; JSON has null for what is not finite."""
     if mean is None or not math.isfinite(mean):
         return "not finite"
-    text = f"{scale(metric) * mean:.{digits(metric)}f}"
-    around = "" if half is None else f" ± {scale(metric) * half:.{digits(metric)}f}"
-    return text.replace("-", "−") + around
+    around = "" if half is None else f" ± {number(metric, scale(metric) * half)}"
+    return number(metric, scale(metric) * mean) + around

@@ -87,8 +87,7 @@ def difference_text(metric: str, found: Difference | None) -> str:
     """`+0.52 ± 0.31`; a dash where there is none."""
     if found is None:
         return "–"
-    digits = metrics.digits(metric)
-    return f"{found.mean:+.{digits}f} ± {found.ci95:.{digits}f}".replace("-", "−")
+    return f"{metrics.number(metric, found.mean, '+')} ± {metrics.number(metric, found.ci95)}"
 
 
 def _text(value: Any) -> str:

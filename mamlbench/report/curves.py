@@ -115,6 +115,7 @@ def _drawing_of(
             _plot(axes, curve, label, number)
         style.count_axis(axes, axis)
         style.metric_axis(axes, metric)
+        style.keep_in_sight(axes)
         _legend(figure, len(curves))
 
     return draw
@@ -248,6 +249,7 @@ def _name_axes(axes: Axes, paper: PaperTable, positions: dict[str, float]) -> No
         axes, words.get(str(paper.table.x), str(paper.table.x or "").replace("_", " "))
     )
     style.metric_axis(axes, paper.table.metric)
+    style.keep_in_sight(axes)
     if paper.table.x not in _WHOLE_CURVES and _number(paper.table.columns[0]) is None:
         axes.set_xticks(list(positions.values()), list(positions))
 

@@ -190,7 +190,7 @@ def difference_text(line: Line) -> str:
     """`+0.31`, with a true minus; a dash where there is none."""
     if line.difference is None:
         return "–"
-    return f"{line.difference:+.{metrics.digits(line.cell.metric)}f}".replace("-", "−")
+    return metrics.number(line.cell.metric, line.difference, "+")
 
 
 def iterations_text(line: Line) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mamlbench.metrics import digits, higher_is_better, is_accuracy, scale, shown
+from mamlbench.metrics import higher_is_better, is_accuracy, number, scale, shown
 from mamlbench.report.runs import Run
 
 KINDS = {
@@ -111,7 +111,7 @@ def seeds_text(metric: str, found: Result | None) -> str:
         text = f"{seeds[0]}–{seeds[-1]}"
     if found.seed_sd is None or not found.is_finite:
         return text
-    return f"{text} (sd {found.seed_sd:.{digits(metric)}f})"
+    return f"{text} (sd {number(metric, found.seed_sd)})"
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,14 @@ def test_a_papers_figure_by_inner_step(seeds):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("inner steps", "mean squared error")
 
 
+def test_a_curve_that_runs_away_leaves_the_frame(seeds):
+    columns = {"steps": (0, 1, 2), "published": ("4.2", "0.7", "4e20")}
+    axes = figure_of(seeds.runs, "inner_steps", ("0", "1", "2"), **columns)
+    low, high = axes.get_ylim()
+    assert -1.0 < low < 0.5
+    assert 5.0 < high < 6.0
+
+
 def test_a_papers_figure_by_iteration_has_whole_curves(seeds):
     columns = {"steps": (None,), "published": ("1.0",)}
     axes = figure_of(seeds.runs, "iterations", ("all",), **columns)

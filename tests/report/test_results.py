@@ -56,6 +56,11 @@ def test_what_was_shortened_is_not_judged():
     assert (found.word, found.why, found.tone) == ("shortened", "4 of 60 iterations", "none")
 
 
+def test_numbers_of_millions_have_an_exponent():
+    assert score_text("mse", ours(999_999.0, 0.5)) == "999999.000 ± 0.500"
+    assert score_text("mse", ours(-3.549e12, 6.97e12)) == "−3.5e+12 ± 7.0e+12"
+
+
 @pytest.mark.parametrize(("published", "tone"), [(0.35, "worse"), (None, "none")])
 def test_what_is_not_finite_has_diverged(published, tone):
     found = verdict(ours(float("nan"), None), "mse", published, None, None)
