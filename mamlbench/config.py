@@ -28,6 +28,7 @@ _WITHOUT_EFFECT = {
     },
     "training": {"log_every", "checkpoint_every"},
     "dataset": {"threads", "workers"},
+    "evaluation": {"score_every"},
     "hardware": {
         *("device", "threads", "processes", "task_chunk", "checkpoint_inner_steps"),
         *("compile", "replay"),

@@ -308,7 +308,7 @@ class Experiment:
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
         protocol = replace(self.protocol, select=self._selected(chosen))
         return {
-            "test": {**by_step[-1], "by_step": by_step},
+            "test": {**(by_step[-1] or {}), "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
             "diverged_tasks": scores.diverged(),
             "validation": None if self.protocol.by_training else trainer.best,

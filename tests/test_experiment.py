@@ -98,6 +98,19 @@ def test_choosing_by_variance_takes_particles(
     assert "regression takes a learner with 2 particles or more" in capsys.readouterr().out
 
 
+def test_a_run_scored_every_other_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["evaluation.inner_steps=5", "evaluation.score_every=2", "training.iterations=1"]
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *options))
+    summary = run.run()
+    scored = [step for step, entry in enumerate(summary["test"]["by_step"]) if entry is not None]
+    assert scored == [0, 2, 4, 5]
+    assert "5 inner steps" in summary["evaluation"]
+    assert json.loads((run.folder.path / "summary.json").read_text()) == summary
+    report(run, summary)
+    [head] = [row for row in capsys.readouterr().out.splitlines() if "| inner steps" in row]
+    assert head.strip("| ").split() == ["inner", "steps", "|", "0", "|", "2", "|", "5"]
+
+
 def test_what_ambiguous_tasks_report_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     means = {"accuracy": 0.5, "nll": 0.7, "coverage": 1.9, "assigned_accuracy": 0.75}
     step = {n: {"mean": mean, "ci95": 0.02, "n_tasks": 4} for n, mean in means.items()}

@@ -1,4 +1,4 @@
-"""Test a learner on many tasks, after each inner step."""
+"""Test a learner on many tasks, after some or all of its inner steps."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ particle, can be far more than the activations that `Hardware.chunk` bounds."""
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of every task after every inner step.
+    """Metrics of every task after some or all inner steps.
 
     Attributes:
-        by_task: metric name to [S+1, T].
+        by_task: metric name to [R, T].
+        steps: the number of inner steps before each of the R scores.
         reliability: the queries of all tasks by confidence; None where there are no confidences.
     """
 
     by_task: dict[str, np.ndarray]
+    steps: tuple[int, ...]
     reliability: Reliability | None = None
 
     @classmethod
@@ -50,22 +52,24 @@ class Scores:
         names = parts[0].by_task
         by_task = {name: np.concatenate([p.by_task[name] for p in parts], 1) for name in names}
         bins = [part.reliability.bins for part in parts if part.reliability is not None]
-        return cls(by_task, Reliability(np.concatenate(bins, 1)) if bins else None)
+        reliability = Reliability(np.concatenate(bins, 1)) if bins else None
+        return cls(by_task, parts[0].steps, reliability)
 
-    def by_step(self) -> list[dict[str, dict[str, float | int]]]:
-        """For each number of inner steps, each metric's mean, interval and number of tasks.
+    def by_step(self) -> list[dict[str, dict[str, float | int]] | None]:
+        """For each number of inner steps from 0, each metric's mean, interval and number of tasks.
 
-        `ece`, where there are confidences, is that of all queries together (see `Reliability`).
+        None stands for steps that were not scored. `ece`, where there are confidences, is that of
+        all queries together (see `Reliability`).
         """
-        steps = len(next(iter(self.by_task.values())))
         entries = [
-            {name: Estimate.of(values[s]).as_dict() for name, values in self.by_task.items()}
-            for s in range(steps)
+            {name: Estimate.of(values[r]).as_dict() for name, values in self.by_task.items()}
+            for r in range(len(self.steps))
         ]
         if self.reliability is not None:
             for entry, error in zip(entries, self.reliability.errors(), strict=True):
                 entry["ece"] = error.as_dict()
-        return entries
+        scored = dict(zip(self.steps, entries, strict=True))
+        return [scored.get(step) for step in range(self.steps[-1] + 1)]
 
     def last(self) -> dict[str, Estimate]:
         """Each metric of single tasks after the last inner step."""
@@ -76,9 +80,9 @@ class Scores:
         return int((~np.isfinite(self.by_task["loss"][-1])).sum())
 
     def rows(self) -> pd.DataFrame:
-        """One row for each task and inner step: `task`, `step`, then the metrics."""
-        steps, tasks = next(iter(self.by_task.values())).shape
-        step, task = np.meshgrid(np.arange(steps), np.arange(tasks), indexing="ij")
+        """One row for each task and score: `task`, `step`, then the metrics."""
+        tasks = next(iter(self.by_task.values())).shape[1]
+        step, task = np.meshgrid(self.steps, np.arange(tasks), indexing="ij")
         columns: dict[str, Any] = {"task": task.T.reshape(-1), "step": step.T.reshape(-1)}
         columns |= {name: values.T.reshape(-1) for name, values in self.by_task.items()}
         return pd.DataFrame(columns)
@@ -102,10 +106,10 @@ def evaluate(
         learner: whom to test.
         dataset: loaded.
         split: `val` or `test`.
-        protocol: shots, queries, inner steps, transduction.
+        protocol: shots, queries, inner steps, which of them to score after, transduction.
         hardware: precision, and how many tasks to work on at a time.
         tasks: how many tasks (None: the protocol's).
-        every_step: score after each inner step, not only after the last.
+        every_step: score after all inner steps that the protocol names, not only after the last.
         in_full: all that the objective scores, calibration too, not only what training logs.
         ranks: processes that share the tasks; each gets the scores of all.
     """
@@ -120,9 +124,9 @@ def evaluate(
             tests = acting(tests, learner.network, learner.particles)
             adapted = learner.adapt(tests.support, protocol.inner_steps)
             last = len(adapted.params) - 1
-            steps = range(last + 1) if every_step else [last]
+            steps = protocol.scored_steps(last) if every_step else [last]
             tried = (_tried(learner, adapted, tests, s, protocol.transductive) for s in steps)
-            parts.append(_scores(learner, tried, tests, in_full))
+            parts.append(_scores(learner, tried, tuple(steps), tests, in_full))
     return Scores.of_parts(ranks.gathered(parts))
 
 
@@ -137,6 +141,7 @@ def _tried(
 def _scores(
     learner: MetaLearner,
     tried: Iterable[tuple[Tensor, Tensor]],
+    steps: tuple[int, ...],
     tests: TaskBatch,
     in_full: bool,
 ) -> Scores:
@@ -151,7 +156,7 @@ def _scores(
     by_task = {
         name: torch.stack([m[name] for m in metrics]).double().cpu().numpy() for name in metrics[0]
     }
-    return Scores(by_task, Reliability(torch.stack(bins).cpu().numpy()) if bins else None)
+    return Scores(by_task, steps, Reliability(torch.stack(bins).cpu().numpy()) if bins else None)
 
 
 @contextmanager

@@ -21,6 +21,8 @@ class Protocol:
         shots: K (None: the dataset's).
         queries: Q per class: a number, `shots` for as many as K, `remaining` for all others.
         inner_steps: S (None: the algorithm's).
+        score_every: inner steps from one score to the next; the first is before any, the last
+            after all. Where `transductive` is off, a score can cost more than ten steps.
         transductive: normalise all queries of a task as one batch.
         select: the checkpoint to test, `best` by meta-validation or `last`; `best_training`, that
             of the outer step whose own tasks scored best, as MAML's code for control; or `topK`,
@@ -39,6 +41,7 @@ class Protocol:
     shots: int | None = None
     queries: int | str = 15
     inner_steps: int | None = None
+    score_every: int = 1
     transductive: bool = True
     select: str = "best"
     validation_tasks: int = 100
@@ -53,6 +56,7 @@ class Protocol:
         require(self.shots is None or self.shots >= 1, "shots", self.shots, "1 or more, or null")
         steps = self.inner_steps
         require(steps is None or steps >= 0, "inner_steps", steps, "0 or more, or null")
+        require(self.score_every >= 1, "score_every", self.score_every, "1 or more")
         accepted = "a number from 1, shots or remaining"
         if isinstance(self.queries, str):
             one_of("queries", self.queries, ("shots", "remaining"))
@@ -76,6 +80,10 @@ class Protocol:
     def by_training(self) -> bool:
         """Whether the best checkpoint is chosen without meta-validation."""
         return self.select == "best_training"
+
+    def scored_steps(self, last: int) -> list[int]:
+        """After how many inner steps to score, of an adaptation of `last`."""
+        return [*range(0, last, self.score_every), last]
 
     def shots_and_queries(self, dataset: Dataset, split: str) -> tuple[int, int]:
         """K and Q as numbers."""

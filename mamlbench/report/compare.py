@@ -54,9 +54,8 @@ def _configs(one: Run, other: Run) -> Sheet:
 
 
 def _results(one: Run, other: Run, reason: str | None) -> Sheet:
-    mine, theirs = one.summary.test.by_step[-1], other.summary.test.by_step[-1]
     rows, paired = [], None
-    for name in [name for name in mine if name in theirs]:
+    for name in [name for name in one.measured if name in other.measured]:
         found = None if reason else difference([other], [one], name)
         paired = paired or found
         estimates = (run.estimate(name) for run in (one, other))

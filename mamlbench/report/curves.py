@@ -160,15 +160,19 @@ def learning_curve(entry: Entry, metric: str) -> Curve | None:
 
 
 def score_by_step(entry: Entry, metric: str) -> Curve:
-    """The test metric after each inner step, mean over seeds and the mean of their intervals."""
-    steps = min(len(run.summary.test.by_step) for run in entry.runs)
-    estimates = [[run.estimate(metric, s) for run in entry.runs] for s in range(steps)]
+    """The test metric after the inner steps that all seeds have scored, in their mean.
+
+    Band: the mean of their intervals.
+    """
+    all_runs = zip(*(run.summary.test.by_step for run in entry.runs), strict=False)
+    steps = [step for step, found in enumerate(all_runs) if None not in found]
+    estimates = [[run.estimate(metric, s) for run in entry.runs] for s in steps]
 
     def mean_of(name: str) -> np.ndarray:
         values = [[getattr(e, name, None) for e in of_step] for of_step in estimates]
         return scale(metric) * np.array(values, dtype=float).mean(axis=1)
 
-    return Curve(np.arange(steps), mean_of("mean"), mean_of("ci95"))
+    return Curve(np.array(steps), mean_of("mean"), mean_of("ci95"))
 
 
 def score_by_label(entry: Entry, metric: str) -> Curve | None:

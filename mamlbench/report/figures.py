@@ -48,19 +48,20 @@ def learning_curve(metrics_csv: Path, out: Path) -> None:
             axes.legend()
 
 
-def score_by_step(by_step: Sequence[Mapping[str, Any]], metric: str, out: Path) -> None:
-    """The metric after each inner step: mean over the meta-test tasks and its 95% interval.
+def score_by_step(by_step: Sequence[Mapping[str, Any] | None], metric: str, out: Path) -> None:
+    """The metric after each inner step that was scored: mean over the test tasks, 95% interval.
 
     Args:
-        by_step: entry s holds `metric`, with `mean` and `ci95`, after s inner steps; as in
-            summary.json.
+        by_step: entry s holds `metric`, with `mean` and `ci95`, after s inner steps, or is None; as
+            in summary.json.
         metric: which metric.
         out: PNG file.
     """
     factor = scale(metric)
-    mean = factor * np.array([entry[metric]["mean"] for entry in by_step], dtype=float)
-    ci95 = factor * np.array([entry[metric]["ci95"] for entry in by_step], dtype=float)
-    steps = np.arange(len(by_step))
+    scored = {step: entry[metric] for step, entry in enumerate(by_step) if entry is not None}
+    mean = factor * np.array([entry["mean"] for entry in scored.values()], dtype=float)
+    ci95 = factor * np.array([entry["ci95"] for entry in scored.values()], dtype=float)
+    steps = np.array(list(scored))
     with style.figure(out, 5.2, 3.4) as figure:
         axes = figure.subplots()
         axes.fill_between(steps, mean - ci95, mean + ci95, color=style.BLUE, alpha=0.2, linewidth=0)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mamlbench.config import result_hash
 from mamlbench.errors import UserError
@@ -36,7 +36,14 @@ class Estimate(BaseModel):
 
 
 class _Test(BaseModel):
-    by_step: list[dict[str, Estimate]] = Field(min_length=1)
+    by_step: list[dict[str, Estimate] | None] = Field(min_length=1)
+
+    @field_validator("by_step")
+    @classmethod
+    def _ends_in_a_score(cls, value: list[dict[str, Estimate] | None]) -> Any:
+        if not value[-1]:
+            raise ValueError("has no score after the last inner step")
+        return value
 
 
 class _Train(BaseModel):
@@ -151,17 +158,22 @@ class Run:
         return min(planned, reached)
 
     @property
+    def measured(self) -> list[str]:
+        """The metrics after the last inner step."""
+        return list(self.summary.test.by_step[-1] or {})
+
+    @property
     def metric(self) -> str:
         """By which the result is read."""
-        known = self.summary.test.by_step[-1]
-        return next((name for name in PRIMARY if name in known), next(iter(known)))
+        known = self.measured
+        return next((name for name in PRIMARY if name in known), known[0])
 
     def estimate(self, metric: str, step: int | None = None) -> Estimate | None:
         """The metric after so many inner steps (None: the last), if it was measured."""
         by_step = self.summary.test.by_step
         if step is not None and step >= len(by_step):
             return None
-        return by_step[-1 if step is None else step].get(metric)
+        return (by_step[-1 if step is None else step] or {}).get(metric)
 
     @property
     def tests(self) -> Path | None:

@@ -50,7 +50,7 @@ def print_result(label: str, metric: str, folder: RunFolder, summary: dict[str, 
     """The same of a run that is not built: its name, what it is scored by, and where it is kept."""
     by_step = summary["test"]["by_step"]
     last = len(by_step) - 1
-    steps = sorted({step for step in _TABLE_STEPS if step < last} | {last})
+    steps = [step for step in _TABLE_STEPS if step < last and by_step[step] is not None] + [last]
     names = [metric, *(name for name in _PROBABILISTIC if name in by_step[last])]
     rows = [[metrics.label(n), *(_cell(n, by_step[step][n]) for step in steps)] for n in names]
     print()

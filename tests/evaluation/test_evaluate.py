@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,6 +73,19 @@ def test_last_step_alone(learner):
     assert last.last() == every.last()
 
 
+@pytest.mark.parametrize(("every", "steps"), [(2, (0, 2, 3)), (3, (0, 3)), (9, (0, 3))])
+def test_every_nth_step(learner, every, steps):
+    hardware = Hardware(precision="float64")
+    whole = evaluate(learner, DATASET, "test", PROTOCOL, hardware)
+    some = evaluate(learner, DATASET, "test", replace(PROTOCOL, score_every=every), hardware)
+    assert (whole.steps, some.steps) == ((0, 1, 2, 3), steps)
+    np.testing.assert_array_equal(some.by_task["mse"], whole.by_task["mse"][list(steps)])
+    expected = [found if s in steps else None for s, found in enumerate(whole.by_step())]
+    assert some.by_step() == expected
+    assert sorted(set(some.rows()["step"])) == list(steps)
+    assert some.last() == whole.last()
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_learner_is_left_as_it_was(training):
     torch.manual_seed(0)
@@ -92,7 +106,7 @@ def test_the_learner_is_left_as_it_was(training):
 
 def test_rows_and_steps_by_hand():
     mse = np.array([[4.0, 2.0], [1.0, 3.0], [0.0, 0.5]])  # [S+1, T]
-    scores = Scores({"loss": mse * 2, "mse": mse})
+    scores = Scores({"loss": mse * 2, "mse": mse}, (0, 1, 2))
     rows = scores.rows()
     assert rows.columns.tolist() == ["task", "step", "loss", "mse"]
     assert rows["task"].tolist() == [0, 0, 0, 1, 1, 1]
@@ -103,6 +117,9 @@ def test_rows_and_steps_by_hand():
     assert by_step[1]["loss"]["mean"] == 4.0
     assert by_step[0]["mse"]["n_tasks"] == 2
     assert scores.last()["mse"].mean == 0.25
+    sparse = Scores({"mse": mse}, (0, 2, 3))
+    assert sparse.rows()["step"].tolist() == [0, 2, 3, 0, 2, 3]
+    assert [entry and entry["mse"]["mean"] for entry in sparse.by_step()] == [3.0, None, 2.0, 0.25]
 
 
 def glyphs_and_learner():
@@ -184,11 +201,13 @@ def test_memory_bounds_the_tasks_at_a_time(learner):
 def test_scores_of_parts_keep_their_order():
     bins = np.arange(2 * 3 * 15 * 3, dtype=float).reshape(2, 3, 15, 3)
     values = np.arange(6.0).reshape(2, 3)
-    whole = Scores({"loss": values}, Reliability(bins))
+    whole = Scores({"loss": values}, (0, 5), Reliability(bins))
     parts = [
-        Scores({"loss": values[:, s]}, Reliability(bins[:, s])) for s in (slice(0, 2), slice(2, 3))
+        Scores({"loss": values[:, s]}, (0, 5), Reliability(bins[:, s]))
+        for s in (slice(0, 2), slice(2, 3))
     ]
     joined = Scores.of_parts(parts)
     np.testing.assert_array_equal(joined.by_task["loss"], whole.by_task["loss"])
     np.testing.assert_array_equal(joined.reliability.bins, bins)
-    assert Scores.of_parts([Scores({"loss": values})]).reliability is None
+    assert joined.steps == (0, 5)
+    assert Scores.of_parts([Scores({"loss": values}, (0, 5))]).reliability is None

@@ -50,6 +50,11 @@ def test_scores_by_inner_step(seeds):
     found = curves.score_by_step(seeds, "mse")
     assert found.x.tolist() == [0, 1, 2]
     assert found.mean.tolist() == pytest.approx([4.1, 0.75, 0.5])
+    seeds.runs[1].summary.test.by_step[1] = None
+    found = curves.score_by_step(seeds, "mse")
+    assert found.x.tolist() == [0, 2]
+    assert found.mean.tolist() == pytest.approx([4.1, 0.5])
+    assert seeds.runs[1].estimate("mse", 1) is None
 
 
 def figure_of(runs, x, columns, **cells):

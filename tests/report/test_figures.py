@@ -114,13 +114,13 @@ def test_values_that_are_not_finite_leave_the_rest_drawn(tmp_path, drawn):
 
 def test_score_by_step(tmp_path, drawn):
     by_step = [
-        {"accuracy": {"mean": mean, "ci95": 0.01}, "loss": {"mean": 9.0, "ci95": 9.0}}
-        for mean in (0.2, 0.8, 0.95)
+        mean and {"accuracy": {"mean": mean, "ci95": 0.01}, "loss": {"mean": 9.0, "ci95": 9.0}}
+        for mean in (0.2, None, 0.8, 0.95)
     ]
     figures.score_by_step(by_step, "accuracy", tmp_path / "a.png")
     (axes,) = drawn[0].axes
     (line,) = axes.lines
-    assert line.get_xdata().tolist() == [0, 1, 2]
+    assert line.get_xdata().tolist() == [0, 2, 3]
     assert line.get_ydata() == pytest.approx([20.0, 80.0, 95.0])
     box = axes.collections[0].get_datalim(axes.transData)
     assert (box.ymin, box.ymax) == pytest.approx((19.0, 96.0))

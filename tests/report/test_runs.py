@@ -47,11 +47,14 @@ def test_the_iterations_of_a_tested_checkpoint(
 
 def test_all_runs_below_a_folder_and_what_is_no_run(tmp_path, sinusoid):
     kept.keep(tmp_path / "deep" / "er" / "a", sinusoid())
-    for name in ("half", "foreign", "alone", "list"):
+    for name in ("half", "foreign", "alone", "list", "scoreless"):
         kept.keep(tmp_path / name, sinusoid(), seed=1)
     half = tmp_path / "half" / "summary.json"
     half.write_text(half.read_text()[:100])
     (tmp_path / "foreign" / "summary.json").write_text(json.dumps({"test": {"accuracy": 0.5}}))
+    scoreless = json.loads((tmp_path / "scoreless" / "summary.json").read_text())
+    scoreless["test"]["by_step"].append(None)
+    (tmp_path / "scoreless" / "summary.json").write_text(json.dumps(scoreless))
     (tmp_path / "alone" / "config.yaml").unlink()
     (tmp_path / "list" / "config.yaml").write_text("- 1\n")
     (tmp_path / "unfinished").mkdir()
@@ -62,6 +65,8 @@ def test_all_runs_below_a_folder_and_what_is_no_run(tmp_path, sinusoid):
         "alone": "there is no config.yaml",
         "foreign": "summary.json is no run's: test.by_step: field required",
         "half": "summary.json is half-written or damaged",
+        "scoreless": "summary.json is no run's: test.by_step: value error, has no score after the "
+        "last inner step",
         "list": "config.yaml is no run's: its content: input should be a valid dictionary or "
         "instance of config",
     }
