@@ -13,7 +13,8 @@ class CudaGraph:
 
     Args:
         function: tensors in, tensors out, all on one GPU, and run on it before: what it loads at
-            its first call cannot be captured. It must not wait for the GPU.
+            its first call cannot be captured. It must not wait for the GPU. It may itself call
+            functions that are such graphs.
         inputs: tensors like those of the calls to come.
 
     Raises:
@@ -21,6 +22,7 @@ class CudaGraph:
     """
 
     def __init__(self, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> None:
+        self._function = function
         self._inputs = [x.clone() for x in inputs]
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
@@ -28,6 +30,8 @@ class CudaGraph:
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """What the function gives."""
+        if torch.cuda.is_current_stream_capturing():  # a larger graph takes its kernels
+            return self._function(*inputs)
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given)
         self._graph.replay()

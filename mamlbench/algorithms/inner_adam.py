@@ -18,10 +18,13 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Moments:
-    """Adam's second moments by parameter ([...] or per task [T, ...]), and its count of steps."""
+    """Adam's second moments by parameter ([...] or per task [T, ...]), and its count of steps.
+
+    The count is a number of the device, float64, where steps are captured as a CUDA graph.
+    """
 
     second: Params
-    steps: int
+    steps: int | Tensor
 
     def step(
         self, params: Params, gradient: dict[str, Tensor], lr: float
@@ -31,10 +34,13 @@ class Moments:
         With beta1 = 0, and epsilon added to the uncorrected root as TensorFlow does.
         """
         names, steps = list(gradient), self.steps + 1
-        rate = lr * (1.0 - BETA2**steps) ** 0.5
         at, by, of = ([each[name] for name in names] for each in (params, gradient, self.second))
-        step = adam_step if available(by[0]) else _step
-        moved, second = step(at, by, of, rate, BETA2, EPSILON)
+        rate = lr * (1.0 - BETA2**steps) ** 0.5
+        if isinstance(rate, Tensor):
+            moved, second = _step(at, by, of, rate.to(by[0].dtype), BETA2, EPSILON)
+        else:
+            step = adam_step if available(by[0]) else _step
+            moved, second = step(at, by, of, rate, BETA2, EPSILON)
         moments = Moments(dict(zip(names, second, strict=True)), steps)
         return params | dict(zip(names, moved, strict=True)), moments
 
@@ -47,7 +53,7 @@ def _step(
     params: list[Tensor],
     gradients: list[Tensor],
     second: list[Tensor],
-    rate: float,
+    rate: float | Tensor,
     decay: float,
     epsilon: float,
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -57,10 +63,9 @@ def _step(
         for v, g in zip(torch._foreach_mul(second, decay), gradients, strict=True)
     ]
     torch._foreach_addcmul_(after, gradients, gradients, 1.0 - decay)
-    change = torch._foreach_sqrt(after)
-    torch._foreach_add_(change, epsilon)
-    moved = torch._foreach_addcdiv(params, gradients, change, -rate)
-    return list(moved), after
+    roots = torch._foreach_add(torch._foreach_sqrt(after), epsilon)
+    changes = torch._foreach_mul(torch._foreach_div(gradients, roots), rate)
+    return list(torch._foreach_sub(params, changes)), after
 
 
 def average(shares: Sequence[tuple[float, Moments]]) -> Moments:

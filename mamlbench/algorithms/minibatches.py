@@ -12,15 +12,21 @@ from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples
 from mamlbench.transfer import on_device
 
+Batches = Callable[[int, Params], Examples]
+"""What inner step s learns from, at these parameters; to be asked for each step once, in order."""
 
-def batches_of(
-    support: Support, size: int | None, steps: int, replacement: bool
-) -> Callable[[int, Params], Examples]:
+
+def batches_of(support: Support, size: int | None, steps: int, replacement: bool) -> Batches:
     """What each inner step learns from: `minibatches`, or where it is gathered anew, all of it."""
     if not isinstance(support, Examples):
         return support
     batches = minibatches(support, size, steps, replacement)
     return lambda step, params: next(batches)
+
+
+def with_last(batches: Batches, steps: int, last: Examples) -> Batches:
+    """The same, but for the last of so many steps."""
+    return lambda step, params: last if step == steps - 1 else batches(step, params)
 
 
 def minibatches(

@@ -10,6 +10,7 @@ differentiate twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
@@ -152,6 +153,48 @@ class Replay:
         return _code_of(graph)
 
 
+class Captured:
+    """A function of tensors that becomes a CUDA graph wherever its inputs have shapes seen before.
+
+    Unlike a `Replay` it is not traced: it may prepare things at its first two calls, and the graphs
+    that it calls are taken in. Where it cannot be captured, or its graph does not agree with it, it
+    runs as it is.
+
+    Args:
+        function: as for `Replay`.
+    """
+
+    def __init__(self, function: Traced) -> None:
+        self.function = function
+        self._calls: Counter[Any] = Counter()
+        self._graphs: dict[Any, Traced] = {}
+
+    @property
+    def trusted(self) -> int:
+        """For how many shapes of inputs it is a graph by now."""
+        return sum(isinstance(graph, CudaGraph) for graph in self._graphs.values())
+
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+        """What the function gives."""
+        key = _shapes(inputs)
+        if key in self._graphs:
+            return self._graphs[key](*inputs)
+        outputs = self.function(*inputs)
+        self._calls[key] += 1
+        if self._calls[key] > 2:
+            self._graphs[key] = self._graph(inputs, outputs)
+        return outputs
+
+    def _graph(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Traced:
+        if inputs[0].is_cuda:
+            try:
+                graph = CudaGraph(self.function, inputs)
+                return graph if _agree(outputs, graph(*inputs)) else self.function
+            except RuntimeError:  # it waits for the GPU, say
+                pass
+        return self.function
+
+
 class Count(TorchDispatchMode):
     """Counts the operations that torch runs."""
 
@@ -235,8 +278,7 @@ class ReplayedGradient:
         support, query = tasks.support, tasks.query
         outputs = self._replays[total](support.x, support.y, query.x, query.y)
         for parameter, gradient in zip(self._used, outputs, strict=False):
-            before = parameter.grad
-            parameter.grad = gradient if before is None else before + gradient
+            add_gradient(parameter, gradient)
         return dict(zip(self._metrics, outputs[len(self._used) :], strict=True))
 
     def _gradients(self, total: int, *sides: Tensor) -> list[Tensor]:
@@ -249,6 +291,12 @@ class ReplayedGradient:
         self._metrics = list(metrics)
         own = [gradient for gradient in gradients if gradient is not None]
         return [*own, *(values.detach() for values in metrics.values())]
+
+
+def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
+    """Into `.grad`, as `backward` does."""
+    before = parameter.grad
+    parameter.grad = gradient if before is None else before + gradient
 
 
 class InnerLearner(Protocol):

@@ -11,16 +11,17 @@ from typing_extensions import override
 
 from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.base import MetaLearner
+from mamlbench.algorithms.captured_loop import CapturedLoop, Learned
 from mamlbench.algorithms.inner_adam import Moments, average
 from mamlbench.algorithms.mean_change import mean_change
-from mamlbench.algorithms.minibatches import batches_of
-from mamlbench.algorithms.replay import ReplayedInnerGradient
+from mamlbench.algorithms.minibatches import Batches, batches_of, with_last
+from mamlbench.algorithms.replay import ReplayedInnerGradient, add_gradient
 from mamlbench.distributed import Ranks
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
 from mamlbench.rl.objective import PolicyGradient
-from mamlbench.tasks import Examples, TaskBatch
+from mamlbench.tasks import TaskBatch
 
 TAILS = ("none", "shared", "separate")
 MOMENTS = ("serial", "shared", "fresh")
@@ -88,20 +89,24 @@ class Reptile(MetaLearner):
             self.register_buffer(buffer, torch.zeros_like(own[name], requires_grad=False))
         self.moment_steps = 0
         self._replayed: ReplayedInnerGradient | None = None
+        self._captured: CapturedLoop | None = None
 
     @override
     def replay(self, compiled: bool = False) -> bool:
-        """The inner gradients of meta-training are replayed; they are not compiled."""
+        """Inner gradients, or on a GPU whole inner loops, are replayed; none are compiled."""
         acting = isinstance(self.objective, PolicyGradient)
         able = type(self) is Reptile and not (acting or compiled)
         self._replayed = ReplayedInnerGradient(self) if able else None
+        on_gpu = able and next(self.network.parameters()).is_cuda
+        self._captured = CapturedLoop(self._changes, self.inner_steps) if on_gpu else None
         return able
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
         """Inner optimisation on mini-batches of the support set; first order, no graph."""
         steps = self.inner_steps if steps is None else steps
         size = self.inner_batch if self.training else self.test_batch
-        params, _, _ = self._optimise(support, steps, size, None, self._moments())
+        batches = batches_of(support, size, steps, self.replacement)
+        params, _, _ = self._optimise(batches, len(support), steps, self._moments())
         return self.adapted(params, support)
 
     def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
@@ -111,14 +116,10 @@ class Reptile(MetaLearner):
             raise BadValue("queries", 0, "1 or more, where algorithm.tail=separate", "dataset")
         moments, ends, losses = self._moments(), [], []
         for part in self._chunks(tasks):
-            tail = part.query if self.tail == "separate" else None
-            params, end, loss = self._optimise(
-                part.support, self.inner_steps, self.inner_batch, tail, moments
-            )
-            self._add_change(params, len(tasks))
+            end, loss = self._add_changes(part, moments, len(tasks))
             losses.append(loss)
             if self.moments != "fresh":
-                ends.append((len(part) / len(tasks), end.mean()))
+                ends.append((len(part) / len(tasks), end))
             if self.moments == "serial":
                 moments, ends = ends[-1][1], [(1.0, ends[-1][1])]
         self._pending = average(ends) if ends else moments
@@ -130,7 +131,7 @@ class Reptile(MetaLearner):
         if self.moments != "fresh":
             for name, buffer in self._moment_names.items():
                 getattr(self, buffer).copy_(self._pending.second[name])
-            self.moment_steps = self._pending.steps
+            self.moment_steps = int(self._pending.steps)
         return metrics
 
     @override
@@ -147,42 +148,44 @@ class Reptile(MetaLearner):
     def _chunks(self, tasks: TaskBatch) -> list[TaskBatch]:
         return list(tasks.chunks(1)) if self.moments == "serial" else super()._chunks(tasks)
 
+    @torch.no_grad()
+    def _add_changes(self, part: TaskBatch, moments: Moments, total: int) -> tuple[Moments, Tensor]:
+        """Add these tasks' part to `.grad`; gives where the moments ended, and the losses [T]."""
+        batches = batches_of(part.support, self.inner_batch, self.inner_steps, self.replacement)
+        if self.tail == "separate":
+            batches = with_last(batches, self.inner_steps, part.query)
+        changes_of = self._captured or self._changes
+        changes, end, losses = changes_of(batches, len(part), moments, total)
+        own = dict(self.network.named_parameters())
+        for name, change in changes.items():
+            add_gradient(own[name], change)
+        return end, losses
+
+    def _changes(self, batches: Batches, tasks: int, moments: Moments, total: int) -> Learned:
+        """The tasks' part of the mean change by name, where moments ended, and the losses [T]."""
+        path, end, losses = self._optimise(batches, tasks, self.inner_steps, moments)
+        changes = mean_change(path, self.adapted_names, self.step_weights, total)
+        return changes, end.mean() if self.moments != "fresh" else Moments({}, 0), losses
+
     def _optimise(
-        self,
-        support: Support,
-        steps: int,
-        size: int | None,
-        tail: Examples | None,
-        moments: Moments,
+        self, batches: Batches, tasks: int, steps: int, moments: Moments
     ) -> tuple[list[Params], Moments, Tensor]:
         """Parameters after each step, where the moments ended, and the mean loss [T]."""
         # batches of meta-training are all alike, those of a test may be of many kinds
         replayed = self._replayed if self.training else None
         inner_gradient = replayed or partial(self.inner_gradient, create_graph=False)
         with torch.no_grad():
-            params, losses = [self.initial(len(support))], []
-            batches = batches_of(support, size, steps, self.replacement)
+            params, losses = [self.initial(tasks)], []
             for step in range(steps):
-                batch = batches(step, params[-1])
-                if tail is not None and step == steps - 1:
-                    batch = tail
-                gradient, loss = inner_gradient(params[-1], batch)
+                gradient, loss = inner_gradient(params[-1], batches(step, params[-1]))
                 if self.adam:
                     moved, moments = moments.step(params[-1], gradient, self.inner_lr)
                 else:
                     moved = {n: params[-1][n] - self.inner_lr * g for n, g in gradient.items()}
                 params.append(params[-1] | moved)
                 losses.append(loss.detach())
-        mean_loss = torch.stack(losses).mean(0) if losses else torch.zeros(len(support))
+        mean_loss = torch.stack(losses).mean(0) if losses else torch.zeros(tasks)
         return params, moments, mean_loss
-
-    @torch.no_grad()
-    def _add_change(self, params: list[Params], total: int) -> None:
-        own = dict(self.network.named_parameters())
-        changes = mean_change(params, self.adapted_names, self.step_weights, total)
-        for name, gradient in changes.items():
-            parameter = own[name]
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
     def _moments(self) -> Moments:
         second = {name: getattr(self, buffer) for name, buffer in self._moment_names.items()}

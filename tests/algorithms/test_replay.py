@@ -1,6 +1,7 @@
 """A replayed meta-gradient is the meta-gradient, bit by bit, or is not used."""
 
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,7 +10,8 @@ from torch import nn
 
 from mamlbench.algorithms import MAML, Joint, Reptile
 from mamlbench.algorithms import replay as replay_module
-from mamlbench.algorithms.replay import Compiled, Replay
+from mamlbench.algorithms.captured_loop import CapturedLoop
+from mamlbench.algorithms.replay import Captured, Compiled, Replay
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
 from mamlbench.networks import MLP
@@ -71,6 +73,45 @@ def test_inner_gradients_of_reptile_too(learner_of, batches, moments):
     for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
         assert torch.equal(a, b)
     assert replayed._replayed.trusted >= 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"moments": moments} for moments in ("serial", "shared", "fresh")),
+        *({"inner_optimizer": "sgd", "tail": tail} for tail in ("none", "separate")),
+        {"tail": "separate", "task_chunk": 3},
+        {"tail": "shared", "inner_batch": None},
+        {"step_weights": (1.0, 0.5, 0.0, 2.0)},
+    ],
+)
+def test_a_loop_to_be_captured_is_the_loop(learner_of, batches, options):
+    options = {"inner_batch": 3, "inner_steps": 4, **options}
+    usual, captured = (learner_of(Reptile, **options).double() for _ in range(2))
+    captured.start_optimizer()
+    captured._captured = CapturedLoop(captured._changes, 4)
+    usual.start_optimizer()
+    batches = [double(batch) for batch in batches]
+    for a, b in zip(trained(usual, batches), trained(captured, batches), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+    assert captured._captured.trusted == 0  # a CPU has no graphs
+    assert usual.moment_steps == captured.moment_steps
+
+
+def test_a_captured_function_is_called_as_it_is_at_first():
+    calls = []
+    captured = Captured(lambda x: [calls.append(len(x)) or x + 1])
+    for size in (2, 3, 2, 2, 2):
+        assert torch.equal(captured(torch.ones(size))[0], torch.full((size,), 2.0))
+    assert calls == [2, 3, 2, 2, 2]
+    assert captured.trusted == 0
+
+
+def double(tasks):
+    def side(examples):
+        return replace(examples, x=examples.x.double(), y=examples.y.double())
+
+    return replace(tasks, support=side(tasks.support), query=side(tasks.query))
 
 
 def test_reptile_is_not_compiled_and_replays_no_test(learner_of, batches):

@@ -1,0 +1,69 @@
+"""Inner loops by Adam or plain descent on a GPU: all steps of all tasks as one CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from mamlbench.algorithms.inner_adam import Moments
+from mamlbench.algorithms.minibatches import Batches
+from mamlbench.algorithms.replay import Captured
+from mamlbench.networks.base import Params
+from mamlbench.tasks import Examples
+from mamlbench.transfer import on_device
+
+Learned = tuple[dict[str, Tensor], Moments, Tensor]
+"""How far the tasks went from where all began, Adam's moments at their ends, both in the mean, and
+the losses [T]."""
+
+Loop = Callable[[Batches, int, Moments, int], Learned]
+"""From the mini-batches, how many tasks they are of, the moments to begin with, and the number of
+tasks that the change is a mean over."""
+
+
+class CapturedLoop:
+    """A `Loop` of so many steps, launched by a single call from its fourth run on.
+
+    Args:
+        loop: it takes parameters by reference, and nothing else from outside.
+        steps: how many mini-batches it takes; they depend on no parameters.
+    """
+
+    def __init__(self, loop: Loop, steps: int) -> None:
+        self._loop, self._steps = loop, steps
+        self._captured: dict[int, Captured] = {}
+        self._names: tuple[list[str], list[str]] = [], []
+
+    @property
+    def trusted(self) -> int:
+        """For how many kinds of batches it is a graph by now."""
+        return sum(each.trusted for each in self._captured.values())
+
+    def __call__(self, batches: Batches, tasks: int, moments: Moments, total: int) -> Learned:
+        """What the loop gives."""
+        given = [batches(step, {}) for step in range(self._steps)]
+        if total not in self._captured:
+            self._captured[total] = Captured(partial(self._flat, list(moments.second), total))
+        count = on_device(np.array(float(moments.steps)), given[0].x.device)
+        values = [*moments.second.values(), *(b.x for b in given), *(b.y for b in given)]
+        *found, losses = self._captured[total](count, *values)
+        changed, ended = self._names
+        changes = dict(zip(changed, found, strict=False))
+        second = dict(zip(ended, found[len(changed) :], strict=True))
+        return changes, Moments(second, moments.steps + self._steps), losses
+
+    def _flat(
+        self, names: Sequence[str], total: int, count: Tensor, *values: Tensor
+    ) -> list[Tensor]:
+        moments = Moments(dict(zip(names, values, strict=False)), count)
+        xs, ys = values[len(names) :][: self._steps], values[-self._steps :]
+
+        def batches(step: int, params: Params) -> Examples:
+            return Examples(xs[step], ys[step])
+
+        changes, end, losses = self._loop(batches, len(xs[0]), moments, total)
+        self._names = list(changes), list(end.second)
+        return [*changes.values(), *end.second.values(), losses]
