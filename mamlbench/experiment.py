@@ -243,9 +243,8 @@ class Experiment:
             iterations.append(state.get("iteration", 0))
         if len(members) > 1:
             self.learner = Ensemble(members)
-        scores = evaluate(
-            self.learner, self.dataset, "test", self.protocol, self.hardware, ranks=self.ranks
-        )
+        with_ = self.learner, self.dataset, "test", self.protocol, self.hardware
+        scores = evaluate(*with_, ranks=self.ranks, tell=self.loggers.tested)
         if not self.ranks.is_first:
             return self._summary(scores, trainer, chosen, max(iterations))
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 import torch
@@ -72,6 +72,7 @@ class Hardware:
 
     device: str = "cpu"
     precision: str = "float32"
+    _: KW_ONLY
     compile: bool = False
     replay: bool = True
     task_chunk: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +99,7 @@ def evaluate(
     every_step: bool = True,
     in_full: bool = True,
     ranks: Ranks = ALONE,
+    tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> Scores:
     """Adapt to `tasks` tasks of a split and score the queries; the learner is left as it was.
 
@@ -112,6 +113,7 @@ def evaluate(
         every_step: score after all inner steps that the protocol names, not only after the last.
         in_full: all that the objective scores, calibration too, not only what training logs.
         ranks: processes that share the tasks; each gets the scores of all.
+        tell: is called with how many of this process's tasks are done, from 0 on, and of how many.
     """
     count = protocol.tasks if tasks is None else tasks
     shots, queries = protocol.shots_and_queries(dataset, split)
@@ -119,6 +121,7 @@ def evaluate(
     parts, share = [], ranks.share(count)
     with in_evaluation(learner):
         for first in range(share.first, share.end, chunk):
+            tell(first - share.first, share.end - share.first)
             place = first, min(chunk, share.end - first)
             tests = hardware.cast(dataset.sample(split, TEST_SEED, *place, shots, queries))
             tests = acting(tests, learner.network, learner.particles)
@@ -127,6 +130,7 @@ def evaluate(
             steps = protocol.scored_steps(last) if every_step else [last]
             tried = (_tried(learner, adapted, tests, s, protocol.transductive) for s in steps)
             parts.append(_scores(learner, tried, tuple(steps), tests, in_full))
+        tell(share.end - share.first, share.end - share.first)
     return Scores.of_parts(ranks.gathered(parts))
 
 

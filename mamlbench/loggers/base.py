@@ -31,7 +31,7 @@ class RunInfo:
 
 
 class Logger(ABC):
-    """Where a run's numbers go: `start`, then `log` and `progress`, `finish`, and `close`."""
+    """Where a run's numbers go: `start`, then `log` and `progress`, `tested`, `finish`, `close`."""
 
     @abstractmethod
     def start(self, run: RunInfo) -> None:
@@ -43,6 +43,9 @@ class Logger(ABC):
 
     def progress(self, iteration: int) -> None:  # noqa: B027 -- most loggers need none
         """`iteration` is done; called after each of them, so it must cost next to nothing."""
+
+    def tested(self, tasks: int, of: int) -> None:  # noqa: B027
+        """So many tasks of the test are done; called before the first too."""
 
     def finish(self, summary: dict[str, Any] | None) -> None:  # noqa: B027
         """The run ended: with its summary, or with None where it stopped early."""
@@ -68,6 +71,11 @@ class Loggers(list[Logger], Logger):
         """Tell each."""
         for logger in self:
             logger.progress(iteration)
+
+    def tested(self, tasks: int, of: int) -> None:
+        """Tell each."""
+        for logger in self:
+            logger.tested(tasks, of)
 
     def finish(self, summary: dict[str, Any] | None) -> None:
         """Finish each."""

@@ -15,12 +15,15 @@ from rich.table import Table
 from mamlbench.loggers.base import Logger, RunInfo
 
 _REFRESH_SECONDS = 0.1
+_LINE_SECONDS = 30
+"""From one line of a test to the next, where there is no bar."""
 
 
 class ConsoleProgress(Logger):
     """A progress bar on stderr; a line for each logged iteration where that is no terminal.
 
-    Shows the iteration, the latest metrics, tasks per second and the time left.
+    Shows the iteration, the latest metrics, tasks per second and the time left; then how much of
+    the test is done.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -28,6 +31,7 @@ class ConsoleProgress(Logger):
         self._bar: Progress | None = None
         self._first = self._total = self._shown = 0
         self._began = self._drawn = 0.0
+        self._testing = False
         self._metrics: dict[str, float] = {}
 
     def start(self, run: RunInfo) -> None:
@@ -35,7 +39,7 @@ class ConsoleProgress(Logger):
         self._first = self._shown = run.iteration
         self._total, self._metrics = run.iterations, {}
         self._began = time.monotonic()
-        self._drawn = 0.0
+        self._drawn, self._testing = 0.0, False
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
@@ -63,10 +67,25 @@ class ConsoleProgress(Logger):
         if self._bar is not None and time.monotonic() - self._drawn > _REFRESH_SECONDS:
             self._draw()
 
+    def tested(self, tasks: int, of: int) -> None:
+        """Begin anew for the test: move the bar, or print a line twice a minute."""
+        now = time.monotonic()
+        if not self._testing:
+            self._began, self._drawn, self._testing = now, now, True
+        status = "  ".join([f"tested {tasks:,} of {of:,} tasks", *self._left(tasks, of - tasks)])
+        if self._bar is None:
+            if tasks and now - self._drawn > _LINE_SECONDS:
+                self._console.print(status, markup=False, soft_wrap=True)
+                self._drawn = now
+        elif now - self._drawn > _REFRESH_SECONDS or tasks in (0, of):
+            self._bar.update(self._bar.task_ids[0], completed=tasks, total=of, status=status)
+            self._drawn = now
+
     def close(self) -> None:
         """Leave the bar as it is and give the terminal back."""
         if self._bar is not None:
-            self._draw()
+            if not self._testing:
+                self._draw()
             self._bar.stop()
             self._bar = None
 
@@ -76,13 +95,16 @@ class ConsoleProgress(Logger):
             self._bar.update(self._bar.task_ids[0], completed=self._shown, status=status)
             self._drawn = time.monotonic()
 
+    def _left(self, done: int, to_do: int) -> list[str]:
+        if done <= 0:
+            return []
+        left = (time.monotonic() - self._began) / done * to_do
+        return [f"{timedelta(seconds=round(left))} left"]
+
     def _status(self, metrics: dict[str, float]) -> str:
         """What matters most comes first: a narrow terminal cuts the end."""
-        parts = [f"{self._shown}/{self._total}"]
-        done = self._shown - self._first
-        if done > 0:
-            left = (time.monotonic() - self._began) / done * (self._total - self._shown)
-            parts.append(f"{timedelta(seconds=round(left))} left")
+        left = self._left(self._shown - self._first, self._total - self._shown)
+        parts = [f"{self._shown}/{self._total}", *left]
         for name, value in metrics.items():
             if name == "tasks_per_second":
                 parts.insert(2, f"{value:,.3g} tasks/s" if value < 100 else f"{value:,.0f} tasks/s")

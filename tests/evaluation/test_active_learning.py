@@ -104,7 +104,7 @@ def test_a_loop_over_tasks_asks_for_the_same(strategy):
 
 def test_chunks_and_repetition_do_not_matter():
     whole, again, parts = (
-        active_learning(Nearest(), DATASET, PROTOCOL, Hardware("cpu", "float64", chunk))
+        active_learning(Nearest(), DATASET, PROTOCOL, Hardware("cpu", "float64", task_chunk=chunk))
         for chunk in (None, None, 2)
     )
     for strategy in ("uncertainty", "random"):

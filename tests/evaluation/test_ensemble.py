@@ -32,7 +32,7 @@ def test_logits_are_averaged_and_each_member_adapts_by_itself(dataset, cls, chun
         for _ in range(3)
     ]
     scores = evaluate(
-        Ensemble(members), dataset, "test", PROTOCOL, Hardware("cpu", "float32", chunk)
+        Ensemble(members), dataset, "test", PROTOCOL, Hardware("cpu", "float32", task_chunk=chunk)
     )
     tasks = dataset.sample("test", TEST_SEED, 0, 5, 1, 3)
     with torch.no_grad():

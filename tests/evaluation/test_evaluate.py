@@ -55,12 +55,23 @@ def test_scores_are_those_of_a_loop_over_tasks(learner):
 
 def test_chunks_do_not_matter(learner):
     whole, parts, first = (
-        evaluate(learner, DATASET, "val", PROTOCOL, Hardware("cpu", "float64", chunk), tasks=n)
+        evaluate(
+            learner, DATASET, "val", PROTOCOL, Hardware("cpu", "float64", task_chunk=chunk), tasks=n
+        )
         for chunk, n in ((None, None), (2, None), (None, 3))
     )
     for name, values in whole.by_task.items():
         np.testing.assert_allclose(parts.by_task[name], values, rtol=1e-12)
         np.testing.assert_allclose(first.by_task[name], values[:, :3], rtol=1e-12)
+
+
+def test_what_is_told_of_a_test(learner):
+    told = []
+    hardware = Hardware("cpu", "float64", task_chunk=3)
+    evaluate(
+        learner, DATASET, "test", PROTOCOL, hardware, tell=lambda *told_of: told.append(told_of)
+    )
+    assert told == [(0, 7), (3, 7), (6, 7), (7, 7)]
 
 
 def test_last_step_alone(learner):
@@ -134,7 +145,7 @@ def test_a_classifiers_scores_in_full_and_in_chunks():
     dataset, learner = glyphs_and_learner()
     protocol = Protocol(tasks=5, queries=4, inner_steps=2)
     whole, parts = (
-        evaluate(learner, dataset, "test", protocol, Hardware("cpu", "float32", chunk))
+        evaluate(learner, dataset, "test", protocol, Hardware("cpu", "float32", task_chunk=chunk))
         for chunk in (None, 2)
     )
     assert whole.by_task.keys() == {"loss", "accuracy", "nll", "brier"}

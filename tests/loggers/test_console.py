@@ -55,6 +55,46 @@ def test_on_a_terminal_a_bar_shows_the_last_known_of_each_metric():
     assert "\x1b[?25h" in out.file.getvalue()  # the cursor is given back
 
 
+def test_a_long_test_prints_a_line_twice_a_minute_where_there_is_no_bar(monkeypatch):
+    now, out = clock(monkeypatch), console(terminal=False)
+    with Loggers([ConsoleProgress(out)]) as loggers:
+        loggers.start(run_info())
+        loggers.log(400, {"train/loss": 0.5})
+        now[0] += 999
+        for tasks in range(0, 10_001, 1_000):
+            loggers.tested(tasks, 10_000)
+            now[0] += 12
+    assert out.file.getvalue() == (
+        "400/400  0:00:00 left  train/loss 0.5\n"
+        "tested 3,000 of 10,000 tasks  0:01:24 left\n"
+        "tested 6,000 of 10,000 tasks  0:00:48 left\n"
+        "tested 9,000 of 10,000 tasks  0:00:12 left\n"
+    )
+
+
+def test_a_short_test_prints_nothing(monkeypatch):
+    now, out = clock(monkeypatch), console(terminal=False)
+    with Loggers([ConsoleProgress(out)]) as loggers:
+        loggers.start(run_info())
+        for tasks in (0, 300, 600):
+            loggers.tested(tasks, 600)
+            now[0] += 10
+    assert out.file.getvalue() == ""
+
+
+def test_on_a_terminal_the_bar_is_the_tests_when_training_is_done():
+    out = console(terminal=True)
+    with Loggers([ConsoleProgress(out)]) as loggers:
+        loggers.start(run_info())
+        loggers.log(400, {"train/loss": 0.5})
+        for tasks in (0, 300, 600):
+            loggers.tested(tasks, 600)
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.file.getvalue()).strip().splitlines()
+    last = lines[-1].split("\r")[-1]
+    assert last.startswith("maml [5way]")
+    assert "tested 600 of 600 tasks  0:00:00 left" in last
+
+
 def test_progress_costs_next_to_nothing():
     loggers = Loggers([ConsoleProgress(console(terminal=True))])
     with loggers:
