@@ -39,6 +39,14 @@ at a time took nine tenths of the time of all and half the memory; of 80 images,
 same time and a tenth of the memory; one task of 20-way 1-shot and 5 steps at a time took a quarter
 more time than 16 and a tenth of the memory."""
 
+_TESTED_VALUES = {"cpu": _CPU_VALUES, "cuda": 10_000_000}
+"""The same of tasks that are tested. Convolutions hold a hundred and more numbers for each of
+these: on a GPU some gigabytes, however many tasks there are."""
+
+_KEPT_VALUES = {"cpu": 2**26, "cuda": 2**29}
+"""Adapted parameters to keep at a time, 256 MB and 2 GB in float32: those after every inner step,
+of every particle, can be far more than activations."""
+
 _SAMPLED_VALUES = {"cpu": 100_000, "cuda": 50_000_000}
 _MOST_BATCHES = 64
 
@@ -147,9 +155,22 @@ class Hardware:
         """
         if self.task_chunk is not None or self.torch_device.type == "cuda":
             return self.task_chunk
-        values = max(math.prod(input_shape), _LEAST_VALUES if rows >= _MANY_ROWS else 1)
         most = _REPLAYED_VALUES if replayed else _CPU_VALUES
-        return max(1, most // (max(1, rows) * values))
+        return max(1, most // _values(rows, input_shape))
+
+    def test_chunk(self, rows: int, input_shape: tuple[int, ...], kept: int) -> int:
+        """Tasks to test at a time, at least 1: as many as suit the device and its memory.
+
+        Args:
+            rows: of a task, that go through a network.
+            input_shape: of a row.
+            kept: adapted parameters of a task, of all that is kept.
+        """
+        if self.task_chunk is not None:
+            return self.task_chunk
+        kind = self.torch_device.type
+        at_once = _TESTED_VALUES[kind] // _values(rows, input_shape)
+        return max(1, min(at_once, _KEPT_VALUES[kind] // max(1, kept)))
 
     def batches_at_once(self, values: int) -> int:
         """Meta-batches of so many input values to sample at a time: each then takes less time.
@@ -224,3 +245,9 @@ def _own_gpu(place: Place) -> int:
 def is_small(values: int) -> bool:
     """Whether a meta-batch of so many input values costs more in overhead than in arithmetic."""
     return values < _VALUES_WORTH_THREADS
+
+
+def _values(rows: int, input_shape: tuple[int, ...]) -> int:
+    """Input values of a task of so many rows, as chunks are reckoned in."""
+    least = _LEAST_VALUES if rows >= _MANY_ROWS else 1
+    return max(1, rows) * max(math.prod(input_shape), least)

@@ -36,6 +36,18 @@ def test_a_chunk_is_at_least_one_task_and_as_said():
     assert Hardware(task_chunk=7).chunk(rows=80, input_shape=(3, 84, 84)) == 7
 
 
+def test_what_is_tested_at_a_time_is_bounded_on_a_gpu_too(monkeypatch):
+    image = (1, 28, 28)
+    on_cpu, on_gpu, told = Hardware(), Hardware(), Hardware(task_chunk=7)
+    devices = {id(on_cpu): torch.device("cpu"), id(on_gpu): torch.device("cuda")}
+    monkeypatch.setattr(Hardware, "torch_device", property(lambda self: devices[id(self)]))
+    assert on_gpu.chunk(10, image) is None  # of a meta-batch
+    assert [h.test_chunk(10, image, kept=9) for h in (on_cpu, on_gpu, told)] == [637, 1275, 7]
+    # Reptile's 50 steps of 111,261 parameters
+    assert [h.test_chunk(35, image, 51 * 111_261) for h in (on_cpu, on_gpu)] == [11, 94]
+    assert on_gpu.test_chunk(10**9, image, 10**9) == 1
+
+
 @pytest.mark.parametrize(
     ("steps", "replay", "chunk"), [(0, False, 159), (1, False, 159), (50, False, 6), (1, True, 4)]
 )

@@ -27,10 +27,6 @@ from mamlbench.tasks import TaskBatch
 TEST_SEED = 0
 """Meta-validation and meta-test tasks do not depend on a run's seed, so runs can be paired."""
 
-_KEPT_VALUES = 2**26
-"""Adapted parameters to keep at a time, 256 MB in float32: those after every inner step, of every
-particle, can be far more than the activations that `Hardware.chunk` bounds."""
-
 
 @dataclass(frozen=True)
 class Scores:
@@ -184,13 +180,12 @@ def tasks_at_a_time(
 ) -> int:
     """How many tasks of K `shots` and Q `queries` per class to test at a time, at least 1.
 
-    As many as suit the device, counting each particle's forward passes and adapted parameters.
+    As many as suit the device, counting each particle's rows and adapted parameters.
     """
     support = dataset.ways * shots * dataset.examples_per_test_shot
     alone = 1 if protocol.transductive else support + 1
     rows = (support + dataset.ways * queries * alone) * learner.particles
     weights = sum(parameter.numel() for parameter in learner.network.parameters())
     steps = learner.inner_steps if protocol.inner_steps is None else protocol.inner_steps
-    kept = _KEPT_VALUES // max(1, weights * (steps + 1) * learner.particles)
-    chunk = hardware.chunk(rows, dataset.input_shape) or protocol.tasks
-    return chunk if hardware.task_chunk else max(1, min(chunk, kept))
+    kept = weights * (steps + 1) * learner.particles
+    return hardware.test_chunk(rows, dataset.input_shape, kept)

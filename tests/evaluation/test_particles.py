@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import pytest
 import torch
 
+from mamlbench import hardware as hardware_module
 from mamlbench.algorithms.platipus import PLATIPUS
 from mamlbench.datasets.sine_line import SineLine
 from mamlbench.evaluation import Protocol, evaluate
@@ -30,8 +29,7 @@ def test_adapted_parameters_are_kept_of_few_tasks_at_a_time(monkeypatch, particl
         return adapt(support, steps)
 
     monkeypatch.setattr(learner, "adapt", counted)
-    module = importlib.import_module("mamlbench.evaluation.evaluate")
-    monkeypatch.setattr(module, "_KEPT_VALUES", 19 * 3 * 4)
+    monkeypatch.setitem(hardware_module._KEPT_VALUES, "cpu", 19 * 3 * 4)
     found = evaluate(learner, SineLine(), "test", protocol, hardware)
     assert max(sizes) == together
     assert sum(sizes) == 7
