@@ -15,7 +15,8 @@ GROUPS = ("training", "algorithm", "network", "dataset", "evaluation")
 
 _WITHOUT_EFFECT = {
     *("training.log_every", "training.checkpoint_every"),
-    *("dataset.root", "dataset.threads", "dataset.workers", "evaluation.name"),
+    *("dataset.root", "dataset.threads", "dataset.workers"),
+    *("evaluation.name", "evaluation.score_every"),
 }
 SIZES = {
     "training.iterations": "iterations",

@@ -55,7 +55,10 @@ def test_a_run_of_another_setting_is_not_of_the_cell(tmp_path, sinusoid):
 
 def test_what_does_not_make_a_setting(tmp_path, sinusoid):
     config = sinusoid(
-        training__log_every=7, training__validate_every=11, hardware__precision="bf16"
+        training__log_every=7,
+        training__validate_every=11,
+        evaluation__score_every=2,
+        hardware__precision="bf16",
     )
     row, _ = row_of(table(cell()), [read_run(kept.keep(tmp_path / "a", config, seed=9))])
     assert (row[5], row[-1]) == ("9", "within (our interval)")
