@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
@@ -118,22 +118,34 @@ def constructor_options(cls: type) -> tuple[dict[str, Any], set[str]]:
     """
     schema: dict[str, Any] = {}
     required: set[str] = set()
+    for init, parameter in _parameters(cls):
+        schema[parameter.name] = typing.get_type_hints(init).get(parameter.name, Any)
+        if parameter.default is parameter.empty:
+            required.add(parameter.name)
+    return schema, required
+
+
+def constructor_defaults(cls: type) -> dict[str, Any]:
+    """Values of a constructor's arguments that need not be given; see `constructor_options`."""
+    found = {parameter.name: parameter.default for _, parameter in _parameters(cls)}
+    return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
+
+
+def _parameters(cls: type) -> Iterator[tuple[Callable[..., None], inspect.Parameter]]:
+    """Each named argument once, with the constructor that takes it."""
+    seen: set[str] = set()
     for ancestor in cls.__mro__:
         init = ancestor.__dict__.get("__init__")
         if init is None:
             continue
-        hints = typing.get_type_hints(init)
         parameters = list(inspect.signature(init).parameters.values())[1:]
         for parameter in parameters:
-            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                continue
-            if parameter.name not in schema:
-                schema[parameter.name] = hints.get(parameter.name, Any)
-                if parameter.default is parameter.empty:
-                    required.add(parameter.name)
+            named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+            if named and parameter.name not in seen:
+                seen.add(parameter.name)
+                yield init, parameter
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break
-    return schema, required
 
 
 def _without_effect(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mamlbench import metrics
 from mamlbench.errors import UserError
 from mamlbench.report.paired import Difference, difference, why_not
 from mamlbench.report.runs import Run, read_run
-from mamlbench.report.settings import differences, flat
+from mamlbench.report.settings import differences, flat, option_text
 from mamlbench.report.sheets import Sheet
 
 
@@ -37,8 +35,8 @@ def _read(folder: Path) -> Run:
 
 def _configs(one: Run, other: Run) -> Sheet:
     rows = [
-        [name, _text(first), _text(second)]
-        for name, (first, second) in differences(flat(one.config), flat(other.config), {}).items()
+        [name, option_text(first), option_text(second)]
+        for name, (first, second) in differences(flat(one.config), flat(other.config)).items()
     ]
     same = [] if rows else ["their settings are the same"]
     for name, first, second in (
@@ -87,10 +85,6 @@ def difference_text(metric: str, found: Difference | None) -> str:
     if found is None:
         return "–"
     return f"{metrics.number(metric, found.mean, '+')} ± {metrics.number(metric, found.ci95)}"
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def against_best(labelled: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Sheet | None:

@@ -27,7 +27,10 @@ from mamlbench.report.settings import (
 )
 from mamlbench.tables import Table, TableRun
 
-_PROTOCOL = {"evaluation.queries", "evaluation.select", "evaluation.inner_steps"}
+_PROTOCOL = {
+    *("evaluation.queries", "evaluation.select", "evaluation.inner_steps"),
+    "dataset.test_goals_seed",
+}
 """How a test may differ from a cell's and still be of it, with a footnote: other shots, say, or
 another normalisation are another cell."""
 _CHOSEN = ("algorithm", "dataset", "network", "evaluation")
@@ -40,13 +43,11 @@ class Setting:
     Attributes:
         options: flat, all interpolations resolved.
         scaled: names of the options that follow from `training.iterations`.
-        defaults: of the options that a run from before they were there lacks.
         begins_warm: with what another run has learned.
     """
 
     options: Mapping[str, Any]
     scaled: frozenset[str]
-    defaults: Mapping[str, Any]
     begins_warm: bool = False
 
 
@@ -119,7 +120,7 @@ def _matches(
 
 def _apart(setting: Setting, options: Mapping[str, Any]) -> Mapping[str, tuple[Any, Any]] | None:
     """Options of the protocol that differ, sizes aside; None where it is another setting."""
-    apart = differences(setting.options, options, setting.defaults)
+    apart = differences(setting.options, options)
     as_long = "training.iterations" not in apart
     kept = {
         name: values
@@ -148,7 +149,6 @@ def setting_of_cell(run: TableRun) -> Setting:
     except HydraException as error:
         why = str(error).splitlines()[0]
         raise UserError(f"a table's cell, {' '.join(overrides)}: {why}") from error
-    choices = composed.hydra.runtime.choices
     OmegaConf.set_struct(composed, False)
     del composed["hydra"]
     written: Any = OmegaConf.to_container(composed, resolve=False)
@@ -157,12 +157,8 @@ def setting_of_cell(run: TableRun) -> Setting:
         for name, value in flat(written).items()
         if isinstance(value, str) and "${training." in value
     }
-    defaults: dict[str, Any] = {}
-    for group in _CHOSEN:
-        if choices.get(group):
-            defaults |= defaults_of(group, choices[group])
     begins_warm = written.get("warm_start") is not None
-    return Setting(flat(plain(composed)), frozenset(scaled), defaults, begins_warm)
+    return Setting(flat(plain(composed)), frozenset(scaled), begins_warm)
 
 
 def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:

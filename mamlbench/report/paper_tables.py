@@ -19,6 +19,7 @@ from mamlbench.report.results import (
     seeds_text,
     verdict,
 )
+from mamlbench.report.settings import option_text
 from mamlbench.report.sheets import Sheet
 from mamlbench.tables import Cell, Table
 
@@ -137,7 +138,10 @@ def _marks(entry: Entry, entries: Sequence[Entry], words: set[str], notes: Notes
     if len(words) > 1:
         found += notes.mark(f"protocol: {entry.first.summary.evaluation}")
     if entry.otherwise_tested:
-        apart = [f"{k}={_text(b)} for {_text(a)}" for k, (a, b) in entry.otherwise_tested.items()]
+        apart = [
+            f"{k}={option_text(b)} for {option_text(a)}"
+            for k, (a, b) in entry.otherwise_tested.items()
+        ]
         found += notes.mark("tested otherwise than in the paper: " + ", ".join(apart))
     if len(entries) > 1 or not entry.has_one_code:
         found += notes.mark(entry.code)
@@ -154,7 +158,8 @@ def _require_own_protocol(table: Table, shown: Mapping[int, Sequence[Entry]]) ->
                 name, (asked, found) = next(iter(entry.otherwise_tested.items()))
                 raise UserError(
                     f"{table.name}: {cell.row}, {cell.column}: {entry.first.folder} was tested "
-                    f"with {name}={_text(found)}; accepted with --strict is {_text(asked)}"
+                    f"with {name}={option_text(found)}; accepted with --strict is "
+                    f"{option_text(asked)}"
                 )
 
 
@@ -216,7 +221,3 @@ def verdict_text(judged: Verdict) -> str:
         return "–"
     told = judged.word in ("within", "unclear", "not run") or judged.why == "intervals overlap"
     return f"{judged.word} ({judged.why})" if judged.why and told else judged.word
-
-
-def _text(value: Any) -> str:
-    return {True: "true", False: "false", None: "null"}.get(value, str(value))

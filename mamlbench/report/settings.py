@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
@@ -18,6 +20,12 @@ _WITHOUT_EFFECT = {
     *("dataset.root", "dataset.threads", "dataset.workers"),
     *("evaluation.name", "evaluation.score_every"),
 }
+_CLASSES = {
+    "training": "mamlbench.training.Training",
+    "evaluation": "mamlbench.evaluation.protocol.Protocol",
+}
+"""Of the groups whose configs name none."""
+
 SIZES = {
     "training.iterations": "iterations",
     "evaluation.tasks": "test tasks",
@@ -59,26 +67,49 @@ def _flatten(value: Any, name: str, found: dict[str, Any]) -> None:
         found[name] = list(value) if isinstance(value, tuple) else value
 
 
-def differences(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
-    """Options in which two flat settings differ, with the value in each.
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Options in which two flat settings differ, by dotted name, with the value in each.
 
-    An option that one lacks is newer than that run: it counts as its default there.
-
-    Args:
-        ours: options by dotted name.
-        theirs: likewise.
-        defaults: of the options that either may lack.
+    An option that one lacks is newer than that run: it counts as what its class does without it.
     """
     found = {}
     for name in {**ours, **theirs}:
         first, second = (
-            side.get(name, defaults.get(name, "(no such option)")) for side in (ours, theirs)
+            side[name] if name in side else _value_without(name, side, other)
+            for side, other in ((ours, theirs), (theirs, ours))
         )
         if first != second:
             found[name] = first, second
     return found
+
+
+def option_text(value: Any) -> str:
+    """An option's value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _value_without(name: str, options: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
+    """What an option of others counts as here: the default of their class, if it is ours too."""
+    group, _, option = name.partition(".")
+    target, theirs = (
+        _CLASSES.get(group, side.get(f"{group}._target_")) for side in (options, others)
+    )
+    defaults = _defaults_of_class(str(target)) if target == theirs else {}
+    return defaults.get(option, "(no such option)")
+
+
+@cache
+def _defaults_of_class(target: str) -> Mapping[str, Any]:
+    """By option; none are known of a class that is not there."""
+    # torch comes with these classes, and few reports ask for one
+    from mamlbench.config import constructor_defaults
+
+    try:
+        cls = resolve_name(target)
+    except (ImportError, AttributeError, ValueError):
+        return {}
+    found = constructor_defaults(cls)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
 
 @cache
