@@ -114,18 +114,18 @@ def test_a_run_from_before_an_option_was_there(tmp_path, sinusoid):
     del config["algorithm"]["adapt_norm"], config["evaluation"]["active_rounds"]
     runs = [read_run(kept.keep(tmp_path / "a", config))]
     assert row_of(table(cell()), runs)[0][-1] == "within (our interval)"
+    # but not where the cell asks for something else than the default
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "algorithm.adapt_norm=true"))
+    assert row_of(table(cell(run=asked)), runs)[0][-1] == "not run"
     # its value is the class's default, whatever new configs say: the goals of no script
     drawn = TableRun("maml/half_cheetah_dir", ("evaluation.tasks=4",))
     config = kept.composed(f"experiment={drawn.experiment}", *drawn.overrides)
     del config["dataset"]["test_goals_seed"]
-    runs = [read_run(kept.keep(tmp_path / "b", config, metric="return"))]
+    older = [read_run(kept.keep(tmp_path / "b", config, metric="return"))]
     asked = Cell("MAML", "1", drawn, "return", 1, Printed("0.67"))
-    row, notes = row_of(table(asked), runs)
+    row, notes = row_of(table(asked), older)
     assert row[-1] != "not run"
-    assert "tested otherwise than in the paper: dataset.test_goals_seed=null for 1" in notes
-    # but not where the cell asks for something else than the default
-    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "algorithm.adapt_norm=true"))
-    assert row_of(table(cell(run=asked)), runs)[0][-1] == "not run"
+    assert notes[0] == "[1] tested otherwise than in the paper: dataset.test_goals_seed=null for 1"
 
 
 def test_another_test_of_what_was_learned(tmp_path, sinusoid):
