@@ -105,14 +105,15 @@ def _matches(
     if not likely:
         return []
     setting, found = setting_of_cell(asked), []
+    length: int = setting.options["training.iterations"]
     for options, runs in likely:
         otherwise_tested = _apart(setting, options)
         if otherwise_tested is None:
             continue
         for run in runs:
-            # longer training is another result, most of all where a cell asks for none
-            is_longer = run.iterations > setting.options["training.iterations"]
-            if not is_longer and bool(run.config.get("warm_start")) == setting.begins_warm:
+            # longer training is another result, and so is what was not trained at all
+            is_another = run.iterations > length or run.iterations == 0 < length
+            if not is_another and bool(run.config.get("warm_start")) == setting.begins_warm:
                 less = shortened(setting.options, options, run.iterations)
                 found.append(Match(run, tuple(less), otherwise_tested))
     return found

@@ -77,6 +77,14 @@ def test_a_longer_run_is_another_result(tmp_path, sinusoid):
     assert row_of(table(cell(run=asked)), runs)[0][-1] == "not run"
 
 
+def test_an_untrained_network_is_no_short_run(tmp_path):
+    untrained = TableRun("maml/sinusoid", ("evaluation.tasks=4", "training.iterations=0"))
+    config = kept.composed(f"experiment={untrained.experiment}", *untrained.overrides)
+    runs = [read_run(kept.keep(tmp_path / "a", config))]
+    assert row_of(table(cell()), runs)[0][-1] == "not run"
+    assert row_of(table(cell(run=untrained)), runs)[0][-1] == "within (our interval)"
+
+
 def test_a_warm_start_is_another_setting(tmp_path, sinusoid):
     runs = [read_run(kept.keep(tmp_path / "a", {**sinusoid(), "warm_start": "outputs/other"}))]
     assert row_of(table(cell()), runs)[0][-1] == "not run"
