@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from mamlbench.algorithms import MAML, Joint, Reptile
+from mamlbench.algorithms import MAML, Joint, Reptile, inner_adam, mean_change
 from mamlbench.algorithms import replay as replay_module
 from mamlbench.algorithms.captured_loop import CapturedLoop
 from mamlbench.algorithms.replay import Captured, Compiled, Replay
+from mamlbench.algorithms.simplify import traced
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
 from mamlbench.networks import MLP
@@ -96,6 +97,26 @@ def test_a_loop_to_be_captured_is_the_loop(learner_of, batches, options):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
     assert captured._captured.trusted == 0  # a CPU has no graphs
     assert usual.moment_steps == captured.moment_steps
+
+
+@pytest.mark.parametrize("moments", ["serial", "shared", "fresh"])
+def test_a_loop_to_be_captured_takes_nothing_from_outside(
+    learner_of, batches, moments, monkeypatch
+):
+    """A trace stands in for the graph: it too keeps what does not come in as a tensor."""
+    monkeypatch.setattr(inner_adam, "available", lambda x: False)
+    monkeypatch.setattr(mean_change, "available", lambda x: False)
+    monkeypatch.setattr(Captured, "_graph", lambda self, given, found: traced(self.function, given))
+    options = {"inner_batch": 3, "inner_steps": 4, "moments": moments}
+    usual, captured = (learner_of(Reptile, **options).double() for _ in range(2))
+    for learner in (usual, captured):
+        learner.start_optimizer()
+    captured._captured = CapturedLoop(captured._changes, 4)
+    batches = [double(batch) for batch in batches]
+    for a, b in zip(trained(usual, batches), trained(captured, batches), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+    graphs = [g for c in captured._captured._captured.values() for g in c._graphs.values()]
+    assert len(graphs) == 1
 
 
 def test_a_captured_function_is_called_as_it_is_at_first():
