@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from mamlbench.algorithms.cuda_graph import CudaGraph, Function, graph_of
 from mamlbench.algorithms.inner_adam import Moments
 from mamlbench.algorithms.minibatches import Batches
-from mamlbench.algorithms.replay import Captured
+from mamlbench.algorithms.replay import agree, shapes
 from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples
 from mamlbench.transfer import on_device
@@ -22,6 +25,44 @@ the losses [T]."""
 Loop = Callable[[Batches, int, Moments, int], Learned]
 """From the mini-batches, how many tasks they are of, the moments to begin with, and the number of
 tasks that the change is a mean over."""
+
+
+class Captured:
+    """A function of tensors that becomes a CUDA graph wherever its inputs have shapes seen before.
+
+    Unlike a `Replay` it is not traced: it may prepare things at its first two calls, and the graphs
+    that it calls are taken in. Where it cannot be captured, or its graph does not agree with it, it
+    runs as it is.
+
+    Args:
+        function: as for `Replay`.
+    """
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self._calls: Counter[Any] = Counter()
+        self._graphs: dict[Any, Function] = {}
+
+    @property
+    def trusted(self) -> int:
+        """For how many shapes of inputs it is a graph by now."""
+        return sum(isinstance(graph, CudaGraph) for graph in self._graphs.values())
+
+    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
+        """What the function gives."""
+        key = shapes(inputs)
+        if key in self._graphs:
+            return self._graphs[key](*inputs)
+        outputs = self.function(*inputs)
+        self._calls[key] += 1
+        if self._calls[key] > 2:
+            self._graphs[key] = self._graph(inputs, outputs)
+        return outputs
+
+    def _graph(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Function:
+        if not inputs[0].is_cuda:
+            return self.function
+        return graph_of(self.function, inputs, partial(agree, outputs)) or self.function
 
 
 class CapturedLoop:

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+_LOG = logging.getLogger("mamlbench")
+
+Function = Callable[..., Sequence[Tensor]]
+
+
+def graph_of(
+    function: Function, inputs: Sequence[Tensor], is_right: Callable[[Sequence[Tensor]], bool]
+) -> CudaGraph | None:
+    """A function's CUDA graph, if there can be one and it gives what is right; else a log says why.
+
+    Args:
+        function, inputs: see `CudaGraph`.
+        is_right: whether these are the function's outputs.
+    """
+    try:
+        graph = CudaGraph(function, inputs)
+        if is_right(graph(*inputs)):
+            return graph
+        why = "their graph gives other numbers"
+    except RuntimeError as error:
+        why = str(error).split("\n")[0]
+    _LOG.warning("steps are no CUDA graph, and take longer: %s", why)
+    return None
 
 
 class CudaGraph:
@@ -21,7 +46,7 @@ class CudaGraph:
         RuntimeError: it does something that cannot be captured.
     """
 
-    def __init__(self, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> None:
+    def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
         self._function = function
         self._inputs = [x.clone() for x in inputs]
         self._graph = torch.cuda.CUDAGraph()

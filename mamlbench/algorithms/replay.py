@@ -10,7 +10,6 @@ differentiate twice.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
 from mamlbench.algorithms.common_results import share_results
-from mamlbench.algorithms.cuda_graph import CudaGraph
+from mamlbench.algorithms.cuda_graph import graph_of
 from mamlbench.algorithms.memory_plan import plan_memory
 from mamlbench.algorithms.simplify import simplify, traced
 from mamlbench.errors import UserError
@@ -62,7 +61,7 @@ class Compiled:
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """What the function gives, but for rounding."""
-        key = _shapes(inputs)
+        key = shapes(inputs)
         if key not in self._compiled:
             try:
                 self._compiled[key] = self._compile(inputs)
@@ -111,7 +110,7 @@ class Replay:
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """What the function gives."""
-        key = _shapes(inputs)
+        key = shapes(inputs)
         trusted = self._trusted.get(key)
         if trusted:
             return self._traces[key](*inputs)
@@ -129,15 +128,15 @@ class Replay:
         return outputs
 
     def _check(self, key: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
-        """Whether a trace gives these outputs; on a GPU, its graph too, which takes its place."""
+        """Whether a trace gives these outputs; on a GPU, a graph of it then takes its place."""
+        trace = self._traces[key]
         try:
-            if not _agree(outputs, self._traces[key](*inputs)):
+            if not agree(outputs, trace(*inputs)):
                 return False
-            if inputs[0].is_cuda:
-                self._traces[key] = CudaGraph(self._traces[key], inputs)
-                return _agree(outputs, self._traces[key](*inputs))
-        except RuntimeError:  # an operation that holds of other values only, or waits for the GPU
+        except RuntimeError:  # an operation that holds of other values only
             return False
+        if inputs[0].is_cuda:
+            self._traces[key] = graph_of(trace, inputs, partial(agree, outputs)) or trace
         return True
 
     def _trace(self, inputs: Sequence[Tensor]) -> Traced:
@@ -153,48 +152,6 @@ class Replay:
         return _code_of(graph)
 
 
-class Captured:
-    """A function of tensors that becomes a CUDA graph wherever its inputs have shapes seen before.
-
-    Unlike a `Replay` it is not traced: it may prepare things at its first two calls, and the graphs
-    that it calls are taken in. Where it cannot be captured, or its graph does not agree with it, it
-    runs as it is.
-
-    Args:
-        function: as for `Replay`.
-    """
-
-    def __init__(self, function: Traced) -> None:
-        self.function = function
-        self._calls: Counter[Any] = Counter()
-        self._graphs: dict[Any, Traced] = {}
-
-    @property
-    def trusted(self) -> int:
-        """For how many shapes of inputs it is a graph by now."""
-        return sum(isinstance(graph, CudaGraph) for graph in self._graphs.values())
-
-    def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        """What the function gives."""
-        key = _shapes(inputs)
-        if key in self._graphs:
-            return self._graphs[key](*inputs)
-        outputs = self.function(*inputs)
-        self._calls[key] += 1
-        if self._calls[key] > 2:
-            self._graphs[key] = self._graph(inputs, outputs)
-        return outputs
-
-    def _graph(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Traced:
-        if inputs[0].is_cuda:
-            try:
-                graph = CudaGraph(self.function, inputs)
-                return graph if _agree(outputs, graph(*inputs)) else self.function
-            except RuntimeError:  # it waits for the GPU, say
-                pass
-        return self.function
-
-
 class Count(TorchDispatchMode):
     """Counts the operations that torch runs."""
 
@@ -208,7 +165,7 @@ class Count(TorchDispatchMode):
         return function(*arguments, **(options or {}))
 
 
-def _agree(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
+def agree(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
     """Whether tensors are the same; on a GPU, but for rounding."""
     if len(expected) != len(found):
         return False
@@ -241,7 +198,8 @@ def _code_of(graph: GraphModule) -> Traced:
     return code
 
 
-def _shapes(inputs: Sequence[Tensor]) -> Any:
+def shapes(inputs: Sequence[Tensor]) -> Any:
+    """What makes tensors alike to a trace: all but their numbers."""
     return tuple((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs)
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from mamlbench.algorithms import MAML, Joint, Reptile, inner_adam, mean_change
+from mamlbench.algorithms import MAML, Joint, Reptile, cuda_graph, inner_adam, mean_change
 from mamlbench.algorithms import replay as replay_module
-from mamlbench.algorithms.captured_loop import CapturedLoop
-from mamlbench.algorithms.replay import Captured, Compiled, Replay
+from mamlbench.algorithms.captured_loop import Captured, CapturedLoop
+from mamlbench.algorithms.replay import Compiled, Replay
 from mamlbench.algorithms.simplify import traced
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
@@ -126,6 +126,21 @@ def test_a_captured_function_is_called_as_it_is_at_first():
         assert torch.equal(captured(torch.ones(size))[0], torch.full((size,), 2.0))
     assert calls == [2, 3, 2, 2, 2]
     assert captured.trusted == 0
+
+
+def test_a_graph_that_cannot_be_or_is_wrong_is_not_taken_and_a_log_says_why(monkeypatch, caplog):
+    class Waits:
+        def __init__(self, function, inputs):
+            raise RuntimeError("it waits\nfor the GPU")
+
+    inputs = [torch.ones(2)]
+    for kind, right in ((Waits, True), (lambda function, inputs: function, False)):
+        monkeypatch.setattr(cuda_graph, "CudaGraph", kind)
+        assert cuda_graph.graph_of(lambda x: [x], inputs, lambda found, right=right: right) is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "steps are no CUDA graph, and take longer: it waits",
+        "steps are no CUDA graph, and take longer: their graph gives other numbers",
+    ]
 
 
 def double(tasks):

@@ -34,7 +34,9 @@ def trained(learner: MetaLearner, batches: list[TaskBatch]) -> list[torch.Tensor
 
 @pytest.mark.parametrize("replayed", [False, True])
 @pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
-def test_outer_steps_are_those_of_a_cpu(problem: Problem, algorithm: str, replayed: bool):
+def test_outer_steps_are_those_of_a_cpu(
+    problem: Problem, algorithm: str, replayed: bool, caplog: pytest.LogCaptureFixture
+):
     on_cpu = problem.learner(algorithm, "tanh", **STEADY)
     on_gpu = copy.deepcopy(on_cpu).cuda()
     on_gpu.start_optimizer()
@@ -47,6 +49,7 @@ def test_outer_steps_are_those_of_a_cpu(problem: Problem, algorithm: str, replay
         torch.testing.assert_close(a, b.cpu(), rtol=1e-6, atol=1e-8)
     if replayed:
         assert all(replay.trusted >= 1 for replay in replays(on_gpu))
+        assert "CUDA graph" not in caplog.text
 
 
 def replays(learner: MetaLearner):
