@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-_LOG = logging.getLogger("mamlbench")
+from mamlbench.algorithms.rounding import Function
 
-Function = Callable[..., Sequence[Tensor]]
+_LOG = logging.getLogger("mamlbench")
 
 
 def graph_of(

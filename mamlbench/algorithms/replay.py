@@ -24,24 +24,16 @@ from typing_extensions import override
 from mamlbench.algorithms.common_results import share_results
 from mamlbench.algorithms.cuda_graph import graph_of
 from mamlbench.algorithms.memory_plan import plan_memory
+from mamlbench.algorithms.rounding import ROUNDING, SHORTER_ROUNDING, Function, is_rounding
 from mamlbench.algorithms.simplify import simplify, traced
 from mamlbench.errors import UserError
 from mamlbench.heap import give_back_freed_memory
 from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples, TaskBatch
 
-Traced = Callable[..., Sequence[Tensor]]
-
 MOST_OPERATIONS = 10_000
 """In what is traced, which takes a millisecond for each; more are of networks so deep, or steps so
 many, that a step's Python code is little of it."""
-
-_ROUNDING, _SHORTER_ROUNDING = 1e-3, 3e-2
-"""Of a result's largest value: float32 in another order, after some inner steps, and no more; and
-where products are in a shorter type."""
-
-_NOISE = 1e-6
-"""Of the largest value of all results."""
 
 
 class Compiled:
@@ -55,9 +47,9 @@ class Compiled:
             other numbers.
     """
 
-    def __init__(self, function: Traced) -> None:
+    def __init__(self, function: Function) -> None:
         self.function = function
-        self._compiled: dict[Any, Traced] = {}
+        self._compiled: dict[Any, Function] = {}
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """What the function gives, but for rounding."""
@@ -72,17 +64,15 @@ class Compiled:
         outputs = self._compiled[key](*inputs)
         return [output.clone() for output in outputs]  # their memory may be the next call's
 
-    def _compile(self, inputs: Sequence[Tensor]) -> Traced:
+    def _compile(self, inputs: Sequence[Tensor]) -> Function:
         expected = self.function(*inputs)
         graph = traced(self.function, inputs)
         simplify(graph)
         mode = "reduce-overhead" if inputs[0].is_cuda else None  # CUDA graphs
-        compiled: Traced = torch.no_grad()(torch.compile(graph, dynamic=False, mode=mode))
-        relative = _SHORTER_ROUNDING if _has_shorter_products(graph) else _ROUNDING
-        for a, b in zip(expected, compiled(*inputs), strict=True):
-            apart = float((a - b).abs().max())
-            if not apart <= _rounding(a, expected, relative):
-                raise ArithmeticError(f"the compiled code gives other numbers, by {apart:.1e}")
+        compiled: Function = torch.no_grad()(torch.compile(graph, dynamic=False, mode=mode))
+        relative = SHORTER_ROUNDING if _has_shorter_products(graph) else ROUNDING
+        if not is_rounding(self.function, inputs, expected, compiled(*inputs), relative):
+            raise ArithmeticError("the compiled code gives other numbers")
         return compiled
 
 
@@ -98,9 +88,9 @@ class Replay:
             values of the tensors that it refers to: no counters, no random numbers of its own.
     """
 
-    def __init__(self, function: Traced) -> None:
+    def __init__(self, function: Function) -> None:
         self.function = function
-        self._traces: dict[Any, Traced] = {}
+        self._traces: dict[Any, Function] = {}
         self._trusted: dict[Any, bool] = {}
 
     @property
@@ -131,15 +121,16 @@ class Replay:
         """Whether a trace gives these outputs; on a GPU, a graph of it then takes its place."""
         trace = self._traces[key]
         try:
-            if not agree(outputs, trace(*inputs)):
+            if not agree(self.function, inputs, outputs, trace(*inputs)):
                 return False
         except RuntimeError:  # an operation that holds of other values only
             return False
         if inputs[0].is_cuda:
-            self._traces[key] = graph_of(trace, inputs, partial(agree, outputs)) or trace
+            is_right = partial(agree, self.function, inputs, outputs)
+            self._traces[key] = graph_of(trace, inputs, is_right) or trace
         return True
 
-    def _trace(self, inputs: Sequence[Tensor]) -> Traced:
+    def _trace(self, inputs: Sequence[Tensor]) -> Function:
         try:
             graph = traced(self.function, inputs)
         except Exception:  # whatever a user's network does that cannot be traced
@@ -165,14 +156,16 @@ class Count(TorchDispatchMode):
         return function(*arguments, **(options or {}))
 
 
-def agree(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
-    """Whether tensors are the same; on a GPU, but for rounding."""
-    if len(expected) != len(found):
-        return False
-    return all(
-        torch.equal(a, b) or (a.is_cuda and float((a - b).abs().max()) <= _rounding(a, expected))
-        for a, b in zip(expected, found, strict=True)
-    )
+def agree(
+    function: Function,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    found: Sequence[Tensor],
+) -> bool:
+    """Whether a function's outputs were found; on a GPU, but for rounding."""
+    if len(outputs) == len(found) and all(map(torch.equal, outputs, found)):
+        return True
+    return inputs[0].is_cuda and is_rounding(function, inputs, outputs, found)
 
 
 def _has_shorter_products(graph: GraphModule) -> bool:
@@ -181,20 +174,11 @@ def _has_shorter_products(graph: GraphModule) -> bool:
     return short or torch.backends.cuda.matmul.allow_tf32
 
 
-def _rounding(of: Tensor, among: Sequence[Tensor], relative: float = _ROUNDING) -> float:
-    """How far one of these results may be from another that is the same but for rounding.
-
-    Some results are nothing but rounding, as of a bias that a mean is subtracted from.
-    """
-    largest = max(float(x.abs().max()) for x in among)
-    return relative * float(of.abs().max()) + _NOISE * largest
-
-
-def _code_of(graph: GraphModule) -> Traced:
+def _code_of(graph: GraphModule) -> Function:
     """What a trace runs, without the description of it, which takes more memory."""
     held = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     own = SimpleNamespace(**{name: getattr(graph, name) for name in held})
-    code: Traced = torch.no_grad()(partial(type(graph).forward, own))
+    code: Function = torch.no_grad()(partial(type(graph).forward, own))
     return code
 
 
