@@ -118,33 +118,33 @@ def constructor_options(cls: type) -> tuple[dict[str, Any], set[str]]:
     """
     schema: dict[str, Any] = {}
     required: set[str] = set()
-    for init, parameter in _parameters(cls):
-        schema[parameter.name] = typing.get_type_hints(init).get(parameter.name, Any)
-        if parameter.default is parameter.empty:
-            required.add(parameter.name)
+    for init, parameters in _parameters(cls):
+        hints = typing.get_type_hints(init)
+        for parameter in parameters:
+            schema[parameter.name] = hints.get(parameter.name, Any)
+            if parameter.default is parameter.empty:
+                required.add(parameter.name)
     return schema, required
 
 
 def constructor_defaults(cls: type) -> dict[str, Any]:
     """Values of a constructor's arguments that need not be given; see `constructor_options`."""
-    found = {parameter.name: parameter.default for _, parameter in _parameters(cls)}
-    return {name: value for name, value in found.items() if value is not inspect.Parameter.empty}
+    named = [parameter for _, parameters in _parameters(cls) for parameter in parameters]
+    return {p.name: p.default for p in named if p.default is not p.empty}
 
 
-def _parameters(cls: type) -> Iterator[tuple[Callable[..., None], inspect.Parameter]]:
-    """Each named argument once, with the constructor that takes it."""
+def _parameters(cls: type) -> Iterator[tuple[Callable[..., None], list[inspect.Parameter]]]:
+    """Constructors from the class up, with the named arguments that no class below has."""
     seen: set[str] = set()
     for ancestor in cls.__mro__:
         init = ancestor.__dict__.get("__init__")
         if init is None:
             continue
         parameters = list(inspect.signature(init).parameters.values())[1:]
-        for parameter in parameters:
-            named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-            if named and parameter.name not in seen:
-                seen.add(parameter.name)
-                yield init, parameter
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        yield init, [p for p in named if p.name not in seen]
+        seen.update(p.name for p in named)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
 
 

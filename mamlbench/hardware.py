@@ -158,7 +158,7 @@ class Hardware:
         most = _REPLAYED_VALUES if replayed else _CPU_VALUES
         return max(1, most // _values(rows, input_shape))
 
-    def test_chunk(self, rows: int, input_shape: tuple[int, ...], kept: int) -> int:
+    def chunk_to_test(self, rows: int, input_shape: tuple[int, ...], kept: int) -> int:
         """Tasks to test at a time, at least 1: as many as suit the device and its memory.
 
         Args:

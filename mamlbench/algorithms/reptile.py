@@ -121,7 +121,7 @@ class Reptile(MetaLearner):
             if self.moments != "fresh":
                 ends.append((len(part) / len(tasks), end))
             if self.moments == "serial":
-                moments, ends = ends[-1][1], [(1.0, ends[-1][1])]
+                moments, ends = end, [(1.0, end)]
         self._pending = average(ends) if ends else moments
         return {"loss": torch.cat(losses)}
 

@@ -117,7 +117,7 @@ def evaluate(
     parts, share = [], ranks.share(count)
     with in_evaluation(learner):
         for first in range(share.first, share.end, chunk):
-            tell(first - share.first, share.end - share.first)
+            tell(first - share.first, share.count)
             place = first, min(chunk, share.end - first)
             tests = hardware.cast(dataset.sample(split, TEST_SEED, *place, shots, queries))
             tests = acting(tests, learner.network, learner.particles)
@@ -126,7 +126,7 @@ def evaluate(
             steps = protocol.scored_steps(last) if every_step else [last]
             tried = (_tried(learner, adapted, tests, s, protocol.transductive) for s in steps)
             parts.append(_scores(learner, tried, tuple(steps), tests, in_full))
-        tell(share.end - share.first, share.end - share.first)
+        tell(share.count, share.count)
     return Scores.of_parts(ranks.gathered(parts))
 
 
@@ -188,4 +188,4 @@ def tasks_at_a_time(
     weights = sum(parameter.numel() for parameter in learner.network.parameters())
     steps = learner.inner_steps if protocol.inner_steps is None else protocol.inner_steps
     kept = weights * (steps + 1) * learner.particles
-    return hardware.test_chunk(rows, dataset.input_shape, kept)
+    return hardware.chunk_to_test(rows, dataset.input_shape, kept)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from registered import Problem
 
-from mamlbench.algorithms import MetaLearner
+from mamlbench.algorithms import MetaLearner, Reptile
 from mamlbench.config_tree import ConfigTree
 from mamlbench.tasks import Examples, TaskBatch
 
@@ -41,6 +41,8 @@ def test_outer_steps_are_those_of_a_cpu(
     on_gpu = copy.deepcopy(on_cpu).cuda()
     on_gpu.start_optimizer()
     if replayed and not on_gpu.replay():
+        assert not vars(type(on_gpu)).get("replayable")
+        assert type(on_gpu) is not Reptile
         pytest.skip("its steps are not replayed")
     batches = [problem.tasks(3, seed) for seed in range(5)]
     expected = trained(on_cpu, batches)
