@@ -36,8 +36,9 @@ class Control(Dataset):
             second inner step on.
         surrogate: see `PolicyGradient`.
         oracle: observations have the goal too, so that nothing is left to adapt to.
-        fill: at meta-test, K episodes before an inner step mean K times `horizon` steps, and more
-            episodes where some end early (see `Rollouts`); as MAML's code, whose test takes 4,000.
+        fill: R episodes to learn from mean R times `horizon` steps, and more episodes where some
+            end early (see `Rollouts`), as MAML's code counts steps. What a test returns is of
+            the R episodes alone.
         test_goals_seed: of NumPy's legacy generator, from which MAML's test scripts draw their
             goals. None: from each task's own numbers, as for the other splits.
 
@@ -121,10 +122,10 @@ class Control(Dataset):
     @override
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
         goals = self.environments.goals(u)
-        fill = self.fill and split != "train"
+        # returns at meta-test are means over the episodes that were asked for
         sides = [
-            self._rollouts(goals, shots, side=0, fill=fill),
-            self._rollouts(goals, queries, side=1),
+            self._rollouts(goals, shots, side=0, fill=self.fill),
+            self._rollouts(goals, queries, side=1, fill=self.fill and split == "train"),
         ]
         support, query = (cast(Examples, side) for side in sides)
         return TaskBatch(support, query, {"goal": goals})

@@ -194,9 +194,11 @@ def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(smal
     tasks = acting(dataset.sample("test", 0, 0, 3, 4, 4), learner.network)
     params = learner.initial(3)
     met = Experience.of(tasks.support(0, params).y, 6)
+    # so it is at meta-training, before and after the inner steps; a test's return is of R episodes
     training = acting(dataset.sample("train", 0, 0, 3), learner.network)
-    once = Experience.of(training.query(0, params).y, 6)
-    assert once.alive.shape == (3, 4, 6)
+    for side in (training.support, training.query):
+        assert (Experience.of(side(0, params).y, 6).alive.sum(dim=(1, 2)) >= 24).all()
+    assert Experience.of(tasks.query(0, params).y, 6).alive.shape == (3, 4, 6)
     for task in range(3):
         own = lengths[(torch.arange(4) + 4 * task) % 5]  # of each turn again
         taken, count = 0, 0
