@@ -33,6 +33,7 @@ from mamlbench.evaluation import (
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
+from mamlbench.overrides import command_line
 from mamlbench.place import folder_of, hash_of_result, tested_checkpoints
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import require_relative_name, versions
@@ -203,7 +204,7 @@ class Experiment:
         )
         trainer.resume()
         if self.ranks.is_first:
-            self.folder.write_config(self.config, " ".join(["mamlbench", *self.overrides]))
+            self.folder.write_config(self.config, command_line(self.overrides))
         with self.loggers:
             self.loggers.start(self._run_info(trainer))
             try:
@@ -332,7 +333,7 @@ class Experiment:
             "versions": versions(),
             **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),
             "data_sha256": self.dataset.sha256,
-            "command": " ".join(["mamlbench", *self.overrides]),
+            "command": command_line(self.overrides),
             **({} if self.shortened is None else {"shortened": self.shortened}),
         }
 

@@ -145,7 +145,8 @@ class Hardware:
         """The device in words, as a result records it."""
         if self.torch_device.type == "cuda":
             return torch.cuda.get_device_name(self.torch_device)
-        return f"cpu, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"cpu, {threads} thread{'s' * (threads > 1)}"
 
     def chunk(self, rows: int, input_shape: tuple[int, ...], replayed: bool = False) -> int | None:
         """Tasks to work on at a time, for tasks of so many rows of such inputs (None: all).

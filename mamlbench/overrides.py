@@ -1,7 +1,8 @@
-"""Overrides as Hydra reads them: their keys, quoting, and several lists of them in one."""
+"""Overrides as Hydra reads them: keys, quoting, a command line, several lists of them in one."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,18 @@ def quoted(value: Any) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "\\'") + "'"
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
+
+
+def command_line(overrides: Iterable[str]) -> str:
+    """`mamlbench` with these overrides, as a shell takes it."""
+    return " ".join(["mamlbench", *map(_in_a_shell, overrides)])
+
+
+def _in_a_shell(override: str) -> str:
+    # Hydra's own quotes are single ones
+    if "'" in override and not set(override) & set('"$`\\!'):
+        return f'"{override}"'
+    return shlex.quote(override)
 
 
 def over(overrides: Iterable[str], later: Iterable[str]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from mamlbench.report.paper_tables import (
     difference_text,
     iterations_text,
     published_text,
+    tally,
 )
 from mamlbench.report.report import Report
 from mamlbench.report.results import KINDS, score_text, seeds_text
@@ -31,6 +31,12 @@ from mamlbench.report.results import KINDS, score_text, seeds_text
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _FIGURES = 40
 """Figures that a page holds at most; more would make it slow to open."""
+
+_TONES = {
+    "within": "good",
+    "better than published": "better",
+    "worse than published": "worse",
+}
 
 
 def write_page(found: Report, out: Path) -> None:
@@ -73,19 +79,9 @@ def _content(found: Report) -> dict[str, Any]:
 
 
 def _tiles(found: Report) -> list[dict[str, Any]]:
-    lines = [line for paper in found.papers for line in paper.lines]
-    words = Counter(line.verdict.word for line in lines)
-    worse = Counter(line.verdict.tone for line in lines)
-    known = [
-        ("within", words["within"], "good"),
-        ("better than published", worse["better"], "better"),
-        ("worse than published", worse["worse"], "worse"),
-        ("unclear", words["unclear"], ""),
-        ("shortened", words["shortened"], ""),
-        ("not run", words["not run"], ""),
-        ("runs", len(found.runs), ""),
-    ]
-    return [{"word": w, "count": c, "tone": t} for w, c, t in known if c or w == "runs"]
+    counts = tally(line for paper in found.papers for line in paper.lines)
+    counts["runs"] = len(found.runs)
+    return [{"word": w, "count": c, "tone": _TONES.get(w, "")} for w, c in counts.items()]
 
 
 class _Details:

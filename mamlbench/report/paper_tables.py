@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,6 +125,21 @@ def paper_table(
     return PaperTable(table, tuple(lines), (*notes.lines(), *common, *table.footnotes))
 
 
+def tally(lines: Iterable[Line]) -> dict[str, int]:
+    """How many lines have which verdict; those with none of them are left out."""
+    verdicts = [line.verdict for line in lines]
+    words, tones = Counter(v.word for v in verdicts), Counter(v.tone for v in verdicts)
+    counts = {
+        "within": words["within"],
+        "better than published": tones["better"],
+        "worse than published": tones["worse"],
+        "unclear": words["unclear"],
+        "shortened": words["shortened"],
+        "not run": words["not run"],
+    }
+    return {word: count for word, count in counts.items() if count}
+
+
 def _line(cell: Cell, entry: Entry, marks: tuple[str, str]) -> Line:
     ours = result(entry.runs, cell.metric, cell.step)
     if ours is None:
@@ -139,15 +155,15 @@ def _marks(entry: Entry, entries: Sequence[Entry], words: set[str], notes: Notes
         found += notes.mark(f"protocol: {entry.first.summary.evaluation}")
     if entry.otherwise_tested:
         apart = [
-            f"{k}={option_text(b)} for {option_text(a)}"
+            f"{k}={option_text(b)} (the paper: {option_text(a)})"
             for k, (a, b) in entry.otherwise_tested.items()
         ]
-        found += notes.mark("tested otherwise than in the paper: " + ", ".join(apart))
+        found += notes.mark("tested with " + ", ".join(apart))
     if len(entries) > 1 or not entry.has_one_code:
         found += notes.mark(entry.code)
     diverged = sum(run.summary.diverged_tasks for run in entry.runs)
     if diverged:
-        found += notes.mark(f"{diverged} test tasks diverged")
+        found += notes.mark(f"{diverged} test task{'s' * (diverged > 1)} diverged")
     return found
 
 

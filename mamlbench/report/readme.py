@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mamlbench.errors import UserError
 from mamlbench.files import write_atomically
+from mamlbench.overrides import command_line
 from mamlbench.report.entries import Entry
 from mamlbench.report.paper_tables import (
     Line,
@@ -16,6 +18,7 @@ from mamlbench.report.paper_tables import (
     difference_text,
     iterations_text,
     published_text,
+    tally,
     verdict_text,
 )
 from mamlbench.report.report import Report
@@ -28,7 +31,7 @@ _PAPERS = (
     *("seeds", "iterations", "protocol", "device", "verdict"),
 )
 _OTHERS = ("run", "result (± 95% over tasks)", "seeds", "iterations", "protocol", "device")
-_OF_NO_INTEREST = re.compile(r" (?:name|outputs|logger|hardware[.\w]*|seed)=\S+")
+_OF_NO_INTEREST = re.compile(r"(?:name|outputs|logger|hardware[.\w]*|seed)=")
 
 
 def rewrite(path: Path, found: Report) -> None:
@@ -50,16 +53,24 @@ def rewrite(path: Path, found: Report) -> None:
 def block(found: Report) -> str:
     """The marked part, its marks included."""
     notes = Notes()
-    published = _published(found.papers, notes)
+    published = list(_published(found.papers))
     others = [_other(entry, metric) for entry, metric in _unpublished(found)]
     parts = [BEGIN]
     if published:
-        parts.append(_compact(_PAPERS, published))
-    if notes.texts:
-        parts.append("\n".join(f"{line}  " for line in notes.lines()).rstrip())
+        rows = [_row(paper, line, line.entry, notes) for paper, line in published if line.entry]
+        counts = tally(line for _, line in published)
+        told = ", ".join(f"{count} {word}" for word, count in counts.items())
+        parts += [f"{len(published)} numbers that papers print, measured: {told}."]
+        marked = "\n".join(f"{line}  " for line in notes.lines()).rstrip()
+        parts += _folded("Each of them", [_compact(_PAPERS, rows), *([marked] * bool(marked))])
     if others:
-        parts += ["Runs beside which no number is printed in a paper:", _compact(_OTHERS, others)]
+        summary = f"{len(others)} more results, beside which no number is printed"
+        parts += _folded(summary, [_compact(_OTHERS, others)])
     return "\n\n".join([*parts, END])
+
+
+def _folded(summary: str, parts: Sequence[str]) -> list[str]:
+    return [f"<details>\n<summary>{summary}</summary>", *parts, "</details>"]
 
 
 def _compact(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -68,9 +79,9 @@ def _compact(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
 
 
-def _published(papers: Sequence[PaperTable], notes: Notes) -> list[list[str]]:
-    """A row for each measured cell with a published number; what two papers print, once."""
-    rows, seen = [], set()
+def _published(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Line]]:
+    """The measured cells with a published number; what two papers print, once."""
+    seen = set()
     for paper in papers:
         for line in paper.lines:
             if line.entry is None or line.ours is None or line.cell.published is None:
@@ -79,8 +90,7 @@ def _published(papers: Sequence[PaperTable], notes: Notes) -> list[list[str]]:
             key = (line.entry.first.folder, cell.metric, cell.step, cell.published_text)
             if key not in seen:
                 seen.add(key)
-                rows.append(_row(paper, line, line.entry, notes))
-    return rows
+                yield paper, line
 
 
 def _row(paper: PaperTable, line: Line, entry: Entry, notes: Notes) -> list[str]:
@@ -126,7 +136,8 @@ def _unpublished(found: Report) -> Iterator[tuple[Entry, str]]:
 
 def _other(entry: Entry, metric: str) -> list[str]:
     found = result(entry.runs, metric)
-    command = _OF_NO_INTEREST.sub("", entry.first.summary.command)
+    _, *overrides = shlex.split(entry.first.summary.command)
+    command = command_line(word for word in overrides if not _OF_NO_INTEREST.match(word))
     score = score_text(metric, found)
     return [
         f"`{command}`",

@@ -7,7 +7,6 @@ pruning, and starts over with its count of trials when the same command is given
 from __future__ import annotations
 
 import importlib.util
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors
 from mamlbench.locks import only_one
+from mamlbench.overrides import command_line
 from mamlbench.tuning.space import space_of
 
 _INTERRUPTED = "interrupted"
@@ -141,11 +141,10 @@ class OptunaSweeper(Sweeper):
         if not counts[TrialState.COMPLETE]:
             raise UserError(f"no trial of this search finished ({told}); see what they said above")
         best = study.best_trial
-        words = ["mamlbench", *fixed, *_values(best.params)]
         sys.stderr.flush()
         print(f"\n{len(states)} trials: {told}; {self.storage}")
         print(f"best validation: {self.metric} {best.value:.4g}, trial {best.number}, by")
-        print(shlex.join(words), flush=True)
+        print(command_line([*fixed, *_values(best.params)]), flush=True)
 
 
 def register() -> None:

@@ -53,7 +53,7 @@ def keep(
         "train": {"iterations": config["training"]["iterations"], "seconds": 60.0 + seed},
         "evaluation": f"{protocol['name']}: {tasks} tasks, {protocol['queries']} queries per class",
         "seed": seed,
-        "device": "cpu, 1 threads",
+        "device": "cpu, 1 thread",
         "versions": {"mamlbench": "0.1.0"},
         "data_sha256": None,
         "command": command,

@@ -167,8 +167,12 @@ def test_the_marked_part_of_a_readme(report, outputs):
     path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
     assert report("outputs", "--readme", "README.md")[:2] == (0, "rewritten: README.md\n")
     text = path.read_text()
-    assert text.startswith(f"before\n{readme.BEGIN}\n\n| table ")
-    assert text.endswith(f"\n\n{readme.END}\nafter\n")
+    told = r"before\n<!-- .* begin -->\n\n(\d+) numbers that papers print, measured: (.*)\.\n\n<details>"
+    found = re.match(told, text)
+    assert found is not None
+    counts = [int(count) for count in re.findall(r"\d+", found[2])]
+    assert sum(counts) == int(found[1]) == len(re.findall(r"\n\| \[MAML, ", text))
+    assert text.endswith(f"\n\n</details>\n\n{readme.END}\nafter\n")
     assert "old" not in text
     assert re.search(
         r"\n\| \[MAML, Table 2: .*\]\(https://arxiv.org/abs/1703.03400\) \| MAML \| 1 \|", text

@@ -133,7 +133,7 @@ def test_a_run_from_before_an_option_was_there(tmp_path, sinusoid):
     asked = Cell("MAML", "1", drawn, "return", 1, Printed("0.67"))
     row, notes = row_of(table(asked), older)
     assert row[-1] != "not run"
-    assert notes[0] == "[1] tested otherwise than in the paper: dataset.test_goals_seed=null for 1"
+    assert notes[0] == "[1] tested with dataset.test_goals_seed=null (the paper: 1)"
 
 
 def test_another_test_of_what_was_learned(tmp_path, sinusoid):
@@ -153,7 +153,7 @@ def test_another_protocol_has_a_footnote_or_is_refused(tmp_path, sinusoid):
     runs = [read_run(kept.keep(tmp_path / "a", config))]
     row, notes = row_of(table(cell()), runs)
     assert row[3] == "0.650 ± 0.305[1]"
-    assert notes[0] == ("[1] tested otherwise than in the paper: evaluation.queries=15 for shots")
+    assert notes[0] == ("[1] tested with evaluation.queries=15 (the paper: shots)")
     with pytest.raises(UserError, match=r"MAML, 1: .*a was tested with evaluation.queries=15"):
         shown(table(cell()), runs, strict=True)
     # where a run has the cell's own protocol, the other is not shown in its place
