@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -252,6 +253,10 @@ class Trainer:
     def _not_finite(self, error: NonFiniteError) -> None:
         if self.on_nan == "skip":
             self.skipped += 1
+            with warnings.catch_warnings():
+                # of torch, where the first step of all is skipped
+                warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+                self.learner.count_step()
             return
         good = error.losses[torch.isfinite(error.losses)]
         others = f", the others' mean {good.mean():.4g}, max {good.max():.4g}" if len(good) else ""

@@ -252,6 +252,20 @@ def test_testing_a_checkpoint(tmp_path: Path) -> None:
         experiment(other).run()
 
 
+@pytest.mark.parametrize("algorithm", ["maml", "mamlpp"])
+def test_schedules_go_on_by_a_step_that_is_skipped(tmp_path: Path, algorithm: str) -> None:
+    options = [
+        *("training.iterations=4", "training.validate_every=0", "on_nan=skip"),
+        *("algorithm.inner_lr=1e30", "algorithm.inner_steps=3", "algorithm.outer_schedule=linear"),
+    ]
+    run = experiment(runs.overrides(tmp_path, algorithm, "sinusoid", *options))
+    run.run()
+    state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
+    assert state["skipped"] == 4
+    assert state["scheduler"]["last_epoch"] == 4
+    assert state["learner"].get("_extra_state", {"outer_steps": 4}) == {"outer_steps": 4}
+
+
 def test_steps_refused_on_a_gpu_count_when_it_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -282,9 +282,13 @@ class MetaLearner(nn.Module, ABC):
             self.optimizer.step(trials(self, self._chunks(own)), mean)
         else:
             self.optimizer.step()
-        self.scheduler.step()
+        self.count_step()
         self._record_statistics(tasks)
         return metrics
+
+    def count_step(self) -> None:
+        """What depends on the number of outer steps goes on by one, also if it was skipped."""
+        self.scheduler.step()
 
     def task_means(self) -> list[Tensor]:
         """What the last meta-gradient left, beside `.grad`, that is a mean over its tasks."""

@@ -116,6 +116,7 @@ class LEO(MetaLearner):
         self.summed = inner_loss == "sum"
         self.latent_steps, self.stochastic, self.dropout = latent_steps, stochastic, dropout
         self.clip_norm, self.samples = clip_norm, samples
+        self.particles = max(1, samples)
         self.generated = made = Generated.of(network, isinstance(objective, Classification))
         self.adapted_names = [*made.shapes]
         hidden = (encoder_hidden, relation_hidden, decoder_hidden)
@@ -130,7 +131,7 @@ class LEO(MetaLearner):
             raise UserError(
                 "algorithm=leo: a support set is encoded before any step; there is none"
             )
-        draws = Draws(support, max(1, self.samples), stochastic=self.samples > 0)
+        draws = Draws(support, self.particles, stochastic=self.samples > 0)
         path = self._path(support, self.inner_steps if steps is None else steps, draws)
         own = dict(self.network.named_parameters())
         params = [own | self.generated.params(w, path.copies.gather) for w in path.weights]

@@ -181,10 +181,9 @@ class MAMLpp(MAML):
         return [] if self.statistics is None else self.statistics.means()
 
     @override
-    def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
-        metrics = super().meta_step(tasks)
+    def count_step(self) -> None:
+        super().count_step()
         self.outer_steps += 1
-        return metrics
 
     @override
     def _record_statistics(self, tasks: TaskBatch) -> None:

@@ -32,18 +32,20 @@ def with_last(batches: Batches, steps: int, last: Examples) -> Batches:
 def minibatches(
     support: Examples, size: int | None, steps: int, replacement: bool
 ) -> Iterator[Examples]:
-    """`steps` mini-batches, x [T, size, ...]; None gives all M examples each time.
+    """`steps` mini-batches, x [T, size, ...]; None, or M or more, gives all M examples each time.
 
     Without replacement they cycle through the shuffled set, shuffled anew each time it is through;
-    a mini-batch may straddle that. The order depends on nothing but the support set's seeds.
+    a mini-batch may straddle that. With it, each is drawn from the whole set by itself, no example
+    twice (as in openai/supervised-reptile). It all depends on the support set's seeds alone.
     """
     examples = support.x.shape[1]
-    if size is None or (size >= examples and not replacement):
+    if size is None or size >= examples:
         for _ in range(steps):
             yield support
         return
     seeds = np.arange(len(support)) if support.seeds is None else support.seeds
-    rows = np.stack([_row_order(int(seed), examples, size * steps, replacement) for seed in seeds])
+    order_of = _drawn_anew if replacement else _in_cycles
+    rows = np.stack([order_of(int(seed), examples, size, steps) for seed in seeds])
     rows += np.arange(len(support))[:, None] * examples  # among those of all tasks
     order = on_device(rows, support.x.device)
     for step in range(steps):
@@ -56,10 +58,15 @@ def _rows(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     return values.flatten(0, 1).index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
 
 
-def _row_order(seed: int, examples: int, count: int, replacement: bool) -> np.ndarray:
+def _in_cycles(seed: int, examples: int, size: int, steps: int) -> np.ndarray:
+    count = size * steps
+    return _shuffles(seed, examples, -(-count // examples)).reshape(-1)[:count]
+
+
+def _drawn_anew(seed: int, examples: int, size: int, steps: int) -> np.ndarray:
+    return _shuffles(seed, examples, steps)[:, :size].reshape(-1)
+
+
+def _shuffles(seed: int, examples: int, count: int) -> np.ndarray:
     random = np.random.Generator(np.random.Philox(seed))
-    if replacement:
-        return random.integers(examples, size=count)
-    epochs = -(-count // examples)
-    order = np.tile(np.arange(examples), (epochs, 1))
-    return random.permuted(order, axis=1).reshape(-1)[:count]
+    return random.permuted(np.tile(np.arange(examples), (count, 1)), axis=1)

@@ -38,8 +38,8 @@ class Reptile(MetaLearner):
         inner_optimizer: `sgd`, or `adam` with β1 = 0, β2 = 0.999 and TensorFlow's ε of 1e-8.
         inner_batch: examples in an inner mini-batch at meta-training (None: the whole support set).
         test_batch: the same at meta-test.
-        replacement: draw the mini-batches with replacement, instead of cycling through the shuffled
-            support set.
+        replacement: draw each mini-batch from the whole support set, instead of cycling through it
+            shuffled.
         moments: where Adam's second moments start in a task: `serial`, where the task before ended
             (the authors' code; tasks are then trained one after another); `shared`, where the
             tasks of the last batch ended on average (tasks are trained at once); `fresh`, at zero.

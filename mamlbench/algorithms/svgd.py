@@ -54,27 +54,34 @@ def rbf_kernel(particles: Tensor, bandwidth: str, exact: bool) -> tuple[Tensor, 
 
 
 def squared_bandwidth(distances: Tensor, bandwidth: str) -> Tensor:
-    """h of each task, [T], a constant to every gradient, from squared distances [T, P, P].
+    """h of each task, [T], from squared distances [T, P, P].
+
+    Medians are constants to every gradient, as in the paper's released code for regression; the
+    mean is not, as in its code for reinforcement learning.
 
     Args:
         distances: of all pairs, zeros on the diagonal.
         bandwidth: `org`, the median of the whole matrix over log P, as the paper's released code
             has it, zeros of the diagonal included; `med`, the squared median of the distances of
-            different particles over log P; `mean`, their squared mean over log(P + 1), as in its
-            code for reinforcement learning.
+            different particles over log P; `mean`, their squared mean over log(P + 1).
     """
     count = distances.shape[1]
-    distances = distances.detach()
+    first, second = torch.triu_indices(count, count, 1, device=distances.device).unbind()
     if bandwidth == "org":
-        h = _median(distances.flatten(1)) / math.log(count)
+        h = _median(distances.detach().flatten(1)) / math.log(count)
+    elif bandwidth == "med":
+        pairs = distances.detach()[:, first, second].sqrt()
+        h = _median(pairs).square() / math.log(count)
     else:
-        first, second = torch.triu_indices(count, count, 1, device=distances.device).unbind()
-        pairs = distances[:, first, second].sqrt()
-        if bandwidth == "med":
-            h = _median(pairs).square() / math.log(count)
-        else:
-            h = pairs.mean(1).square() / math.log(count + 1)
+        pairs = _root(distances[:, first, second])
+        h = pairs.mean(1).square() / math.log(count + 1)
     return torch.where(h > 0, h, torch.ones_like(h))  # particles in one place: any width will do
+
+
+def _root(values: Tensor) -> Tensor:
+    """Square roots, through which no gradient goes to a 0, where it would be infinite."""
+    apart = values > 0
+    return torch.where(apart, values, 1.0).sqrt() * apart
 
 
 def _median(values: Tensor) -> Tensor:

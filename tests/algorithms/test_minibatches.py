@@ -47,17 +47,24 @@ def test_order_is_a_function_of_the_seed():
     assert torch.equal(drawn(numbered([3, 4, 5]), 3, 2), whole[:, :2])
 
 
-def test_replacement_draws_each_example_anew():
-    found = drawn(numbered([1], examples=4), 3, 400, replacement=True)[0]
-    counts = Counter(found.flatten().tolist())
-    assert sorted(counts) == [0, 1, 2, 3]
-    assert all(abs(count - 300) < 75 for count in counts.values())  # 5 standard deviations
-    assert any(len(set(batch.tolist())) < 3 for batch in found)
+def test_with_replacement_each_batch_is_drawn_from_the_whole_set():
+    found = drawn(numbered([1, 2], examples=4), 3, 400, replacement=True)
+    assert found.shape == (2, 400, 3)
+    for batches in found - 100 * torch.arange(2).reshape(2, 1, 1):
+        assert all(len(set(batch.tolist())) == 3 for batch in batches)
+        counts = Counter(batches.flatten().tolist())
+        assert sorted(counts) == [0, 1, 2, 3]
+        assert all(abs(count - 300) < 45 for count in counts.values())  # 5 standard deviations
+        # in cycles, no four in a row would have one twice
+        fours = batches.flatten().reshape(-1, 4)
+        assert any(len(set(four.tolist())) < 4 for four in fours)
+    assert (found[0] != found[1] - 100).any()
 
 
+@pytest.mark.parametrize("replacement", [False, True])
 @pytest.mark.parametrize("size", [None, 10, 25])
-def test_the_whole_set_each_time(size):
+def test_the_whole_set_each_time(size, replacement):
     support = numbered([1, 2])
-    batches = list(minibatches(support, size, 3, replacement=False))
+    batches = list(minibatches(support, size, 3, replacement))
     assert len(batches) == 3
     assert all(torch.equal(batch.x, support.x) for batch in batches)

@@ -125,20 +125,18 @@ def test_svpg_and_its_chaser_by_hand(small):
 
 @pytest.mark.parametrize("meta_loss", ["chaser", "validation"])
 def test_meta_gradient_against_finite_differences(small, meta_loss):
-    """Through the kernel too, whose width is a constant; the leader is one as well."""
+    """Through the kernel and its width too; the leader is a constant."""
     learner, _, tasks = small(cls=BMAML, particles=P, meta_loss=meta_loss, **SVPG)
     fixed = gathered(learner, tasks)
     found = gradient(learner, fixed)
     at = parameters_to_vector(learner.initial_particles).detach()
-    width, leader = constants(learner, fixed)
+    leader = leaders(learner, fixed)
     direction = torch.randn(len(at), generator=torch.Generator().manual_seed(1)).to(at)
 
     @torch.no_grad()
     def loss(step):
         vector_to_parameters(at + step * direction, learner.initial_particles)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mamlbench.algorithms.svgd.squared_bandwidth", lambda *_: width)
-            params = learner.adapt(fixed.support).params[-1]
+        params = learner.adapt(fixed.support).params[-1]
         if meta_loss == "validation":
             x, y = fixed.query.x.flatten(0, 1), fixed.query.y.flatten(0, 1)
             losses = learner.objective.loss(
@@ -155,17 +153,13 @@ def test_meta_gradient_against_finite_differences(small, meta_loss):
     torch.testing.assert_close(found @ direction, expected, rtol=1e-5, atol=1e-8)
 
 
-def constants(learner, fixed):
-    """The kernel's width at the initial particles [T], and the leaders [T, P, D]."""
+def leaders(learner, fixed):
+    """[T, P, D], each a step from where its follower is."""
     with torch.no_grad():
-        path = learner.adapt(fixed.support).params
-        start, follower = (
-            as_vectors(p, learner.adapted_names).unflatten(0, (T, P)) for p in (path[0], path[1])
-        )
-        apart = (start[:, 0] - start[:, 1]).norm(dim=1)
-    ascent = ascents(learner, path[1], fixed.query)
-    leader = [svpg(follower[t], ascent[t], 1.0, learner.inner_lr) for t in range(T)]
-    return apart.square() / math.log(P + 1), torch.stack(leader)
+        params = learner.adapt(fixed.support).params[1]
+        follower = as_vectors(params, learner.adapted_names).unflatten(0, (T, P))
+    ascent = ascents(learner, params, fixed.query)
+    return torch.stack([svpg(follower[t], ascent[t], 1.0, learner.inner_lr) for t in range(T)])
 
 
 def test_reptile_of_an_ensemble_points_to_where_its_steps_lead(small):
