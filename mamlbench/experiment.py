@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
 from mamlbench.evaluation import (
     Ensemble,
+    KeptScores,
     Protocol,
     Scores,
     active_learning,
@@ -34,11 +35,14 @@ from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.overrides import command_line
-from mamlbench.place import folder_of, hash_of_result, tested_checkpoints
+from mamlbench.place import folder_of, hash_of_result
 from mamlbench.report.run_figures import draw_figures
 from mamlbench.run_folder import require_relative_name, versions
 from mamlbench.run_state import recorded
+from mamlbench.signals import StopRequest
 from mamlbench.slurm.options import of_the_run
+from mamlbench.slurm.this_job import job_id, restarts
+from mamlbench.tested import is_of_unfinished, selected_in_words, tested_checkpoints
 from mamlbench.training import Trainer, Training
 
 
@@ -171,8 +175,14 @@ class Experiment:
             raise
 
     @property
+    def _begins_anew(self) -> bool:
+        """Whether what is there goes; a job that began anew and was requeued goes on instead."""
+        came_back = restarts() > 0 and self.folder.was_begun_anew_by(job_id())
+        return self.options.restart and not came_back
+
+    @property
     def _is_finished(self) -> bool:
-        return self.folder.summary.is_file() and not self.options.restart
+        return self.folder.summary.is_file() and not self._begins_anew
 
     def _open(self, held: ExitStack) -> dict[str, Any] | None:
         """Own the folder until `held` ends; gives the summary of a run that is finished."""
@@ -188,7 +198,7 @@ class Experiment:
 
     def _run(self) -> dict[str, Any]:
         self.ranks.together(self._load)
-        if self.options.restart and self.ranks.is_first:
+        if self.ranks.is_first and self._begins_anew:
             self.folder.clear()
         trainer = Trainer(
             self.learner,
@@ -204,7 +214,8 @@ class Experiment:
         )
         trainer.resume()
         if self.ranks.is_first:
-            self.folder.write_config(self.config, command_line(self.overrides))
+            job = job_id() if self.options.restart else None
+            self.folder.write_config(self.config, command_line(self.overrides), job)
         with self.loggers:
             self.loggers.start(self._run_info(trainer))
             try:
@@ -219,6 +230,7 @@ class Experiment:
         with_ = self.learner, self.dataset, self.protocol, self.hardware
         draw_figures(self.folder, *with_, summary)
         write_json(self.folder.summary, summary)
+        self.folder.remove_scores_so_far()
         return summary
 
     def _check_protocol(self) -> None:
@@ -244,13 +256,22 @@ class Experiment:
             iterations.append(state.get("iteration", 0))
         if len(members) > 1:
             self.learner = Ensemble(members)
-        with_ = self.learner, self.dataset, "test", self.protocol, self.hardware
-        scores = evaluate(*with_, ranks=self.ranks, tell=self.loggers.tested)
+        scores = self._test(trainer.iteration)
         if not self.ranks.is_first:
             return self._summary(scores, trainer, chosen, max(iterations))
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
         summary = self._summary(scores, trainer, chosen, max(iterations))
         return summary | self._learn_actively()
+
+    def _test(self, iteration: int) -> Scores:
+        """The scores of all test tasks; what an interrupted test has is not done again."""
+        with_ = self.learner, self.dataset, "test", self.protocol, self.hardware
+        request = StopRequest()
+        # several processes would have to stop at one place: they only keep what they have
+        with request if self.ranks.size == 1 else nullcontext():
+            path = self.folder.scores_so_far(self.ranks.rank)
+            kept = KeptScores(path, (self.learner, repr(self.protocol)), request, iteration)
+            return evaluate(*with_, ranks=self.ranks, tell=self.loggers.tested, kept=kept)
 
     def _learn_actively(self) -> dict[str, Any]:
         """What active learning adds to the summary, and `active_learning.csv`."""
@@ -268,22 +289,6 @@ class Experiment:
         if self.protocol.select == "last" or trainer.best is None:
             return []
         return [trainer.best_path]
-
-    def _selected(self, chosen: list[Path]) -> str:
-        """What was tested, as `evaluation.select` would say it; it may not be what was asked for.
-
-        A run without meta-validation has no best checkpoint, and a folder may lack one.
-        """
-        if self.protocol.kept > 1 and chosen:
-            return f"top{len(chosen)}"
-        best = self.protocol.select if self.protocol.by_training else "best"
-        names = {"best.pt": best, "checkpoint.pt": "last"}
-        return names.get(chosen[0].name, self.protocol.select) if chosen else "last"
-
-    def _of_unfinished(self) -> bool:
-        """Whether it tests a checkpoint of a run that has not come to its end."""
-        folders = [path.parent for path in self.tested_checkpoints]
-        return any(not (folder / "summary.json").is_file() for folder in folders)
 
     def _members(self, count: int) -> list[MetaLearner]:
         """The learner, and others made like it."""
@@ -306,7 +311,7 @@ class Experiment:
         trained = trainer.iteration * self.training.meta_batch_size
         network, device = self.learner.network, self.hardware.name
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
-        protocol = replace(self.protocol, select=self._selected(chosen))
+        protocol = replace(self.protocol, select=selected_in_words(self.protocol, chosen))
         return {
             "test": {**(by_step[-1] or {}), "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
@@ -324,7 +329,7 @@ class Experiment:
             "hash": self.hash,
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
             "trained_iterations": trained_iterations,  # also where another run did them
-            "of_unfinished": self._of_unfinished(),
+            "of_unfinished": any(map(is_of_unfinished, self.tested_checkpoints)),
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from mamlbench.errors import Busy
 from mamlbench.files import disk_errors
+from mamlbench.slurm.this_job import restarts
 
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 _REQUEUED_SECONDS = 120.0
@@ -65,7 +66,7 @@ def _acquire(held: FileLock, what: str) -> None:
 
 
 def _patience() -> float:
-    return _REQUEUED_SECONDS if int(os.environ.get("SLURM_RESTART_COUNT") or 0) else 0.0
+    return _REQUEUED_SECONDS if restarts() else 0.0
 
 
 def _holder(lock: Path) -> str:

@@ -8,22 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mamlbench import checkpoint
-from mamlbench.config import construct, result_hash
-from mamlbench.evaluation import Protocol
+from mamlbench.config import result_hash
 from mamlbench.run_folder import RunFolder
-
-
-def tested_checkpoints(values: Mapping[str, Any]) -> list[Path]:
-    """The files that a run tests instead of training, best first; none, where it trains.
-
-    Raises:
-        UserError: `checkpoint` names nothing that can be tested.
-    """
-    path = values["checkpoint"]
-    if path is None:
-        return []
-    protocol = construct(Protocol, values["evaluation"], "evaluation")
-    return checkpoint.resolve_best(Path(path), protocol.kept, protocol.select == "last")
+from mamlbench.tested import tested_checkpoints
 
 
 def hash_of_result(values: Mapping[str, Any]) -> str:

@@ -36,6 +36,8 @@ _OF_A_RUN = (
     "best.pt",
 )
 
+_BEGUN_ANEW_BY = "begun_anew_by"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -81,6 +83,24 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for file in (*self.path.glob("best_*.pt"), *self.figures.glob("*.png")):
             file.unlink()
+        self.remove_scores_so_far()
+
+    def was_begun_anew_by(self, job: str | None) -> bool:
+        """Whether a SLURM job has given `restart=true` here before."""
+        try:
+            config = yaml.safe_load((self.path / "config.yaml").read_text())
+        except (OSError, ValueError, yaml.YAMLError):
+            return False
+        return job is not None and config.get("about", {}).get(_BEGUN_ANEW_BY) == job
+
+    def scores_so_far(self, rank: int) -> Path:
+        """What a test that is not over has scored in one of the processes."""
+        return self.path / f"test_so_far_{rank}.npz"
+
+    def remove_scores_so_far(self) -> None:
+        """The test is over, or begins anew."""
+        for file in self.path.glob("test_so_far_*.npz"):
+            file.unlink()
 
     def remove_if_empty(self, outputs: Path) -> None:
         """Remove the folder, and those above it up to `outputs`, as far as they are empty.
@@ -120,9 +140,14 @@ class RunFolder:
         """The folder of figures."""
         return self.path / "figures"
 
-    def write_config(self, config: dict, command: str) -> None:
-        """`config.yaml`: the composed config, the command line, versions and commit."""
+    def write_config(self, config: dict, command: str, begun_anew_by: str | None = None) -> None:
+        """`config.yaml`: the composed config, the command line, versions and commit.
+
+        Also the SLURM job that gave `restart=true`.
+        """
         about = {"command": command, "versions": versions(), "commit": commit()}
+        if begun_anew_by is not None:
+            about[_BEGUN_ANEW_BY] = begun_anew_by
         text = yaml.safe_dump({**config, "about": about}, sort_keys=False, width=100)
         write_atomically(self.path / "config.yaml", text)
 

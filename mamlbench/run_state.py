@@ -18,7 +18,7 @@ from typing import Any
 
 from mamlbench.errors import UserError
 from mamlbench.files import write_json
-from mamlbench.slurm.preemption import job_id
+from mamlbench.slurm.this_job import job_id
 
 NAME, SUMMARY = "status.json", "summary.json"
 RUNNING, STOPPED, FAILED = "running", "stopped", "failed"
@@ -101,7 +101,7 @@ def _process_began(pid: int) -> str | None:
 
 def _ended_by(error: BaseException) -> dict[str, Any]:
     number = getattr(error, "signal", None)
-    if isinstance(number, int):  # mamlbench.training.Stopped
+    if isinstance(number, int):  # mamlbench.signals.Stopped
         name = signal.Signals(number).name
         return {"state": STOPPED, "signal": name, "iteration": getattr(error, "iteration", None)}
     if isinstance(error, UserError):

@@ -1,4 +1,4 @@
-"""Requests to stop, noticed between two outer steps."""
+"""Signals that ask a run to stop: it saves its state between two outer steps, or test tasks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,27 @@ from types import FrameType, TracebackType
 from typing import Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Stopped(Exception):
+    """A run was asked to stop and has saved its state.
+
+    Attributes:
+        signal: the signal's number.
+        iteration: outer steps done.
+        tested: test tasks done; None while it trained.
+    """
+
+    def __init__(self, signal: int, iteration: int, tested: int | None = None) -> None:
+        self.signal, self.iteration, self.tested = signal, iteration, tested
+        super().__init__(f"stopped at {self.place}")
+
+    @property
+    def place(self) -> str:
+        """Where, in words."""
+        if self.tested is None:
+            return f"iteration {self.iteration}"
+        return f"iteration {self.iteration}, after {self.tested} test tasks"
 
 
 class StopRequest:

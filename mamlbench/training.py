@@ -23,7 +23,7 @@ from mamlbench.evaluation import Protocol, evaluate
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import Logger
 from mamlbench.running_means import RunningMeans
-from mamlbench.signals import StopRequest
+from mamlbench.signals import Stopped, StopRequest
 from mamlbench.tasks import TaskBatch
 
 
@@ -59,19 +59,6 @@ class Training:
         require(patience is None or patience >= 1, "patience", patience, "1 or more, or null")
         validated = patience is None or self.validate_every > 0
         require(validated, "patience", patience, "null, where validate_every=0")
-
-
-class Stopped(Exception):
-    """Training was asked to stop and has saved its state.
-
-    Attributes:
-        signal: the signal's number.
-        iteration: outer steps done.
-    """
-
-    def __init__(self, signal: int, iteration: int) -> None:
-        self.signal, self.iteration = signal, iteration
-        super().__init__(f"stopped at iteration {iteration}")
 
 
 class Trainer:

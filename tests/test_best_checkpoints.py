@@ -17,7 +17,7 @@ from mamlbench.begin_from import load_learner
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Ensemble
-from mamlbench.training import Stopped
+from mamlbench.signals import Stopped
 
 SETTINGS = [
     "training.iterations=25",

@@ -15,7 +15,7 @@ from mamlbench.config_tree import ConfigTree
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
-from mamlbench.training import Stopped
+from mamlbench.signals import Stopped
 
 SCHEDULE = [
     "training.log_every=5",

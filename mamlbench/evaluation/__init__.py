@@ -2,8 +2,10 @@
 
 from mamlbench.evaluation.active_learning import ActiveLearning, active_learning, active_sizes
 from mamlbench.evaluation.ensemble import Ensemble
-from mamlbench.evaluation.evaluate import TEST_SEED, Scores, evaluate
+from mamlbench.evaluation.evaluate import TEST_SEED, evaluate
+from mamlbench.evaluation.kept_scores import KeptScores
 from mamlbench.evaluation.protocol import Protocol
+from mamlbench.evaluation.scores import Scores
 from mamlbench.evaluation.statistics import Estimate
 
 __all__ = [
@@ -11,6 +13,7 @@ __all__ = [
     "ActiveLearning",
     "Ensemble",
     "Estimate",
+    "KeptScores",
     "Protocol",
     "Scores",
     "active_learning",

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -18,70 +14,15 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.coverage import coverage
+from mamlbench.evaluation.kept_scores import KeptScores
 from mamlbench.evaluation.protocol import Protocol
-from mamlbench.evaluation.statistics import Estimate
+from mamlbench.evaluation.scores import Scores
 from mamlbench.hardware import Hardware
 from mamlbench.rl.gathering import acting, met_by
 from mamlbench.tasks import TaskBatch
 
 TEST_SEED = 0
 """Meta-validation and meta-test tasks do not depend on a run's seed, so runs can be paired."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Metrics of every task after some or all inner steps.
-
-    Attributes:
-        by_task: metric name to [R, T].
-        steps: the number of inner steps before each of the R scores.
-        reliability: the queries of all tasks by confidence; None where there are no confidences.
-    """
-
-    by_task: dict[str, np.ndarray]
-    steps: tuple[int, ...]
-    reliability: Reliability | None = None
-
-    @classmethod
-    def of_parts(cls, parts: Sequence[Scores]) -> Scores:
-        """The scores of all tasks from those of some tasks each."""
-        names = parts[0].by_task
-        by_task = {name: np.concatenate([p.by_task[name] for p in parts], 1) for name in names}
-        bins = [part.reliability.bins for part in parts if part.reliability is not None]
-        reliability = Reliability(np.concatenate(bins, 1)) if bins else None
-        return cls(by_task, parts[0].steps, reliability)
-
-    def by_step(self) -> list[dict[str, dict[str, float | int]] | None]:
-        """For each number of inner steps from 0, each metric's mean, interval and number of tasks.
-
-        None stands for steps that were not scored. `ece`, where there are confidences, is that of
-        all queries together (see `Reliability`).
-        """
-        entries = [
-            {name: Estimate.of(values[r]).as_dict() for name, values in self.by_task.items()}
-            for r in range(len(self.steps))
-        ]
-        if self.reliability is not None:
-            for entry, error in zip(entries, self.reliability.errors(), strict=True):
-                entry["ece"] = error.as_dict()
-        scored = dict(zip(self.steps, entries, strict=True))
-        return [scored.get(step) for step in range(self.steps[-1] + 1)]
-
-    def last(self) -> dict[str, Estimate]:
-        """Each metric of single tasks after the last inner step."""
-        return {name: Estimate.of(values[-1]) for name, values in self.by_task.items()}
-
-    def diverged(self) -> int:
-        """Tasks whose adaptation ended in a loss that is not finite."""
-        return int((~np.isfinite(self.by_task["loss"][-1])).sum())
-
-    def rows(self) -> pd.DataFrame:
-        """One row for each task and score: `task`, `step`, then the metrics."""
-        tasks = next(iter(self.by_task.values())).shape[1]
-        step, task = np.meshgrid(self.steps, np.arange(tasks), indexing="ij")
-        columns: dict[str, Any] = {"task": task.T.reshape(-1), "step": step.T.reshape(-1)}
-        columns |= {name: values.T.reshape(-1) for name, values in self.by_task.items()}
-        return pd.DataFrame(columns)
 
 
 @torch.no_grad()
@@ -96,6 +37,7 @@ def evaluate(
     in_full: bool = True,
     ranks: Ranks = ALONE,
     tell: Callable[[int, int], None] = lambda done, of: None,
+    kept: KeptScores | None = None,
 ) -> Scores:
     """Adapt to `tasks` tasks of a split and score the queries; the learner is left as it was.
 
@@ -110,13 +52,18 @@ def evaluate(
         in_full: all that the objective scores, calibration too, not only what training logs.
         ranks: processes that share the tasks; each gets the scores of all.
         tell: is called with how many of this process's tasks are done, from 0 on, and of how many.
+        kept: where the scores so far are kept, to go on with where an earlier call was stopped.
+
+    Raises:
+        Stopped: a signal asked `kept` for it.
     """
     count = protocol.tasks if tasks is None else tasks
     shots, queries = protocol.shots_and_queries(dataset, split)
     chunk = tasks_at_a_time(learner, dataset, protocol, hardware, shots, queries)
-    parts, share = [], ranks.share(count)
+    share = ranks.share(count)
+    parts = [] if kept is None else kept.read(share)
     with in_evaluation(learner):
-        for first in range(share.first, share.end, chunk):
+        for first in range(share.first + sum(p.tasks for p in parts), share.end, chunk):
             tell(first - share.first, share.count)
             place = first, min(chunk, share.end - first)
             tests = hardware.cast(dataset.sample(split, TEST_SEED, *place, shots, queries))
@@ -126,6 +73,8 @@ def evaluate(
             steps = protocol.scored_steps(last) if every_step else [last]
             tried = (_tried(learner, adapted, tests, s, protocol.transductive) for s in steps)
             parts.append(_scores(learner, tried, tuple(steps), tests, in_full))
+            if kept is not None:
+                kept.keep(parts, share)
         tell(share.count, share.count)
     return Scores.of_parts(ranks.gathered(parts))
 

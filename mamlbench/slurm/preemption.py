@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from mamlbench.slurm import queue
+from mamlbench.slurm.this_job import job_id, restarts
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 """What SLURM sends before it takes a node away, or a time limit ends; what an admin may send."""
@@ -17,7 +18,7 @@ SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 def requeue_when_told() -> None:
     """From now on, these signals put the job back into the queue and end this process at once.
 
-    While a learner trains, `mamlbench.signals.StopRequest` has them instead, which saves first.
+    While a run trains or tests, `mamlbench.signals.StopRequest` has them instead: it saves first.
     All files of a run are whole at every instant, so that nothing else is worth waiting for.
     """
     for number in SIGNALS:
@@ -39,17 +40,10 @@ def _requeue_and_end(number: int, frame: FrameType | None) -> None:
     requeue_and_end(number)
 
 
-def job_id() -> str | None:
-    """This process's SLURM job, as `12_3` where it is of an array; None outside of SLURM."""
-    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
-    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
-
-
 def _requeue(told: str) -> str:
     job, most = job_id() or "?", int(os.environ.get("MAMLBENCH_MAX_REQUEUES", 100))
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
-    if restarts >= most:
-        return f"{told}: job {job} ends: it went back to the queue {restarts} times already"
+    if restarts() >= most:
+        return f"{told}: job {job} ends: it went back to the queue {restarts()} times already"
     against = queue.requeue(job)
     if against is None:
         return f"{told}: job {job} goes back to the queue"

@@ -13,7 +13,7 @@ from mamlbench.errors import UserError
 from mamlbench.report.status import Row, collect, show
 from mamlbench.run_state import recorded
 from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder
-from mamlbench.training import Stopped
+from mamlbench.signals import Stopped
 
 
 @pytest.fixture

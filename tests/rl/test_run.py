@@ -17,7 +17,8 @@ from mamlbench.algorithms import MAML
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.report.trajectories import trajectories
-from mamlbench.training import Stopped, Trainer
+from mamlbench.signals import Stopped
+from mamlbench.training import Trainer
 
 TINY = [
     "dataset=navigation2d",

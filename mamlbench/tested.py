@@ -1,0 +1,41 @@
+"""Which checkpoints a run tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mamlbench import checkpoint
+from mamlbench.config import construct
+from mamlbench.evaluation import Protocol
+
+
+def tested_checkpoints(values: Mapping[str, Any]) -> list[Path]:
+    """The files that a run tests instead of training, best first; none, where it trains.
+
+    Raises:
+        UserError: `checkpoint` names nothing that can be tested.
+    """
+    path = values["checkpoint"]
+    if path is None:
+        return []
+    protocol = construct(Protocol, values["evaluation"], "evaluation")
+    return checkpoint.resolve_best(Path(path), protocol.kept, protocol.select == "last")
+
+
+def selected_in_words(protocol: Protocol, chosen: Sequence[Path]) -> str:
+    """What was tested, as `evaluation.select` would say it; it may not be what was asked for.
+
+    A run without meta-validation has no best checkpoint, and a folder may lack one.
+    """
+    if protocol.kept > 1 and chosen:
+        return f"top{len(chosen)}"
+    best = protocol.select if protocol.by_training else "best"
+    names = {"best.pt": best, "checkpoint.pt": "last"}
+    return names.get(chosen[0].name, protocol.select) if chosen else "last"
+
+
+def is_of_unfinished(path: Path) -> bool:
+    """Whether a checkpoint's run has not come to its end."""
+    return not (path.parent / "summary.json").is_file()
