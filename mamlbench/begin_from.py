@@ -10,6 +10,9 @@ from torch import Tensor
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import UserError
 
+_INSTEAD_OF_THE_NETWORK = ("initial_particles.", "step_norms.", "latent.")
+"""What learners begin from that keep several networks, or parts of them, or generate them."""
+
 
 def load_learner(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
     """Put a checkpoint's parameters into a learner.
@@ -24,18 +27,26 @@ def load_learner(learner: MetaLearner, state: dict[str, Any], path: Path) -> Non
 
 
 def warm_start(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
-    """Put the network of a checkpoint, of whatever algorithm, into a learner; all else stays.
+    """Put the network of a checkpoint into a learner; all else stays.
 
     Raises:
-        UserError: it is another architecture's.
+        UserError: it is another architecture's, or one of the two does not begin from its network.
     """
-    place, prefix = f"warm_start={path}", "network."
-    own, found = (
-        {name: values for name, values in part.items() if name.startswith(prefix)}
-        for part in (learner.state_dict(), _learner_in(state, place))
-    )
-    _require_same(own, found, place)
-    learner.load_state_dict(found, strict=False)
+    place = f"warm_start={path}"
+    parts = {"this config's learner": learner.state_dict(), "that one": _learner_in(state, place)}
+    for who, part in parts.items():
+        own = next((name for name in part if name.startswith(_INSTEAD_OF_THE_NETWORK)), None)
+        if own is not None:
+            raise UserError(
+                f"{place}: accepted is an algorithm that begins from its network, such as maml; "
+                f"{who} begins from {own.partition('.')[0]} instead"
+            )
+    networks = [
+        {name: values for name, values in part.items() if name.startswith("network.")}
+        for part in parts.values()
+    ]
+    _require_same(*networks, place)
+    learner.load_state_dict(networks[1], strict=False)
 
 
 def _learner_in(state: dict[str, Any], place: str) -> dict[str, Any]:

@@ -10,7 +10,10 @@ import pytest
 import runs
 import torch
 
+from mamlbench.begin_from import warm_start
 from mamlbench.compose import experiment
+from mamlbench.config_tree import ConfigTree
+from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
 from mamlbench.made_by import with_overrides_of_checkpoint
 
@@ -58,6 +61,34 @@ def test_the_network_is_the_other_runs_and_all_else_its_own(tmp_path: Path, maml
     assert len(expected) == 4
     for name, value in warm.items():
         assert torch.equal(value, expected.get(name, cold[name])), name
+
+
+@pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
+def test_every_algorithm_begins_from_it_or_says_that_it_cannot(tmp_path: Path, algorithm: str):
+    relu = "network.activation=relu"  # Reptile's paper has tanh
+    from_maml = experiment(runs.overrides(tmp_path, "maml", "sinusoid", relu)).learner
+    with torch.no_grad():
+        for parameter in from_maml.parameters():
+            parameter += 7.0
+    try:
+        learner = experiment(runs.overrides(tmp_path, algorithm, "sinusoid", relu)).learner
+    except UserError as error:
+        assert "learn2learn" in str(error), error
+        pytest.skip(str(error))
+    try:
+        warm_start(learner, {"learner": from_maml.state_dict()}, tmp_path)
+    except UserError as error:
+        own = str(error).removesuffix(" instead").split()[-1]
+        assert any(name.startswith(f"{own}.") for name in learner.state_dict())
+        with pytest.raises(UserError, match=f"that one begins from {own} instead"):
+            warm_start(from_maml, {"learner": learner.state_dict()}, tmp_path)
+        return
+    if algorithm == "platipus":
+        return  # which draws around the network: see the first test
+    tasks = Sinusoid(shots=3).sample("test", 0, 0, 2)
+    expected = from_maml.predict(from_maml.adapt(tasks.support, 0), tasks.query.x)
+    found = learner.predict(learner.adapt(tasks.support, 0), tasks.query.x)
+    torch.testing.assert_close(found, expected.expand_as(found))
 
 
 def test_a_run_goes_on_from_it_and_resumes_from_itself(tmp_path: Path, maml: Path) -> None:
