@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import runs
+import torch
 
 from mamlbench.compose import experiment
 from mamlbench.report import readme
@@ -58,6 +59,22 @@ def test_the_worked_example_of_an_algorithm(
     before, after = run.learner.adapt(tasks.support, 1).params
     step = (before["head.bias"] - after["head.bias"]).abs()
     assert step.flatten().tolist() == pytest.approx([0.001] * 2, rel=1e-3)
+
+
+def test_the_worked_example_of_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "mamlbench.datasets.parabola"
+    module = types.ModuleType(name)
+    exec(compile(block("python", '"""Parabolas'), name, "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, name, module)
+    (tmp_path / "conf" / "dataset").mkdir(parents=True)
+    (tmp_path / "conf" / "dataset" / "parabola.yaml").write_text(block("yaml", "# Parabolas."))
+
+    line = [f"outputs={tmp_path}", "dataset=parabola", *runs.RUN[1:]]
+    run = experiment([*line, f"hydra.searchpath=[file://{tmp_path / 'conf'}]"])
+    run.run()
+    tasks = run.dataset.sample("test", 0, 0, 3, 5, 5)
+    ratio = tasks.query.y / tasks.query.x**2
+    torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-3, atol=1e-3)
 
 
 def test_the_speeds_are_those_of_the_kept_benchmark() -> None:

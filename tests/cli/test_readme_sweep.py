@@ -1,0 +1,23 @@
+"""The README's sweep that is kept as an experiment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import runs
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_it_is_run_from_a_folder_of_ones_own(mamlbench, tmp_path):
+    (text,) = re.findall(
+        r"```yaml\n(# @package _global_\nname: my_sweep.*?)```", README.read_text(), re.S
+    )
+    folder = tmp_path / "my_conf"
+    (folder / "experiment").mkdir(parents=True)
+    (folder / "experiment" / "my_sweep.yaml").write_text(text)
+    result = mamlbench(f"--config-dir={folder}", "-m", "experiment=my_sweep", *runs.RUN[1:])
+    assert result.code == 0, result.err
+    found = [path.parts[2] for path in Path("outputs/my_sweep").rglob("summary.json")]
+    assert sorted(found) == ["fomaml", "fomaml", "maml", "maml"]
