@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from mamlbench.errors import UserError
 
 if TYPE_CHECKING:
     from mamlbench.report.report import Report
+    from mamlbench.report.sheets import Sheet
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 EXAMPLES = """
@@ -66,16 +67,30 @@ def _run(options: argparse.Namespace) -> int:
         print(show(options.status))
         return 0
     if options.compare is not None:
-        from mamlbench.report.compare import compare
-
-        one, other = options.compare
-        _write_sheets(options, lambda: compare(one, other, options.strict))
+        _compare(options)
         return 0
     found = _report(*_tables_and_folders(options.what), options.strict)
     for entry in found.skipped:
         print(f"mamlbench-report: skipped {entry.path}: {entry.why}", file=sys.stderr)
     _write(options, found)
     return 0
+
+
+def _compare(options: argparse.Namespace) -> None:
+    for name in ("html", "figures", "readme"):
+        if (asked := getattr(options, name)) is not None:
+            accepted = "accepted beside --compare are --format, --out and --strict"
+            raise UserError(f"--{name} {asked}: not of two runs; {accepted}")
+    from mamlbench.report.compare import compare
+
+    one, other = options.compare
+    found = compare(one, other, options.strict)
+    if options.format == "csv":
+        from mamlbench.report.table_csv import comparison_to_csv
+
+        _put(options.out, comparison_to_csv(found))
+    else:
+        _write_sheets(options, found.sheets())
 
 
 def _tables_and_folders(words: Sequence[str]) -> tuple[list[str], list[Path]]:
@@ -126,18 +141,18 @@ def _write(options: argparse.Namespace, found: Report) -> None:
 
         _put(options.out, to_csv(found.papers, found.folders))
     elif options.out is not None or all(other is None for other in others):
-        _write_sheets(options, found.sheets)
+        _write_sheets(options, found.sheets())
 
 
-def _write_sheets(options: argparse.Namespace, sheets: Callable[[], list]) -> None:
+def _write_sheets(options: argparse.Namespace, sheets: Sequence[Sheet]) -> None:
     from mamlbench.report.sheets import to_latex, to_markdown, to_terminal
 
     if options.format == "latex":
-        _put(options.out, to_latex(sheets()))
+        _put(options.out, to_latex(sheets))
     elif options.format == "markdown" or options.out is not None:
-        _put(options.out, to_markdown(sheets()))
+        _put(options.out, to_markdown(sheets))
     else:
-        to_terminal(sheets())
+        to_terminal(sheets)
 
 
 def _put(out: Path | None, text: str) -> None:

@@ -118,11 +118,6 @@ class Cell:
     note: str | None = None
 
     @property
-    def scale(self) -> float:
-        """By what a run's value is multiplied to be in the unit of the published one."""
-        return 100.0 if "accuracy" in self.metric else 1.0
-
-    @property
     def published_text(self) -> str:
         """The published value and its plus-minus, digit by digit; empty where there is none."""
         if self.published is None:

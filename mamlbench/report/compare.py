@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mamlbench import metrics
 from mamlbench.errors import UserError
 from mamlbench.report.paired import Difference, difference, why_not
 from mamlbench.report.runs import Run, read_run
-from mamlbench.report.settings import differences, flat, option_text
+from mamlbench.report.settings import differences, option_text
 from mamlbench.report.sheets import Sheet
 
+_NOT_FINITE = "not every test task has a finite score"
 
-def compare(first: Path, second: Path, strict: bool = False) -> list[Sheet]:
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs side by side.
+
+    Attributes:
+        one, other: the runs.
+        why_not: why their test tasks are not the same; None where they are.
+        options: of their settings that differ, by dotted name, with the value in each.
+        facts: what else differs: seed, iterations done, device, code.
+        differences: of each metric that both have, `other` less `one`; None where there is none.
+    """
+
+    one: Run
+    other: Run
+    why_not: str | None
+    options: Mapping[str, tuple[Any, Any]]
+    facts: Mapping[str, tuple[str, str]]
+    differences: Mapping[str, Difference | None]
+
+    def sheets(self) -> list[Sheet]:
+        """What differs in their configs, and in their results."""
+        return [_configs(self), _results(self)]
+
+
+def compare(first: Path, second: Path, strict: bool = False) -> Comparison:
     """What differs between two runs.
 
     Raises:
@@ -23,7 +51,11 @@ def compare(first: Path, second: Path, strict: bool = False) -> list[Sheet]:
     reason = why_not(one, other)
     if reason is not None and strict:
         raise UserError(f"{first} and {second} are not comparable: {reason}")
-    return [_configs(one, other), _results(one, other, reason)]
+    options, mine, theirs = differences(one.options, other.options), _facts(one), _facts(other)
+    facts = {n: (mine[n], theirs[n]) for n in mine if mine[n] != theirs[n]}
+    names = [name for name in one.measured if name in other.measured]
+    apart = {name: None if reason else difference([other], [one], name) for name in names}
+    return Comparison(one, other, reason, options, facts, apart)
 
 
 def _read(folder: Path) -> Run:
@@ -33,44 +65,45 @@ def _read(folder: Path) -> Run:
         raise UserError(f"{folder}: not the folder of a finished run: {error}") from error
 
 
-def _configs(one: Run, other: Run) -> Sheet:
-    rows = [
-        [name, option_text(first), option_text(second)]
-        for name, (first, second) in differences(flat(one.config), flat(other.config)).items()
-    ]
+def _facts(run: Run) -> dict[str, str]:
+    return {
+        "seed": str(run.seed),
+        "iterations done": "not recorded" if run.iterations is None else str(run.iterations),
+        "device": run.summary.device,
+        "code": run.short_code,
+    }
+
+
+def _configs(found: Comparison) -> Sheet:
+    rows = [[name, *map(option_text, values)] for name, values in found.options.items()]
     same = [] if rows else ["their settings are the same"]
-    for name, first, second in (
-        ("seed", one.seed, other.seed),
-        ("iterations done", one.iterations, other.iterations),
-        ("device", one.summary.device, other.summary.device),
-        ("code", one.short_code, other.short_code),
-    ):
-        if first != second:
-            rows.append([name, str(first), str(second)])
-    where = [f"A: {one.folder}", f"B: {other.folder}"]
+    rows += [[name, *values] for name, values in found.facts.items()]
+    where = [f"A: {found.one.folder}", f"B: {found.other.folder}"]
     return Sheet("What differs in the configs", ("option", "A", "B"), rows, [*same, *where])
 
 
-def _results(one: Run, other: Run, reason: str | None) -> Sheet:
-    rows, paired = [], None
-    for name in [name for name in one.measured if name in other.measured]:
-        found = None if reason else difference([other], [one], name)
-        paired = paired or found
-        estimates = (run.estimate(name) for run in (one, other))
+def _results(found: Comparison) -> Sheet:
+    rows = []
+    for name, apart in found.differences.items():
+        estimates = (run.estimate(name) for run in (found.one, found.other))
         cells = [metrics.shown(name, e.mean, e.ci95) for e in estimates if e is not None]
-        rows.append([metrics.label(name), *cells, difference_text(name, found)])
+        rows.append([metrics.label(name), *cells, difference_text(name, apart)])
     columns = ("test metric", "A", "B", "B − A, paired")
-    return Sheet("Results", columns, rows, _remarks(one, other, reason, paired))
+    return Sheet("Results", columns, rows, _remarks(found))
 
 
-def _remarks(one: Run, other: Run, reason: str | None, paired: Difference | None) -> list[str]:
-    if reason is not None:
-        return [f"not comparable task by task: {reason}"]
+def _remarks(compared: Comparison) -> list[str]:
+    one, other = compared.one, compared.other
+    if compared.why_not is not None:
+        return [f"not comparable task by task: {compared.why_not}"]
+    paired = next((found for found in compared.differences.values() if found), None)
     if paired is None:
         lacking = [str(run.folder) for run in (one, other) if run.tests is None]
-        kept = f"no test_tasks.csv in {' and '.join(lacking)}" if lacking else "none is finite"
-        return [f"no paired interval: {kept}"]
+        no_file = f"no test_tasks.csv in {' and '.join(lacking)}"
+        return [f"no paired interval: {no_file if lacking else _NOT_FINITE}"]
     found = [f"paired over {paired.n_tasks:,} test tasks, 95% interval of the mean difference"]
+    if None in compared.differences.values():
+        found.append(f"–: {_NOT_FINITE}")
     if one.seed != other.seed:
         found.append("the seeds differ: the interval is over tasks, not over seeds")
     for name in ("transductive", "select"):
@@ -91,21 +124,18 @@ def against_best(labelled: Sequence[tuple[str, Sequence[Run]]], metric: str) -> 
     """Each setting's paired difference from the best of those tested on the same tasks alike.
 
     Args:
-        labelled: the name and the runs of each setting.
+        labelled: the name and the runs of each setting, best first.
         metric: which.
 
     Returns:
         None where there are not two to compare.
     """
     usable = [(name, runs) for name, runs in labelled if all(run.tests for run in runs)]
-    ranked = sorted(usable, key=lambda item: _mean(item[1], metric))
-    if metrics.higher_is_better(metric):
-        ranked.reverse()
-    if len(ranked) < 2:
+    if len(usable) < 2:
         return None
-    best_name, best = ranked[0]
+    best_name, best = usable[0]
     rows = []
-    for name, runs in ranked[1:]:
+    for name, runs in usable[1:]:
         if why_not(runs[0], best[0]) is not None:
             continue
         found = difference(runs, best, metric)
@@ -116,8 +146,3 @@ def against_best(labelled: Sequence[tuple[str, Sequence[Run]]], metric: str) -> 
         return None
     title = f"Difference from {best_name} on the same test tasks: {metrics.label(metric)}"
     return Sheet(title, ("", "difference (± 95%, paired)", "tasks", "seeds"), rows)
-
-
-def _mean(runs: Sequence[Run], metric: str) -> float:
-    means = [e.mean for e in (run.estimate(metric) for run in runs) if e and e.mean is not None]
-    return sum(means) / len(means) if means else float("inf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,12 @@ from typing import Any
 
 from mamlbench.report.matching import Match
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import SCALED, SIZES, flat
+from mamlbench.report.settings import SCALED, SIZES
 
 _SHOWN_OPTIONS = 4
+_BESIDE = ("hardware.precision", "warm_start", "data_sha256")
+"""Of a setting beside its config's groups; labels show them always."""
+_UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,21 @@ class Entry:
     def first(self) -> Run:
         """The run of the lowest seed."""
         return self.runs[0]
+
+    @property
+    def fewest_iterations(self) -> int | None:
+        """Outer steps of the seed with the fewest; None where those of one are not recorded."""
+        known = [run.iterations for run in self.runs if run.iterations is not None]
+        return min(known) if len(known) == len(self.runs) else None
+
+    @property
+    def iterations(self) -> str:
+        """Outer steps in words; of seeds that stopped apart the fewest and the most."""
+        fewest = self.fewest_iterations
+        if fewest is None:
+            return "not recorded"
+        most = max(run.iterations or 0 for run in self.runs)
+        return f"{fewest:,}" if fewest == most else f"{fewest:,}–{most:,}"
 
     @property
     def code(self) -> str:
@@ -66,13 +85,13 @@ def entries_of_cell(matches: Sequence[Match]) -> list[Entry]:
     Of runs shorter than the cell asks for, the longest of each code.
     """
     own = [m for m in matches if not m.otherwise_tested] or list(matches)
-    whole = [m for m in own if not m.shortened] or _longest(own)
-    by_run = {id(m.run): m for m in whole}
+    by_run = {id(m.run): m for m in own}
     found = []
-    for runs in _by_setting(m.run for m in whole):
-        match = by_run[id(runs[0])]
-        found.append(Entry(tuple(runs), match.shortened, match.otherwise_tested))
-    return found
+    for runs in _by_setting(m.run for m in own):
+        of_runs = [by_run[id(run)] for run in runs]
+        shortened = dict.fromkeys(words for match in of_runs for words in match.shortened)
+        found.append(Entry(tuple(runs), tuple(shortened), of_runs[0].otherwise_tested))
+    return [entry for entry in found if not entry.shortened] or _longest(found)
 
 
 def entries_of_folder(runs: Iterable[Run]) -> list[Entry]:
@@ -81,40 +100,72 @@ def entries_of_folder(runs: Iterable[Run]) -> list[Entry]:
 
 
 def labels(entries: Sequence[Entry]) -> list[str]:
-    """The algorithm of each entry, and the options by which it differs from others of it."""
-    options = [flat(entry.first.config) for entry in entries]
-    found = []
-    for entry, own in zip(entries, options, strict=True):
-        alike = [
-            other
-            for e, other in zip(entries, options, strict=True)
-            if e.first.algorithm == entry.first.algorithm
-        ]
-        apart = [
-            name
-            for name in dict.fromkeys(name for other in alike for name in other)
-            if any(other.get(name) != own.get(name) for other in alike)
-        ]
-        apart = sorted((n for n in apart if n not in SCALED and n not in SIZES), key=_shown_first)
-        shown = [f"{n.split('.', 1)[1]}={_text(own.get(n))}" for n in apart[:_SHOWN_OPTIONS]]
-        more = [f"and {len(apart) - len(shown)} more"] if len(apart) > len(shown) else []
-        found.append(" ".join([entry.first.algorithm, *shown, *more]))
+    """The algorithm of each entry, and the options by which it differs from others of it.
+
+    Where those are the same too: how long it was trained, on how much it was tested, its code.
+    """
+    alike: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        alike[entry.first.algorithm].append(entry)
+    found = [_label(entry, alike[entry.first.algorithm]) for entry in entries]
+    for words in (_iterations, _test_tasks, lambda entry: entry.code):
+        found = _told_apart(found, [words(entry) for entry in entries])
     return found
 
 
-def _longest(matches: Sequence[Match]) -> list[Match]:
-    longest: dict[str, int] = defaultdict(int)
-    for match in matches:
-        longest[match.run.code] = max(longest[match.run.code], match.run.iterations)
-    return [m for m in matches if m.run.iterations == longest[m.run.code]]
+def _label(entry: Entry, alike: Sequence[Entry]) -> str:
+    own, others = entry.first.options, [e.first.options for e in alike]
+    apart = [
+        name
+        for name in dict.fromkeys(name for other in others for name in other)
+        if name not in SCALED
+        and name not in SIZES
+        and any(other.get(name) != own.get(name) for other in others)
+    ]
+    of_groups = sorted((name for name in apart if name not in _BESIDE), key=_shown_first)
+    names = of_groups[:_SHOWN_OPTIONS] + [name for name in apart if name in _BESIDE]
+    shown = [f"{name.partition('.')[2] or name}={_text(name, own.get(name))}" for name in names]
+    more = [f"and {len(apart) - len(names)} more"] if len(apart) > len(names) else []
+    return " ".join([entry.first.algorithm, *shown, *more])
+
+
+def _told_apart(names: Sequence[str], words: Sequence[str]) -> list[str]:
+    """The names; those that are there more than once with their words, where these differ."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, word in zip(names, words, strict=True):
+        found[name].add(word)
+    return [
+        f"{name}, {word}" if len(found[name]) > 1 else name
+        for name, word in zip(names, words, strict=True)
+    ]
+
+
+def _iterations(entry: Entry) -> str:
+    known = entry.fewest_iterations is not None
+    return f"{entry.iterations} iterations" if known else f"iterations {entry.iterations}"
+
+
+def _test_tasks(entry: Entry) -> str:
+    return f"{entry.first.config['evaluation'].get('tasks'):,} test tasks"
+
+
+def _longest(entries: Sequence[Entry]) -> list[Entry]:
+    """Of each code the longest; unknown lengths, where there are no others."""
+    longest: dict[str, int] = defaultdict(lambda: _UNKNOWN)
+    for run in (run for entry in entries for run in entry.runs):
+        longest[run.code] = max(longest[run.code], _length(run))
+    return [e for e in entries if any(_length(run) == longest[run.code] for run in e.runs)]
+
+
+def _length(run: Run) -> int:
+    return _UNKNOWN if run.iterations is None else run.iterations
 
 
 def _by_setting(runs: Iterable[Run]) -> list[list[Run]]:
     """Seeds of one setting together; those of different code too, if no seed is there twice."""
     settings: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        tests_only = run.config.get("checkpoint") is not None
-        key = json.dumps([flat(run.config), tests_only, run.iterations], sort_keys=True)
+        key = json.dumps(_setting(run), sort_keys=True)
         settings[key].append(run)
     found = []
     for group in settings.values():
@@ -131,6 +182,17 @@ def _by_setting(runs: Iterable[Run]) -> list[list[Run]]:
     return [sorted(part, key=lambda run: run.seed) for part in found]
 
 
+def _setting(run: Run) -> list[Any]:
+    """What seeds of one setting have in common."""
+    options = dict(run.options)
+    if options["warm_start"] is not None:  # seeds may have begun from seeds of one other setting
+        options["warm_start"] = re.sub(r"\bseed\d+(?=/|$)", "seed*", str(options["warm_start"]))
+    tests_only = run.config.get("checkpoint") is not None
+    # seeds that lost patience at different steps did what their setting asks for, each of them
+    of_its_own = options.get("training.patience") is not None and not run.summary.of_unfinished
+    return [options, tests_only, None if of_its_own else run.iterations]
+
+
 def _lacks_seed(runs: Sequence[Run], run: Run) -> bool:
     return all(other.seed != run.seed for other in runs)
 
@@ -140,5 +202,6 @@ def _shown_first(name: str) -> int:
     return order.index(name.split(".")[0])
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value) if not isinstance(value, str) else value
+def _text(name: str, value: Any) -> str:
+    text = json.dumps(value) if not isinstance(value, str) else value
+    return text[:12] if name == "data_sha256" else text

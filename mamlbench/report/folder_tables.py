@@ -99,7 +99,7 @@ def sheets(table: FolderTable) -> list[Sheet]:
                 label + marks,
                 score_text(table.metric, found),
                 seeds_text(table.metric, found),
-                f"{entry.first.iterations:,}",
+                entry.iterations,
                 training_time(entry),
             ]
         )
@@ -118,7 +118,7 @@ def training_time(entry: Entry) -> str:
 
 
 def _alike(table: FolderTable) -> list[tuple[str, tuple[Run, ...]]]:
-    """The entries that were tested as the first was: so many steps apart, by one protocol."""
+    """The entries with a score of every task that were tested as the best was, best first."""
 
     def protocol(entry: Entry) -> tuple[object, ...]:
         evaluation = entry.first.config["evaluation"]
@@ -128,6 +128,6 @@ def _alike(table: FolderTable) -> list[tuple[str, tuple[Run, ...]]]:
         return []
     return [
         (label, entry.runs)
-        for label, entry in zip(table.labels, table.entries, strict=True)
-        if protocol(entry) == protocol(table.entries[0])
+        for label, entry, found in zip(table.labels, table.entries, table.results, strict=True)
+        if found is not None and found.is_finite and protocol(entry) == protocol(table.entries[0])
     ]

@@ -111,8 +111,10 @@ def _matches(
         if otherwise_tested is None:
             continue
         for run in runs:
+            planned = options["training.iterations"]
+            at_most = planned if run.iterations is None else run.iterations
             # longer training is another result, and so is what was not trained at all
-            is_another = run.iterations > length or run.iterations == 0 < length
+            is_another = at_most > length or run.iterations == 0 < length
             if not is_another and bool(run.config.get("warm_start")) == setting.begins_warm:
                 less = shortened(setting.options, options, run.iterations)
                 found.append(Match(run, tuple(less), otherwise_tested))

@@ -106,7 +106,7 @@ def _details(entry: Entry, anchor: str) -> dict[str, Any]:
     seeds = ", ".join(str(other.seed) for other in entry.runs)
     facts = [
         ("protocol", summary.evaluation),
-        ("iterations", f"{run.iterations:,}"),
+        ("iterations", entry.iterations),
         ("seeds", seeds),
         ("training time", training_time(entry)),
         ("device", summary.device),
@@ -165,7 +165,7 @@ def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Detai
         "plot": _plot(line, widest),
         "seeds": seeds_text(cell.metric, ours),
         "iterations": iterations_text(line),
-        "iterations_value": _key(None if line.entry is None else line.entry.first.iterations),
+        "iterations_value": _key(None if line.entry is None else line.entry.fewest_iterations),
         "verdict": line.verdict.word,
         "tone": "published-only" if line.verdict.word == "published only" else line.verdict.tone,
         "why": "" if line.verdict.word == "shortened" else line.verdict.why,
@@ -209,8 +209,8 @@ def _folder(table: FolderTable, details: _Details, figures: list[int]) -> dict[s
                 "ours_value": _key(None if found is None else found.mean),
                 "anchor": details.anchor(entry),
                 "seeds": seeds_text(table.metric, found),
-                "iterations": f"{entry.first.iterations:,}",
-                "iterations_value": entry.first.iterations,
+                "iterations": entry.iterations,
+                "iterations_value": _key(entry.fewest_iterations),
                 "time": training_time(entry),
                 "seconds": sum(run.summary.train.seconds for run in entry.runs),
             }

@@ -11,7 +11,7 @@ import numpy as np
 from mamlbench.metrics import scale
 from mamlbench.report.results import half_interval
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import flat
+from mamlbench.report.settings import differences, flat
 
 _OF_TRAINING = ("dataset.shots", "dataset.queries", "dataset.train_shots")
 
@@ -32,11 +32,6 @@ class Difference:
     n_tasks: int
     seeds: tuple[int, ...]
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return abs(self.mean) > self.ci95
-
 
 def why_not(one: Run, other: Run) -> str | None:
     """Why two runs' test tasks are not the same, in words; None where they are.
@@ -48,11 +43,10 @@ def why_not(one: Run, other: Run) -> str | None:
     for (name, first), second in zip(_tested_on(one).items(), _tested_on(other).values()):  # noqa: B905
         if first != second:
             return f"{name} is {first} and {second}"
-    mine, theirs = flat(one.config, ("dataset",)), flat(other.config, ("dataset",))
-    for name in mine:
-        known = name in theirs and name not in _OF_TRAINING
-        if known and mine[name] != theirs[name]:
-            return f"{name} is {mine[name]} and {theirs[name]}"
+    datasets = (flat(run.config, ("dataset",)) for run in (one, other))
+    for name, (first, second) in differences(*datasets).items():
+        if name not in _OF_TRAINING:
+            return f"{name} is {first} and {second}"
     if one.summary.data_sha256 != other.summary.data_sha256:
         hashes = [str(run.summary.data_sha256)[:8] for run in (one, other)]
         return f"the data are not the same (sha256 {hashes[0]} and {hashes[1]})"
@@ -74,8 +68,8 @@ def difference(
 ) -> Difference | None:
     """`ours` less `theirs`, paired by seed and task.
 
-    None where no seed is in both or tasks' scores were not kept. Two single runs are paired by
-    task whatever their seeds.
+    None where no seed is in both, tasks' scores were not kept, or one that both have is not finite.
+    Two single runs are paired by task whatever their seeds.
     """
     import pandas as pd
 
@@ -87,10 +81,11 @@ def difference(
         first, second = one.by_task(metric, step), other.by_task(metric, step)
         if first is None or second is None:
             return None
-        apart.append((first - second).dropna())
+        both = first.index.intersection(second.index)
+        apart.append(first[both] - second[both])
     if not apart:
         return None
-    by_task = pd.concat(apart, axis=1, join="inner").mean(axis=1).to_numpy()
+    by_task = pd.concat(apart, axis=1, join="inner").mean(axis=1, skipna=False).to_numpy()
     if len(by_task) < 2 or not np.isfinite(by_task).all():
         return None
     factor = scale(metric)

@@ -20,6 +20,7 @@ from mamlbench.report.results import (
     seeds_text,
     verdict,
 )
+from mamlbench.report.runs import FLOAT32
 from mamlbench.report.settings import option_text
 from mamlbench.report.sheets import Sheet
 from mamlbench.tables import Cell, Table
@@ -161,6 +162,12 @@ def _marks(entry: Entry, entries: Sequence[Entry], words: set[str], notes: Notes
         found += notes.mark("tested with " + ", ".join(apart))
     if len(entries) > 1 or not entry.has_one_code:
         found += notes.mark(entry.code)
+    precision = entry.first.options["hardware.precision"]
+    if precision != FLOAT32:
+        found += notes.mark(f"computed in {precision}")
+    begun_from = entry.first.options["warm_start"]
+    if any(other.first.options["warm_start"] != begun_from for other in entries):
+        found += notes.mark(f"begun from {begun_from}")
     diverged = sum(run.summary.diverged_tasks for run in entry.runs)
     if diverged:
         found += notes.mark(f"{diverged} test task{'s' * (diverged > 1)} diverged")
@@ -215,12 +222,12 @@ def difference_text(line: Line) -> str:
 
 
 def iterations_text(line: Line) -> str:
-    """`60,000`, or `4,000 of 60,000`; of a cell without runs, what it would take."""
+    """`60,000`, `4,000 of 60,000` or `not recorded`; a dash where there are no runs."""
     if line.entry is None:
         return "–"
-    done = line.entry.first.iterations
-    asked = asked_iterations(line)
-    return f"{done:,} of {asked:,}" if asked is not None and done < asked else f"{done:,}"
+    fewest, asked = line.entry.fewest_iterations, asked_iterations(line)
+    done = line.entry.iterations
+    return done if fewest is None or asked is None or fewest >= asked else f"{done} of {asked:,}"
 
 
 def asked_iterations(line: Line) -> int | None:

@@ -136,16 +136,23 @@ def _unpublished(found: Report) -> Iterator[tuple[Entry, str]]:
 
 def _other(entry: Entry, metric: str) -> list[str]:
     found = result(entry.runs, metric)
-    _, *overrides = shlex.split(entry.first.summary.command)
-    command = command_line(word for word in overrides if not _OF_NO_INTEREST.match(word))
     score = score_text(metric, found)
     return [
-        f"`{command}`",
+        f"`{_command(entry.first.summary.command)}`",
         f"{metric} {score}",
         seeds_text(metric, found),
-        f"{entry.first.iterations:,}",
+        entry.iterations,
         *_how(entry),
     ]
+
+
+def _command(written: str) -> str:
+    """As it was typed, without what changes no result; as it is, where no shell would take it."""
+    try:
+        _, *overrides = shlex.split(written)
+    except ValueError:
+        return written
+    return command_line(word for word in overrides if not _OF_NO_INTEREST.match(word))
 
 
 def _how(entry: Entry) -> list[str]:

@@ -79,7 +79,8 @@ def _over_tasks(runs: Sequence[Run], metric: str, step: int | None) -> float | N
     scores = [run.by_task(metric, step) for run in runs]
     if any(of_run is None for of_run in scores):
         return None
-    by_task = pd.concat([s for s in scores if s is not None], axis=1, join="inner").mean(axis=1)
+    together = pd.concat([s for s in scores if s is not None], axis=1, join="inner")
+    by_task = together.mean(axis=1, skipna=False)
     if len(by_task) < 2 or not np.isfinite(by_task).all():
         return None
     return scale(metric) * half_interval(by_task.to_numpy())

@@ -17,10 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mamlbench.config import result_hash
 from mamlbench.errors import UserError
 from mamlbench.metrics import PRIMARY
-from mamlbench.report.settings import choice_of, read_yaml, setting_of
+from mamlbench.report.settings import choice_of, flat, read_yaml, setting_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FLOAT32 = "float32"
+"""The precision of runs that say nothing of it."""
 
 _TESTS = ("test_tasks.csv", "test_tasks.csv.gz")
 _IN_PATH = re.compile(r"([0-9a-f]{8})/seed\d+$")
@@ -65,7 +68,7 @@ class Summary(BaseModel):
     data_sha256: str | None = None
     diverged_tasks: int = 0
     trained_iterations: int | None = None
-    of_unfinished: bool = False
+    of_unfinished: bool | None = None
 
 
 class Config(BaseModel):
@@ -146,16 +149,32 @@ class Run:
         is_commit = re.fullmatch(r"[0-9a-f]{40}\+?", self.code)
         return f"commit {self.code[:7]}{self.code[40:]}" if is_commit else self.code
 
+    @cached_property
+    def options(self) -> Mapping[str, Any]:
+        """What makes its setting, flat: of its config, and what else counts as another result."""
+        return {
+            **flat(self.config),
+            "hardware.precision": (self.config.get("hardware") or {}).get("precision", FLOAT32),
+            "warm_start": self.config.get("warm_start"),
+            "data_sha256": self.summary.data_sha256,
+        }
+
     @property
-    def iterations(self) -> int:
-        """Outer steps that the tested learner has behind it; of a checkpoint, those of its run."""
+    def iterations(self) -> int | None:
+        """Outer steps of the training run, also where another run did them.
+
+        None where they are not recorded.
+        """
         if self.config.get("checkpoint") is None:
             return self.summary.train.iterations
-        planned, reached = self.config["training"]["iterations"], self.summary.trained_iterations
-        is_last = self.config["evaluation"]["select"] == "last" or self.summary.of_unfinished
-        if not is_last or reached is None:
-            return int(planned)  # a best checkpoint is of an earlier iteration than its run's last
-        return min(planned, reached)
+        reached, unfinished = self.summary.trained_iterations, self.summary.of_unfinished
+        if reached is None or self.config["evaluation"]["select"] == "last" or unfinished:
+            return reached
+        # reached is the best checkpoint's own iteration: how far its run went on is not recorded,
+        # but one that came to its end did all that were planned, if it had no patience to lose
+        training = self.config["training"]
+        did_all = unfinished is False and training.get("patience") is None
+        return max(reached, training["iterations"]) if did_all else None
 
     @property
     def measured(self) -> list[str]:

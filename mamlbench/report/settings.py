@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 GROUPS = ("training", "algorithm", "network", "dataset", "evaluation")
-"""What makes a setting; where and how it was computed does not."""
+"""Of a config, what makes a setting; `Run.options` has what else does."""
 
 _WITHOUT_EFFECT = {
     *("training.log_every", "training.checkpoint_every"),
@@ -155,9 +155,14 @@ def setting_of(dataset: Mapping[str, Any]) -> str:
     return f"{ways}{dataset.get('shots')}shot"
 
 
-def shortened(asked: Mapping[str, Any], run: Mapping[str, Any], iterations: int) -> list[str]:
-    """What a run did less of than was asked for, as in `4,000 of 60,000 iterations`."""
-    found = []
+def shortened(
+    asked: Mapping[str, Any], run: Mapping[str, Any], iterations: int | None
+) -> list[str]:
+    """What a run did less of than was asked for, as in `4,000 of 60,000 iterations`.
+
+    Iterations that are not recorded may be fewer, and count as that.
+    """
+    found = ["iterations not recorded"] if iterations is None else []
     for name, words in SIZES.items():
         done = iterations if name == "training.iterations" else run.get(name)
         wanted = asked.get(name)

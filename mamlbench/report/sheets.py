@@ -54,8 +54,8 @@ def to_latex(sheets: Sequence[Sheet]) -> str:
 
     parts = []
     for sheet in sheets:
-        frame = pd.DataFrame([list(map(_tex, row)) for row in sheet.rows])
-        frame.columns = pd.Index(list(map(_tex, sheet.columns)))
+        rows = [list(map(_tex, row)) for row in sheet.rows]
+        frame = pd.DataFrame(rows, columns=list(map(_tex, sheet.columns)))
         body = frame.style.hide(axis="index").to_latex(
             hrules=True, column_format="l" * 2 + "r" * (len(sheet.columns) - 2)
         )

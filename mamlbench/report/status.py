@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mamlbench.errors import UserError
 from mamlbench.report import progress
 from mamlbench.report.progress import Progress
 from mamlbench.run_state import FAILED, RUNNING, STOPPED, Status, read, works_here
@@ -56,8 +57,14 @@ class Row:
 
 
 def show(outputs: Path) -> str:
-    """How the runs below `outputs` (or a folder within) stand, as text for a terminal."""
+    """How the runs below `outputs` (or a folder within) stand, as text for a terminal.
+
+    Raises:
+        UserError: there is no such folder, and nothing was submitted to be there.
+    """
     rows = collect(outputs)
+    if not rows and not outputs.is_dir():
+        raise UserError(f"{outputs}: there is no such folder; accepted is one with runs below")
     if not rows:
         return f"no runs in {outputs}\n"
     counts = Counter(row.state for row in rows)

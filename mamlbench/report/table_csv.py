@@ -1,14 +1,17 @@
-"""All numbers of a report as one CSV, unrounded, for other programs."""
+"""All numbers of a report or a comparison as one CSV, unrounded, for other programs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from mamlbench.metrics import scale
+from mamlbench.report.compare import Comparison
 from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable
 from mamlbench.report.paper_tables import PaperTable, asked_iterations
 from mamlbench.report.results import Result
+from mamlbench.report.settings import option_text
 
 COLUMNS = (
     *("table", "row", "column", "metric", "step"),
@@ -17,6 +20,8 @@ COLUMNS = (
     *("difference", "verdict", "iterations", "iterations_asked"),
     *("protocol", "code", "device", "folders", "command"),
 )
+
+OF_TWO = ("kind", "name", "a", "b", "a_ci95", "b_ci95", "difference", "difference_ci95", "tasks")
 
 
 def to_csv(papers: Sequence[PaperTable], folders: Sequence[FolderTable]) -> str:
@@ -51,6 +56,41 @@ def to_csv(papers: Sequence[PaperTable], folders: Sequence[FolderTable]) -> str:
     return str(pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False))
 
 
+def comparison_to_csv(found: Comparison) -> str:
+    """A line for each thing that differs between the runs, then one for each metric.
+
+    `kind` is `run` (where they are, and facts of them), `option` or `metric`; fractions are in
+    percent, and differences are those of b less a, paired by task.
+    """
+    import pandas as pd
+
+    folders = str(found.one.folder), str(found.other.folder)
+    rows: list[dict[str, Any]] = [
+        {"kind": "run", "name": name, "a": a, "b": b}
+        for name, (a, b) in {"folder": folders, **found.facts}.items()
+    ]
+    rows += [
+        {"kind": "option", "name": name, "a": option_text(a), "b": option_text(b)}
+        for name, (a, b) in found.options.items()
+    ]
+    rows += [_of_metric(found, metric) for metric in found.differences]
+    return str(pd.DataFrame(rows, columns=list(OF_TWO)).to_csv(index=False))
+
+
+def _of_metric(found: Comparison, metric: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": "metric", "name": metric}
+    for side, run in (("a", found.one), ("b", found.other)):
+        estimate = run.estimate(metric)
+        if estimate is not None and estimate.mean is not None:
+            row[side] = scale(metric) * estimate.mean
+        if estimate is not None and estimate.ci95 is not None:
+            row[f"{side}_ci95"] = scale(metric) * estimate.ci95
+    apart = found.differences[metric]
+    if apart is not None:
+        row |= {"difference": apart.mean, "difference_ci95": apart.ci95, "tasks": apart.n_tasks}
+    return row
+
+
 def _of_entry(entry: Entry | None, found: Result | None) -> dict[str, Any]:
     if entry is None:
         return {}
@@ -65,10 +105,16 @@ def _of_entry(entry: Entry | None, found: Result | None) -> dict[str, Any]:
     return {
         **numbers,
         "seeds": " ".join(str(run.seed) for run in entry.runs),
-        "iterations": entry.first.iterations,
+        "iterations": _iterations(entry),
         "protocol": entry.first.summary.evaluation,
         "code": entry.code,
         "device": entry.first.summary.device,
         "folders": " ".join(str(run.folder) for run in entry.runs),
         "command": entry.first.summary.command,
     }
+
+
+def _iterations(entry: Entry) -> int | str | None:
+    """One number, or one for each seed, as `seeds` has them; None where one is not recorded."""
+    done = [run.iterations for run in entry.runs]
+    return done[0] if None in done or len(set(done)) == 1 else " ".join(map(str, done))

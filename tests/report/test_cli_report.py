@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -86,6 +87,7 @@ def test_a_table_that_there_is_not(report):
         (["."], r"\.: no finished run in it; accepted is a folder with summary.json and .*"),
         ([], r"accepted is \+table=NAME, a folder, --compare or --status; see --help"),
         (["tabel=x"], r"tabel=x: accepted is \+table=NAME or a folder"),
+        (["--status", "none"], "none: there is no such folder; accepted is one with runs below"),
         (["--compare", "a", "b"], "a: not the folder of a finished run: there is no summary.json"),
     ],
 )
@@ -93,6 +95,15 @@ def test_mistakes_are_one_line(report, arguments, line):
     code, out, err = report(*arguments)
     assert (code, out) == (2, "")
     assert re.fullmatch(f"mamlbench-report: {line}\n", err)
+
+
+@pytest.mark.parametrize("option", ["--html", "--figures", "--readme"])
+def test_what_is_not_made_of_two_runs(report, outputs, option):
+    code, out, err = report("--compare", "outputs/a0", "outputs/b", option, "x")
+    assert (code, out) == (2, "")
+    accepted = "accepted beside --compare are --format, --out and --strict"
+    assert err == f"mamlbench-report: {option} x: not of two runs; {accepted}\n"
+    assert not (outputs.parent / "x").exists()
 
 
 def test_what_cannot_be_read_is_named(report, outputs):
@@ -124,6 +135,30 @@ def test_two_runs_compared(report, outputs):
     assert "−0.150 ± 0.092" in out
 
 
+def test_two_runs_in_other_formats(report, outputs):
+    two = ("--compare", "outputs/a0", "outputs/b")
+    _, out, _ = report(*two, "--format", "markdown")
+    assert out.startswith("### What differs in the configs\n\n| option ")
+    _, out, _ = report(*two, "--format", "latex")
+    assert re.search(r"\nalgorithm.inner\\_lr & 0.01 & 0.02 \\\\\n", out)
+    assert report(*two, "--format", "csv", "--out", "two.csv")[1] == "written: two.csv\n"
+    rows = pd.read_csv(outputs.parent / "two.csv").set_index("name")
+    assert rows.kind.to_dict() == {"folder": "run", "algorithm.inner_lr": "option", "mse": "metric"}
+    assert rows.loc["folder", ["a", "b"]].to_list() == ["outputs/a0", "outputs/b"]
+    assert rows.loc["algorithm.inner_lr", ["a", "b"]].to_list() == ["0.01", "0.02"]
+    assert rows.loc["mse", ["a", "b", "tasks"]].astype(float).to_list() == [0.4, 0.25, 4]
+    # -0.1, -0.2, -0.1, -0.2: standard deviation 0.057735, t of 3 degrees of freedom 3.18245
+    apart = rows.loc["mse", ["difference", "difference_ci95"]].to_list()
+    assert apart == pytest.approx([-0.15, 3.18245 * 0.057735 / 2], rel=1e-4)
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "latex", "csv"])
+def test_a_run_beside_itself(report, outputs, form):
+    code, out, err = report("--compare", "outputs/b", "outputs/b", "--format", form)
+    assert (code, err) == (0, "")
+    assert ("0.250" in out) == (form != "csv")
+
+
 def test_markdown_and_latex(report, outputs):
     code, out, _ = report("+table=maml_sinusoid", "--format", "markdown", "--out", "t.md")
     assert (code, out) == (0, "written: t.md\n")
@@ -150,6 +185,22 @@ def test_csv_has_the_numbers_unrounded(report, outputs):
     (best,) = rows[rows["row"] == "maml inner_lr=0.02"].itertuples()
     assert best.ours == pytest.approx(0.25)
     assert best.folders == "outputs/b"
+
+
+def test_seeds_that_stopped_apart(report, tmp_path, sinusoid):
+    for seed, done in enumerate((16_000, 10_000)):
+        train = {"iterations": done, "seconds": 1.0}
+        config = sinusoid(training__patience=3)
+        kept.keep(tmp_path / "outputs" / str(seed), config, seed=seed, train=train)
+    _, out, _ = report("outputs")
+    assert re.search(r"\| 0, 1 \(sd 0.000\) \| 10,000–16,000 of 70,000 \|", out)
+    assert re.search(r"\| 0, 1 \(sd 0.000\) \| 10,000–16,000 \|", out)
+    rows = pd.read_csv(io.StringIO(report("outputs", "--format", "csv")[1]))
+    assert set(rows.iterations) == {"16000 10000"}
+    assert set(rows.seeds) == {"0 1"}
+    report("outputs", "--html", "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert 'data-sort="10000.0"><span class="v">10,000–16,000</span>' in text
 
 
 def test_figures(report, outputs):
@@ -181,6 +232,15 @@ def test_the_marked_part_of_a_readme(report, outputs):
     assert "| `mamlbench experiment=maml/sinusoid` |" in text
     assert report("outputs", "--readme", "README.md")[0] == 0
     assert path.read_text() == text
+
+
+def test_a_command_that_no_shell_would_take_is_shown_as_it_is(report, outputs):
+    path = outputs / "b" / "summary.json"
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps({**summary, "command": "mamlbench name='mine"}))
+    (outputs.parent / "README.md").write_text(f"{readme.BEGIN}\n{readme.END}\n")
+    assert report("outputs", "--readme", "README.md")[::2] == (0, "")
+    assert "\n| `mamlbench name='mine` | mse 0.250" in (outputs.parent / "README.md").read_text()
 
 
 def test_a_readme_without_a_marked_part(report, outputs):

@@ -1,5 +1,8 @@
+import json
+
 import kept
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -18,7 +21,7 @@ def test_the_difference_is_paired_by_task(tmp_path, sinusoid):
     found = difference([other], [one], "mse")
     # -0.1, -0.2, -0.1, -0.2: standard deviation 0.057735, t of 3 degrees of freedom 3.18245
     assert (found.mean, found.ci95) == pytest.approx((-0.15, 3.18245 * 0.057735 / 2), rel=1e-4)
-    assert (found.n_tasks, found.seeds, found.is_clear) == (4, (0,), True)
+    assert (found.n_tasks, found.seeds) == (4, (0,))
     # the two results' own intervals are far wider than that of their difference
     assert one.estimate("mse").ci95 > found.ci95 * 1.4
     assert stats.ttest_rel(one.by_task("mse"), other.by_task("mse")).pvalue < 0.05
@@ -57,7 +60,7 @@ def test_fewer_tasks_are_those_that_both_have(tmp_path, sinusoid):
 def test_runs_whose_test_tasks_are_not_the_same(tmp_path, sinusoid, changes, summary, reason):
     first = kept.keep(tmp_path / "a", sinusoid())
     second = kept.keep(tmp_path / "b", sinusoid(**changes), **summary)
-    _, results = compare(first, second)
+    _, results = compare(first, second).sheets()
     assert results.rows[0][-1] == "–"
     (line,) = results.notes
     assert line.startswith("not comparable task by task: ")
@@ -65,12 +68,72 @@ def test_runs_whose_test_tasks_are_not_the_same(tmp_path, sinusoid, changes, sum
         compare(first, second, strict=True)
 
 
+def test_an_option_that_one_run_lacks_is_what_its_class_does_without_it(tmp_path, sinusoid):
+    config = sinusoid()
+    del config["dataset"]["domain"]
+    older = read_run(kept.keep(tmp_path / "older", config))
+    same = read_run(kept.keep(tmp_path / "same", sinusoid()))
+    other = read_run(kept.keep(tmp_path / "other", sinusoid(dataset__domain=[-1, 1])))
+    assert why_not(older, same) is None
+    assert why_not(other, older) == "dataset.domain is [-1, 1] and [-5.0, 5.0]"
+    assert why_not(older, other) == "dataset.domain is [-5.0, 5.0] and [-1, 1]"
+
+
+def test_a_task_without_a_score_leaves_no_paired_interval(tmp_path, sinusoid):
+    """Nor does it where another task, seed or metric has one."""
+    scores = BETTER.copy()
+    scores[-1, 2] = np.nan
+    first = kept.keep(tmp_path / "a", sinusoid())
+    second = kept.keep(tmp_path / "b", sinusoid(), scores)
+    _, results = compare(first, second).sheets()
+    assert results.rows[0][-1] == "–"
+    assert results.notes == ["no paired interval: not every test task has a finite score"]
+    one, other = read_run(first), read_run(second)
+    ours, theirs = (
+        read_run(kept.keep(tmp_path / name, sinusoid(), values, seed=1))
+        for name, values in (("ours", BETTER), ("theirs", kept.SCORES))
+    )
+    assert difference([other, ours], [one, theirs], "mse") is None
+    assert difference([other, ours], [theirs], "mse").mean == pytest.approx(-0.15)
+    # a task that one of them was not tested on is another matter
+    fewer = read_run(kept.keep(tmp_path / "c", sinusoid(), scores[:, :2]))
+    assert difference([fewer], [one], "mse").n_tasks == 2
+
+
+def test_a_metric_that_is_not_finite_beside_one_that_is(tmp_path, sinusoid):
+    folders = []
+    for name in "ab":
+        folders.append(kept.keep(tmp_path / name, sinusoid()))
+        summary = json.loads((folders[-1] / "summary.json").read_text())
+        for found in summary["test"]["by_step"]:
+            found["nll"] = {"mean": None, "ci95": None, "n_tasks": 4}
+        (folders[-1] / "summary.json").write_text(json.dumps(summary))
+        tests = pd.read_csv(folders[-1] / "test_tasks.csv").assign(nll=np.inf)
+        tests.to_csv(folders[-1] / "test_tasks.csv", index=False)
+    _, results = compare(*folders).sheets()
+    assert [row[-1] for row in results.rows] == ["+0.000 ± 0.000", "–"]
+    assert results.notes[1] == "–: not every test task has a finite score"
+
+
+def test_what_counts_as_another_result_is_said(tmp_path, sinusoid):
+    config = {**sinusoid(hardware__precision="bf16"), "warm_start": "outputs/other"}
+    found = compare(
+        kept.keep(tmp_path / "a", sinusoid()),
+        kept.keep(tmp_path / "b", config, data_sha256="ab" * 32),
+    )
+    assert found.options == {
+        "hardware.precision": ("float32", "bf16"),
+        "warm_start": (None, "outputs/other"),
+        "data_sha256": (None, "ab" * 32),
+    }
+
+
 def test_two_runs(tmp_path, sinusoid):
     first = kept.keep(tmp_path / "a", sinusoid())
     second = kept.keep(
         tmp_path / "b", sinusoid(algorithm__inner_lr=0.02), BETTER, seed=1, commit=None
     )
-    configs, results = compare(first, second)
+    configs, results = compare(first, second).sheets()
     assert configs.rows == [
         ["algorithm.inner_lr", "0.01", "0.02"],
         ["seed", "0", "1"],
@@ -87,7 +150,7 @@ def test_two_runs(tmp_path, sinusoid):
 def test_the_same_setting_is_said_to_be(tmp_path, sinusoid):
     configs, _ = compare(
         kept.keep(tmp_path / "a", sinusoid()), kept.keep(tmp_path / "b", sinusoid())
-    )
+    ).sheets()
     assert configs.rows == []
     assert configs.notes[0] == "their settings are the same"
 
@@ -96,7 +159,7 @@ def test_without_the_tasks_scores_there_is_no_paired_interval(tmp_path, sinusoid
     first = kept.keep(tmp_path / "a", sinusoid())
     second = kept.keep(tmp_path / "b", sinusoid(), BETTER)
     (second / "test_tasks.csv").unlink()
-    _, results = compare(first, second)
+    _, results = compare(first, second).sheets()
     assert results.notes == [f"no paired interval: no test_tasks.csv in {second}"]
 
 
@@ -125,3 +188,29 @@ def test_algorithms_on_the_same_tasks(tmp_path, sinusoid):
         "Difference from maml inner_lr=0.02 shots=5 on the same test tasks: MSE"
     )
     assert paired.rows == [["maml inner_lr=0.01 shots=5", "+0.150 ± 0.092", "4", "0"]]
+
+
+def test_what_did_not_end_in_a_number_is_never_the_best(tmp_path, sinusoid):
+    """Where more is better too; nor is the rest of a setting of which one seed diverged."""
+    good, better = np.full((3, 4), 0.8), np.array([[0.9, 0.8, 0.9, 1.0]] * 3)
+    diverged = np.full((3, 4), np.nan)
+    settings = {
+        "bad": (0.03, diverged, 0),
+        "half": (0.04, np.array([[1.0, 0.9, 1.0, 1.0]] * 3), 0),
+        "other": (0.04, diverged, 1),
+        "good": (0.01, good, 0),
+        "better": (0.02, better, 0),
+    }
+    runs = []
+    for name, (rate, scores, seed) in settings.items():
+        config = sinusoid(algorithm__inner_lr=rate)
+        folder = kept.keep(tmp_path / name, config, scores, seed=seed, metric="accuracy")
+        text = (folder / "summary.json").read_text().replace("NaN", "null")
+        (folder / "summary.json").write_text(text)
+        runs.append(read_run(folder))
+    (table,) = folder_tables(runs)
+    listed, paired = sheets(table)
+    assert [row[0] for row in listed.rows[:2]] == ["maml inner_lr=0.02", "maml inner_lr=0.01"]
+    assert [row[1] for row in listed.rows[2:]] == ["not finite", "not finite"]
+    assert paired.title.startswith("Difference from maml inner_lr=0.02 on")
+    assert [row[:2] for row in paired.rows] == [["maml inner_lr=0.01", "−10.00 ± 12.99"]]

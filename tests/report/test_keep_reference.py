@@ -40,7 +40,7 @@ def test_a_kept_run_is_paired_with_any_other(keep_reference, tmp_path, sinusoid)
         *("config.yaml", "metrics.csv", "summary.json", "test_tasks.csv.gz")
     ]
     other = kept.keep(tmp_path / "other", sinusoid(), kept.SCORES - [0.1, 0.2, 0.1, 0.2])
-    _, results = compare(target, other)
+    _, results = compare(target, other).sheets()
     assert results.rows[0][-1] == "−0.150 ± 0.092"
     first = (target / "test_tasks.csv.gz").read_bytes()
     keep_reference(run, "mine")

@@ -58,10 +58,23 @@ def test_what_does_not_make_a_setting(tmp_path, sinusoid):
         training__log_every=7,
         training__validate_every=11,
         evaluation__score_every=2,
-        hardware__precision="bf16",
+        hardware__task_chunk=3,
     )
     row, _ = row_of(table(cell()), [read_run(kept.keep(tmp_path / "a", config, seed=9))])
     assert (row[5], row[-1]) == ("9", "within (our interval)")
+
+
+def test_another_precision_is_another_result_with_a_footnote(tmp_path, sinusoid):
+    config = sinusoid(hardware__precision="bf16")
+    runs = [
+        read_run(kept.keep(tmp_path / "a", sinusoid())),
+        read_run(kept.keep(tmp_path / "b", config, kept.SCORES * 2, seed=1)),
+    ]
+    found = shown(table(cell()), runs)
+    assert [row[3] for row in found.rows] == ["0.650 ± 0.305[1]", "1.300 ± 0.609[1][2]"]
+    assert found.notes[:2] == ("[1] commit 1234567", "[2] computed in bf16")
+    row, notes = row_of(table(cell()), runs[1:])
+    assert (row[3], notes[0]) == ("1.300 ± 0.609[1]", "[1] computed in bf16")
 
 
 def test_a_shorter_run_says_so(tmp_path, sinusoid):
@@ -90,6 +103,46 @@ def test_a_warm_start_is_another_setting(tmp_path, sinusoid):
     assert row_of(table(cell()), runs)[0][-1] == "not run"
     asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "warm_start=outputs/mine"))
     assert row_of(table(cell(run=asked)), runs)[0][-1] == "within (our interval)"
+
+
+def test_another_warm_start_is_another_result_with_a_footnote(tmp_path, sinusoid):
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "warm_start=outputs/mine"))
+    runs = [
+        read_run(kept.keep(tmp_path / name, {**sinusoid(), "warm_start": name}, seed=seed))
+        for seed, name in enumerate("ab")
+    ]
+    found = shown(table(cell(run=asked)), runs)
+    assert [row[3] for row in found.rows] == ["0.650 ± 0.305[1][2]", "0.650 ± 0.305[1][3]"]
+    assert found.notes[1:3] == ("[2] begun from a", "[3] begun from b")
+
+
+def test_iterations_that_are_not_recorded_are_no_full_length(tmp_path, sinusoid):
+    config = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
+    train = {"iterations": 0, "seconds": 0.0}
+    runs = [read_run(kept.keep(tmp_path / "a", config, train=train, commit="f" * 40))]
+    tables = table(cell())
+    (line,) = paper_table(tables, match([tables], runs)).lines
+    assert (line.verdict.word, line.verdict.why) == ("shortened", "iterations not recorded")
+    assert row_of(tables, runs)[0][-2:] == ["not recorded", "shortened"]
+    # of two that are no full length, the known one; and what is of full length hides both
+    config = sinusoid(training__iterations=7000, algorithm__iterations=7000)
+    runs.append(read_run(kept.keep(tmp_path / "b", config, commit="f" * 40)))
+    assert row_of(tables, runs)[0][-2] == "7,000 of 70,000"
+    runs.append(read_run(kept.keep(tmp_path / "c", sinusoid())))
+    assert row_of(tables, runs)[0][-2] == "70,000"
+    # a network that was trained for who knows how long is not an untrained one
+    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "training.iterations=0"))
+    assert row_of(table(cell(run=asked)), runs[:1])[0][-1] == "not run"
+
+
+def test_seeds_that_lost_patience_apart_are_one_result(tmp_path, sinusoid):
+    runs = []
+    for seed, done in enumerate((10_000, 16_000, 70_000)):
+        train = {"iterations": done, "seconds": 1.0}
+        config = sinusoid(training__patience=5)
+        runs.append(read_run(kept.keep(tmp_path / str(seed), config, seed=seed, train=train)))
+    row, _ = row_of(table(cell()), runs)
+    assert row[5:] == ["0, 1, 2 (sd 0.000)", "10,000–70,000 of 70,000", "shortened"]
 
 
 @pytest.mark.parametrize("change", [{"shots": 10}, {"transductive": False}, {"active_rounds": 2}])

@@ -100,6 +100,19 @@ def test_several_seeds(tmp_path, sinusoid):
     assert result(anew, "mse").ci95 == pytest.approx(np.mean(halves), rel=1e-4)
 
 
+def test_several_seeds_have_no_interval_where_a_score_of_one_is_not_finite(tmp_path, sinusoid):
+    diverged = kept.SCORES.copy()
+    diverged[-1, 1] = np.nan
+    runs = []
+    for seed, scores in ((0, kept.SCORES), (1, diverged)):
+        folder = kept.keep(tmp_path / str(seed), sinusoid(), scores, seed=seed)
+        text = (folder / "summary.json").read_text().replace("NaN", "null")
+        (folder / "summary.json").write_text(text)
+        runs.append(read_run(folder))
+    found = result(runs, "mse")
+    assert (found.is_finite, found.ci95) == (False, None)
+
+
 def test_accuracy_is_in_percent(tmp_path, sinusoid):
     scores = np.array([[0.2, 0.2, 0.4, 0.4], [0.8, 1.0, 0.8, 1.0]])
     run = read_run(kept.keep(tmp_path / "a", sinusoid(), scores, metric="accuracy"))

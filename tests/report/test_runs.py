@@ -29,8 +29,11 @@ def test_names_that_were_recorded_are_believed(tmp_path, sinusoid):
     ("select", "reached", "unfinished", "iterations"),
     [
         ("last", 40, False, 40),
-        ("last", None, False, 100),
-        ("best", 40, False, 100),
+        ("last", 120, False, 120),  # the test may have been asked for less than it was trained
+        ("last", None, None, None),
+        ("best", None, None, None),
+        ("best", 40, None, None),  # of a run that may have been stopped
+        ("best", 40, False, 100),  # of a run that came to its end, later than to its best
         ("best", 40, True, 40),  # of a run that was stopped: nobody knows what would have followed
     ],
 )
@@ -43,6 +46,18 @@ def test_the_iterations_of_a_tested_checkpoint(
     known = {"trained_iterations": reached, "of_unfinished": unfinished}
     folder = kept.keep(tmp_path / "a", config, train=train, **known)
     assert read_run(folder).iterations == iterations
+
+
+def test_how_far_a_run_with_patience_went_after_its_best_is_not_recorded(tmp_path, sinusoid):
+    config = sinusoid(training__iterations=100, training__patience=2, evaluation__select="best")
+    trained = {"iterations": 60, "seconds": 1.0}
+    assert read_run(kept.keep(tmp_path / "a", config, train=trained)).iterations == 60
+    config["checkpoint"] = "outputs/elsewhere"
+    known = {"trained_iterations": 40, "of_unfinished": False}
+    run = read_run(
+        kept.keep(tmp_path / "b", config, train={"iterations": 0, "seconds": 0}, **known)
+    )
+    assert run.iterations is None
 
 
 def test_all_runs_below_a_folder_and_what_is_no_run(tmp_path, sinusoid):

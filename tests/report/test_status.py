@@ -12,8 +12,8 @@ from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.report.status import Row, collect, show
 from mamlbench.run_state import recorded
-from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder
 from mamlbench.signals import Stopped
+from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder
 
 
 @pytest.fixture
@@ -62,6 +62,9 @@ def ends(folder: Path, error: BaseException, meanwhile=lambda: True) -> None:
 
 
 def test_nothing_is_there(outputs):
+    with pytest.raises(UserError, match=f"^{outputs}: there is no such folder; accepted is"):
+        show(outputs)
+    outputs.mkdir()
     assert show(outputs) == f"no runs in {outputs}\n"
 
 
@@ -152,6 +155,11 @@ def test_a_part_of_the_outputs(outputs):
     squeue(outputs, *(f"7_{n}|PENDING|Priority|4:00" for n in range(3)))
     assert [row.run for row in collect(outputs / "default/a")] == ["default/a/seed0"]
     assert len(collect(outputs)) == 3
+
+
+def test_a_folder_that_is_not_there_yet(outputs):
+    submit(outputs, outputs / "later/a/seed0")
+    assert show(outputs / "later").startswith(f"1 run in {outputs}/later: 0 running, 1 queued")
 
 
 def test_a_run_that_was_submitted_again_is_told_of_by_the_last(outputs):

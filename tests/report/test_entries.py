@@ -1,0 +1,112 @@
+"""Which runs are seeds of one setting, and what the settings of a folder are called."""
+
+import kept
+import pytest
+
+from mamlbench.report.entries import entries_of_folder, labels
+from mamlbench.report.runs import read_run
+
+
+@pytest.fixture
+def entries(tmp_path, sinusoid):
+    """`entries(of_run, ...)`: what runs of seeds 0, 1, ... make, each by its config and summary."""
+
+    def made(*runs):
+        found = []
+        for seed, (config, summary) in enumerate(runs):
+            folder = tmp_path / str(len(list(tmp_path.iterdir())))
+            found.append(read_run(kept.keep(folder, config, **{"seed": seed, **summary})))
+        return entries_of_folder(found)
+
+    return made
+
+
+def seeds(entries):
+    return [[run.seed for run in entry.runs] for entry in entries]
+
+
+def test_another_precision_is_no_other_seed(entries, sinusoid):
+    older = sinusoid()
+    del older["hardware"]["precision"]
+    found = entries((sinusoid(), {}), (sinusoid(hardware__precision="bf16"), {}), (older, {}))
+    assert seeds(found) == [[0, 2], [1]]
+    assert labels(found) == ["maml precision=float32", "maml precision=bf16"]
+
+
+def test_other_data_are_no_other_seed(entries, sinusoid):
+    hashes = ("a" * 64, "b" * 64, "a" * 64)
+    found = entries(*((sinusoid(), {"data_sha256": name}) for name in hashes))
+    assert seeds(found) == [[0, 2], [1]]
+    assert labels(found) == ["maml data_sha256=aaaaaaaaaaaa", "maml data_sha256=bbbbbbbbbbbb"]
+
+
+@pytest.mark.parametrize(
+    ("places", "together"),
+    [
+        (("outputs/a/seed0", "outputs/a/seed1"), True),
+        (("outputs/a/seed0", "outputs/a/seed0"), True),
+        (("outputs/a/seed0/best.pt", "outputs/a/seed11/best.pt"), True),
+        (("outputs/a/seed0", "outputs/b/seed0"), False),
+        (("outputs/a/seed0", None), False),
+        (("outputs/a/seed0/best.pt", "outputs/a/seed0/checkpoint.pt"), False),
+        (("outputs/seed1_a", "outputs/seed2_a"), False),
+    ],
+)
+def test_another_warm_start_is_no_other_seed(entries, sinusoid, places, together):
+    """But seeds may have begun from the seeds of one other setting."""
+    found = entries(*(({**sinusoid(), "warm_start": place}, {}) for place in places))
+    assert seeds(found) == ([[0, 1]] if together else [[0], [1]])
+    names = ["maml"] if together else [f"maml warm_start={place or 'null'}" for place in places]
+    assert labels(found) == names
+
+
+def test_what_is_of_a_setting_beside_its_config_is_shown_beside_any_options(entries, sinusoid):
+    other = sinusoid(
+        algorithm__inner_lr=0.5,
+        algorithm__inner_steps=7,
+        algorithm__outer_lr=0.5,
+        algorithm__adapt_norm=True,
+        network__hidden=[7],
+        hardware__precision="bf16",
+    )
+    found = labels(entries((sinusoid(), {}), (other, {})))
+    assert all(name.endswith(" and 1 more") for name in found)
+    assert [name.split()[-4] for name in found] == ["precision=float32", "precision=bf16"]
+
+
+def test_seeds_that_lost_patience_at_different_steps(entries, sinusoid):
+    def run(iterations, **summary):
+        return {"train": {"iterations": iterations, "seconds": 1.0}, **summary}
+
+    config = sinusoid(training__patience=3, evaluation__select="best")
+    (found,) = entries((config, run(16_000)), (config, run(10_000)))
+    assert found.iterations == "10,000–16,000"
+    # without patience, what did less is another result
+    assert seeds(entries((sinusoid(), run(16_000)), (sinusoid(), run(10_000)))) == [[0], [1]]
+    # and with it, what was stopped by somebody
+    tested = {**config, "checkpoint": "outputs/elsewhere"}
+    known = {"trained_iterations": 500, "of_unfinished": True}
+    found = entries((tested, run(0, **known)), (tested, run(0, trained_iterations=700)))
+    assert [entry.iterations for entry in found] == ["500", "not recorded"]
+
+
+def test_equal_names_are_told_apart(entries, sinusoid):
+    """By their length; where that is one too, by their test tasks, or else by their code."""
+    changed = sinusoid(algorithm__inner_lr=0.5)
+    found = entries(
+        (changed, {}),
+        (sinusoid(training__iterations=200), {}),
+        (sinusoid(training__iterations=100), {}),
+    )
+    assert labels(found) == [
+        "maml inner_lr=0.5",
+        "maml inner_lr=0.01, 200 iterations",
+        "maml inner_lr=0.01, 100 iterations",
+    ]
+    found = entries((sinusoid(), {}), (sinusoid(evaluation__tasks=3), {}))
+    assert labels(found) == ["maml, 4 test tasks", "maml, 3 test tasks"]
+    found = entries((sinusoid(), {"seed": 0}), (sinusoid(), {"seed": 0, "commit": None}))
+    assert labels(found) == ["maml, commit 1234567", "maml, version 0.1.0"]
+    tested = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
+    found = entries((sinusoid(), {}), (tested, {"train": {"iterations": 0, "seconds": 0.0}}))
+    assert labels(found) == ["maml, 70,000 iterations", "maml, iterations not recorded"]
