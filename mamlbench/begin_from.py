@@ -41,12 +41,12 @@ def warm_start(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
                 f"{place}: accepted is an algorithm that begins from its network, such as maml; "
                 f"{who} begins from {own.partition('.')[0]} instead"
             )
-    networks = [
+    own_network, found = (
         {name: values for name, values in part.items() if name.startswith("network.")}
         for part in parts.values()
-    ]
-    _require_same(*networks, place)
-    learner.load_state_dict(networks[1], strict=False)
+    )
+    _require_same(own_network, found, place)
+    learner.load_state_dict(found, strict=False)
 
 
 def _learner_in(state: dict[str, Any], place: str) -> dict[str, Any]:

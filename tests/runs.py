@@ -15,6 +15,9 @@ from typing import NoReturn
 import pytest
 import torch
 
+from mamlbench.compose import experiment
+from mamlbench.errors import UserError
+from mamlbench.experiment import Experiment
 from mamlbench.native import why_not
 
 TINY = {
@@ -137,3 +140,13 @@ class Command:
         """Wait until `path` is there or the command has ended."""
         while self.process.is_alive() and not path.exists():
             time.sleep(0.005)
+
+
+def begun(arguments: list[str]) -> Experiment:
+    """The run of these arguments, skipped where its algorithm is not installed."""
+    try:
+        return experiment(arguments)
+    except UserError as error:
+        if "learn2learn" not in str(error):
+            raise
+        pytest.skip(str(error))

@@ -46,7 +46,7 @@ def test_it_goes_on_after_the_tasks_that_are_done(
         return adapt(*arguments)
 
     monkeypatch.setattr(first.learner, "adapt", stopped_in_the_first_part)
-    with pytest.raises(Stopped, match="^stopped at iteration 4, after 2 test tasks$") as stopped:
+    with pytest.raises(Stopped, match=r"^stopped at iteration 4, after 2 test tasks$") as stopped:
         first.run()
     assert (stopped.value.signal, stopped.value.tested, len(asked)) == (number, 2, 1)
     assert not first.folder.summary.exists()

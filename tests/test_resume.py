@@ -14,7 +14,6 @@ from mamlbench.compose import experiment
 from mamlbench.config_tree import ConfigTree
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
-from mamlbench.experiment import Experiment
 from mamlbench.signals import Stopped
 
 SCHEDULE = [
@@ -80,11 +79,11 @@ def test_stop_and_go_on_within_a_process(
 ) -> None:
     monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
     settings = [*SCHEDULE, "training.iterations=24"]
-    whole = begun(runs.overrides(tmp_path / "a", algorithm, "sinusoid", *settings))
+    whole = runs.begun(runs.overrides(tmp_path / "a", algorithm, "sinusoid", *settings))
     whole.run()
 
     arguments = runs.overrides(tmp_path / "b", algorithm, "sinusoid", *settings)
-    first = begun(arguments)
+    first = runs.begun(arguments)
     step = first.learner.meta_step
     done = []
 
@@ -99,21 +98,11 @@ def test_stop_and_go_on_within_a_process(
         first.run()
     assert stopped.value.iteration == 11
 
-    second = begun(arguments)
+    second = runs.begun(arguments)
     second.run()
     expected, found = runs.result(whole.folder.path), runs.result(second.folder.path)
     expected["summary"]["command"] = found["summary"]["command"]
     assert found == expected
-
-
-def begun(arguments: list[str]) -> Experiment:
-    """The run of these arguments, skipped where its algorithm is not installed."""
-    try:
-        return experiment(arguments)
-    except UserError as error:
-        if "learn2learn" not in str(error):
-            raise
-        pytest.skip(str(error))
 
 
 def test_rows_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:

@@ -89,5 +89,6 @@ def _fingerprint(learner: nn.Module, protocol: str) -> str:
     for name, value in learner.state_dict().items():
         found.update(name.encode())
         if isinstance(value, torch.Tensor):
-            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            values = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+            found.update(values.numpy().tobytes())
     return found.hexdigest()
