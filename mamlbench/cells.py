@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mamlbench.budget import within_budget
 from mamlbench.config import build, result_hash
 from mamlbench.errors import UserError
+from mamlbench.overrides import other_test
 from mamlbench.run_folder import RunFolder
 
 # What a run's folder depends on by a file's content, or what has no folder: left to the run itself.
-_NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis", "also_test")
+_NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis")
+
+# What reading a config that is in error raises.
+_MISTAKES = (UserError, KeyError, TypeError, AttributeError)
+
+# Hydra's words for what brings config files besides mamlbench's own: --config-dir, hydra.searchpath
+CONFIG_DIR, SEARCHPATH = "command-line", "hydra.searchpath in command-line"
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,7 @@ class Cell:
         metric: what the dataset is scored by.
         restart: whether it begins anew.
         hardware: its `hardware` node.
+        other_tests: gives those that `also_test` asks for, once there is a checkpoint to test.
     """
 
     overrides: tuple[str, ...]
@@ -47,11 +56,14 @@ class Cell:
     metric: str
     restart: bool
     hardware: dict[str, Any]
+    other_tests: Callable[[], Sequence[Cell]] = tuple
 
     @property
     def is_finished(self) -> bool:
         """Whether there is nothing to do."""
-        return self.folder is not None and not self.restart and self.folder.summary.is_file()
+        if self.folder is None or self.restart or not self.folder.summary.is_file():
+            return False
+        return all(test.is_finished for test in self.other_tests())
 
 
 class CellReader:
@@ -90,21 +102,44 @@ class CellReader:
 
     def _read(self, overrides: tuple[str, ...]) -> Cell:
         config, choices = self._config(overrides)
-        algorithm, dataset = str(choices["algorithm"]), str(choices["dataset"])
         try:
             values, _ = within_budget(config)
             restart, hardware = bool(values["restart"]), values["hardware"]
             if any(values.get(name) for name in _NEEDS_ITS_RUN):
                 return Cell(overrides, " ".join(overrides), None, "", restart, hardware)
-            setting, metric = self._dataset(values["dataset"])
-            place = values["outputs"], values["name"], algorithm, dataset, setting
             hash_ = result_hash(values, checkpoint=None)
-            folder = RunFolder.of(*place, hash_, values["seed"])
-        except (UserError, KeyError, TypeError, AttributeError):
+            label, metric, folder = self._place(values, choices, hash_)
+            made_by = [text for text in overrides if not self._parse(text).is_hydra_override()]
+            tests = [other_test(made_by, test, str(folder.path)) for test in values["also_test"]]
+        except _MISTAKES:
             # the run says what is wrong with it
             return Cell(overrides, " ".join(overrides), None, "", False, {})
+        return Cell(
+            *(overrides, label, folder, metric, restart, hardware),
+            other_tests=lambda: [self._test(test) for test in tests],
+        )
+
+    def _test(self, overrides: Sequence[str]) -> Cell:
+        """The test of a checkpoint that is there; of a mistake, one that is not finished."""
+        from mamlbench.place import hash_of_result  # imports torch: seconds
+
+        try:
+            config, choices = self._config(tuple(overrides))
+            values, _ = within_budget(config)
+            label, metric, folder = self._place(values, choices, hash_of_result(values))
+        except (*_MISTAKES, HydraException, OSError):
+            return Cell(tuple(overrides), " ".join(overrides), None, "", False, {})
+        return Cell(tuple(overrides), label, folder, metric, values["restart"], values["hardware"])
+
+    def _place(
+        self, values: dict[str, Any], choices: dict[str, str], hash_: str
+    ) -> tuple[str, str, RunFolder]:
+        """A run's name, what its dataset is scored by, and its folder."""
+        algorithm, dataset = str(choices["algorithm"]), str(choices["dataset"])
+        setting, metric = self._dataset(values["dataset"])
+        place = values["outputs"], values["name"], algorithm, dataset, setting
         label = f"{algorithm} {dataset} {setting} seed {values['seed']}"
-        return Cell(overrides, label, folder, metric, restart, hardware)
+        return label, metric, RunFolder.of(*place, hash_, values["seed"])
 
     def _config(self, overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
         groups = tuple(text for text in overrides if self._chooses(text))
@@ -157,6 +192,12 @@ class CellReader:
             dataset = build(node, "dataset")
             self._datasets[key] = dataset.setting, dataset.objective.metric
         return self._datasets[key]
+
+
+def config_sources(hydra: DictConfig, *providers: str) -> list[str]:
+    """URLs of the folders and packages that these providers bring, from a config's `hydra` node."""
+    sources = hydra.runtime.config_sources
+    return [f"{s.schema}://{s.path}" for s in sources if s.provider in providers]
 
 
 def _replaces(override: Override) -> bool:

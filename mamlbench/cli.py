@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -105,8 +106,9 @@ def _run(config: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from mamlbench.cells import CONFIG_DIR, SEARCHPATH, config_sources
     from mamlbench.slurm.options import is_submitted
-    from mamlbench.slurm.preemption import job_id
+    from mamlbench.slurm.this_job import job_id
 
     hydra_config: Any = HydraConfig.get()
     choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
@@ -117,7 +119,8 @@ def _run(config: DictConfig) -> float | None:
             why = "submits the runs of a sweep"
             raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
         names = str(choices.algorithm), str(choices.dataset)
-        return _one_run(config, *names, overrides, hydra_config.sweeper)
+        searchpath = config_sources(hydra_config, CONFIG_DIR, SEARCHPATH)
+        return _one_run(config, *names, overrides, hydra_config.sweeper, searchpath)
     except Busy as busy:
         if not in_sweep:
             _fail(busy)
@@ -144,7 +147,12 @@ def _as_typed(overrides: Any) -> list[str]:
 
 
 def _one_run(
-    config: DictConfig, algorithm: str, dataset: str, overrides: list[str], sweeper: DictConfig
+    config: DictConfig,
+    algorithm: str,
+    dataset: str,
+    overrides: list[str],
+    sweeper: DictConfig,
+    searchpath: list[str],
 ) -> float | None:
     from mamlbench.config import build, construct, plain
     from mamlbench.hardware import Hardware
@@ -156,7 +164,7 @@ def _one_run(
         return None
     count = construct(Hardware, of_the_run(plain(config.hardware)), "hardware").started_processes
     if count > 1:
-        run = config, algorithm, dataset, overrides, sweeper
+        run = config, algorithm, dataset, overrides, sweeper, searchpath
         try:
             return cast(float, launch(count, _one_of_several, _job_logging(), *run))
         except Lost as lost:
@@ -164,44 +172,54 @@ def _one_run(
                 kind = Told if lost.exit_code == USER_ERROR else Busy
                 raise kind("as said above") from None
             raise
-    return _here(config, algorithm, dataset, overrides, sweeper)
+    return _here(config, algorithm, dataset, overrides, sweeper, searchpath)
 
 
 def _here(
-    config: DictConfig, algorithm: str, dataset: str, overrides: list[str], sweeper: DictConfig
+    config: DictConfig,
+    algorithm: str,
+    dataset: str,
+    overrides: list[str],
+    sweeper: DictConfig,
+    searchpath: list[str],
 ) -> float | None:
     """A run in this process, or in it and those that it shares the work with."""
-    from mamlbench.compose import other_tests
+    from mamlbench.compose import check_other_tests, other_tests
     from mamlbench.distributed import joined
     from mamlbench.experiment import Experiment
     from mamlbench.report.terminal import announce, report
-    from mamlbench.training import Stopped
+    from mamlbench.signals import Stopped
     from mamlbench.tuning import trial
 
     ranks = joined()
-    experiment = Experiment(config, algorithm, dataset, overrides, ranks)
+    build = partial(Experiment, config, algorithm, dataset, overrides, ranks)
+    experiment = build()
+    if experiment.options.also_test:
+        ranks.together(partial(check_other_tests, experiment, searchpath))
+        experiment = build()  # anew: the others have drawn from the same random numbers
     number = sweeper.get("trial") if ranks.is_first else None
     study = None if number is None else trial.watch(experiment, sweeper)
     if ranks.is_first:
         announce(experiment)
+    at_work = experiment
     try:
         summary = experiment.run()
         if study is not None and number is not None:
             trial.conclude(study, number, summary)
         if ranks.is_first:
             report(experiment, summary)
-            for other in other_tests(experiment):
-                announce(other)
-                report(other, other.run())
+            for at_work in other_tests(experiment, searchpath):
+                announce(at_work)
+                report(at_work, at_work.run())
     except trial.Pruned as pruned:
         _end(f"{experiment.folder.path}: {pruned}")
         return None
     except Stopped as stop:
-        where = f"iteration {stop.iteration}, saved in {experiment.folder.path}"
-        _end(
-            f"stopped by {signal.Signals(stop.signal).name} at {where}; "
-            "the same command goes on from there"
-        )
+        where = f"{stop.place}, saved in {at_work.folder.path}"
+        again = "the same command goes on from there"
+        if experiment.options.restart:
+            again = "the same command without restart=true goes on from there"
+        _end(f"stopped by {signal.Signals(stop.signal).name} at {where}; {again}")
         raise SystemExit(STOPPED + stop.signal) from None
     return None if summary["validation"] is None else summary["validation"]["value"]
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mamlbench.errors import UserError, did_you_mean
 
@@ -91,19 +91,39 @@ def _add_embed(command: argparse.ArgumentParser) -> None:
 
 
 def _dataset(name: str, root: str | None, options: Sequence[str] = ()) -> ImageDataset:
-    from omegaconf import OmegaConf
-
     from mamlbench import datasets
-    from mamlbench.config import construct, constructor_options, plain
+    from mamlbench.config import construct, constructor_options
 
     if name not in NAMES:
         near = did_you_mean(name, NAMES)
         raise UserError(f"no dataset {name}: accepted is {', '.join(NAMES)}{near}")
     cls: type[ImageDataset] = getattr(datasets, NAMES[name])
-    values = plain(OmegaConf.from_dotlist(list(options)))
+    values = _values(options)
     if root is not None and "root" in constructor_options(cls)[0]:
         values["root"] = root
     return construct(cls, values, "")
+
+
+def _values(options: Sequence[str]) -> dict[str, Any]:
+    """What OPTION=VALUE arguments give.
+
+    Raises:
+        UserError: a value that is no YAML.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import GrammarParseError
+    from yaml import YAMLError
+
+    from mamlbench.config import plain
+
+    values = OmegaConf.create()
+    for option in options:
+        try:
+            values.merge_with_dotlist([option])
+        except (YAMLError, GrammarParseError) as error:
+            accepted = "a value in YAML, with signs of its own in quotes: \"option='...'\""
+            raise UserError(f"{option}: cannot be read; accepted is {accepted}") from error
+    return dict(plain(values))
 
 
 def _list(root: str | None) -> None:

@@ -9,20 +9,28 @@ from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from mamlbench.begin_from import load_learner
 from mamlbench.budget import within_budget
+from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
-from mamlbench.overrides import other_test
+from mamlbench.hydra_errors import one_line
+from mamlbench.overrides import key_of, other_test, over, quoted
 
 
-def config(overrides: Sequence[str] = ()) -> DictConfig:
+def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> DictConfig:
     """The config that `mamlbench <overrides>` would run, `hydra` node included.
+
+    Args:
+        overrides: of the command line.
+        searchpath: where config files are besides mamlbench's own, as `file:///home/me/conf`.
 
     Raises:
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
     GlobalHydra.instance().clear()
+    own = [f"hydra.searchpath={quoted(list(searchpath))}"] if searchpath else []
     with initialize_config_module("mamlbench.conf", version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
+        return compose("config", [*overrides, *own], return_hydra_config=True)
 
 
 def values(overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -34,26 +42,70 @@ def values(overrides: Sequence[str] = ()) -> dict[str, Any]:
     return within_budget(_without_hydra(config(overrides)))[0]
 
 
-def experiment(overrides: Sequence[str] = ()) -> Experiment:
-    """The run that `mamlbench <overrides>` would do, built and checked.
+def choices(overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What that command line chooses from each config group.
+
+    Raises:
+        hydra.errors.HydraException: an override that does not fit the config tree.
+    """
+    return dict(config(overrides).hydra.runtime.choices)
+
+
+def experiment(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> Experiment:
+    """The run that `mamlbench <overrides>` would do, built and checked; see `config`.
 
     Raises:
         UserError: anything in the config that cannot work.
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
-    composed = config(overrides)
+    composed = config(overrides, searchpath)
     return Experiment(_without_hydra(composed), *_names(composed), list(overrides))
 
 
-def other_tests(trained: Experiment) -> Iterator[Experiment]:
+def check_other_tests(run: Experiment, searchpath: Sequence[str] = ()) -> None:
+    """Build the other tests that a run's `also_test` asks for, before there is a checkpoint.
+
+    That draws from torch's random numbers, and sets what is set once a process.
+
+    Raises:
+        UserError: anything in one of them that cannot work.
+    """
+    for test in run.options.also_test:
+        for override in test:
+            if key_of(override) in ("checkpoint", "warm_start", "also_test"):
+                accepted = "options of a test of what this run has learned"
+                raise UserError(f"also_test: {override}: accepted are {accepted}")
+        overrides = over(other_test(run.overrides, test, ""), ["checkpoint=null"])
+        try:
+            learner = experiment(overrides, searchpath).learner
+            load_learner(learner, {"learner": run.learner.state_dict()}, run.folder.path)
+        except Exception as error:
+            line = _in_one_line(error, overrides, searchpath)
+            if line is None:
+                raise
+            raise UserError(f"also_test: {line}") from error
+
+
+def other_tests(trained: Experiment, searchpath: Sequence[str] = ()) -> Iterator[Experiment]:
     """The other tests that a finished run's `also_test` asks for, each built when it is its turn.
 
     Raises:
         UserError: anything in one of them that cannot work.
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
+    learned = trained.options.checkpoint or str(trained.folder.path)
     for test in trained.options.also_test:
-        yield experiment(other_test(trained.overrides, test, str(trained.folder.path)))
+        yield experiment(other_test(trained.overrides, test, learned), searchpath)
+
+
+def _in_one_line(
+    error: Exception, overrides: Sequence[str], searchpath: Sequence[str]
+) -> str | None:
+    """What is wrong with a test; None where the mistake is not the user's."""
+    if isinstance(error, UserError):
+        return str(error)
+    flags = [f"--config-dir={url.removeprefix('file://')}" for url in searchpath[:1]]
+    return one_line(error, [*flags, *overrides])
 
 
 def _names(composed: DictConfig) -> tuple[str, str]:

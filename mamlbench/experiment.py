@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.begin_from import load_learner, warm_start
 from mamlbench.budget import within_budget
-from mamlbench.config import build, construct, options_of
-from mamlbench.config_tree import NODES
+from mamlbench.config import build, construct
 from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
-from mamlbench.errors import BadValue, UserError, did_you_mean, one_of
+from mamlbench.errors import BadValue, UserError
 from mamlbench.evaluation import (
     Ensemble,
     KeptScores,
@@ -34,40 +33,17 @@ from mamlbench.evaluation import (
 from mamlbench.files import write_atomically, write_json
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
+from mamlbench.options import Options, require_known
 from mamlbench.overrides import command_line
 from mamlbench.place import folder_of, hash_of_result
 from mamlbench.report.run_figures import draw_figures
-from mamlbench.run_folder import require_relative_name, versions
+from mamlbench.run_folder import versions
 from mamlbench.run_state import recorded
 from mamlbench.signals import StopRequest
 from mamlbench.slurm.options import of_the_run
 from mamlbench.slurm.this_job import job_id, restarts
 from mamlbench.tested import is_of_unfinished, selected_in_words, tested_checkpoints
 from mamlbench.training import Trainer, Training
-
-
-@dataclass(frozen=True)
-class Options:
-    """What belongs to no config group; see `conf/config.yaml`."""
-
-    seed: int
-    name: str
-    outputs: str
-    restart: bool
-    checkpoint: str | None
-    warm_start: str | None
-    on_nan: str
-    budget: str
-    also_test: tuple[tuple[str, ...], ...]
-
-    def __post_init__(self) -> None:
-        require_relative_name(self.name)
-        one_of("on_nan", self.on_nan, ("stop", "skip"))
-        if self.checkpoint is not None and self.warm_start is not None:
-            accepted = "null, where checkpoint names what to test"
-            raise UserError(f"warm_start={self.warm_start}: accepted is {accepted}")
-        if self.seed < 0:
-            raise UserError(f"seed={self.seed}: accepted is 0 or more")
 
 
 class Experiment:
@@ -92,7 +68,7 @@ class Experiment:
         overrides: list[str],
         ranks: Ranks = ALONE,
     ) -> None:
-        _require_known(config)
+        require_known(config)
         self.config, self.shortened = within_budget(config)
         self.ranks = ranks
         top = {name: self.config.get(name) for name in Options.__annotations__}
@@ -341,14 +317,3 @@ class Experiment:
             "command": command_line(self.overrides),
             **({} if self.shortened is None else {"shortened": self.shortened}),
         }
-
-
-def _require_known(config: Mapping[str, Any]) -> None:
-    """Hydra takes `+anything=1`, which would then change nothing but the hash of the run."""
-    known = [*Options.__annotations__, *NODES]
-    for name in config:
-        if name not in known:
-            accepted = ", ".join(known) + did_you_mean(name, known)
-            raise UserError(f"{name}: there is no such option; accepted: {accepted}")
-        if name in NODES and config[name] is not None:
-            options_of(config[name], name)

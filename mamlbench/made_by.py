@@ -53,7 +53,7 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
         group = re.split(r"[./]", key)[0]
         if group in _NOT_KEPT:
             continue
-        if (_names_a_class(key, value) or ".." in override) and key not in typed:
+        if needs_trust(override, key, value) and key not in typed:
             raise UserError(
                 f"checkpoint={path}: was made with {override}; only what is typed can name a "
                 "class or climb out of the config tree: give this again if you trust it"
@@ -71,8 +71,7 @@ def _written_out(
     overrides: Sequence[str], arguments: Sequence[str], groups: Sequence[str]
 ) -> list[str]:
     """Overrides that give each group the choice and the values that it has under `overrides`."""
-    flags = [argument for argument in arguments if "config-dir" in argument]
-    config = ConfigTree(flags).compose(overrides)
+    config = ConfigTree(arguments).compose(overrides)
     nodes: Any = OmegaConf.to_container(config, resolve=False)
     found = []
     for group in groups:
@@ -88,6 +87,11 @@ def _parsed(override: str, path: Path) -> tuple[str, Any]:
         return parsed.key_or_group, parsed.value()
     except HydraException as error:
         raise UserError(f"checkpoint={path}: was made with {override}, no override") from error
+
+
+def needs_trust(override: str, key: str, value: Any) -> bool:
+    """Whether an override names a class or climbs out of the config tree, as only the user may."""
+    return ".." in override or _names_a_class(key, value)
 
 
 def _names_a_class(key: str, value: Any) -> bool:

@@ -90,7 +90,7 @@ def _show(cell: Cell) -> bool:
         print_result(cell.label, cell.metric, cell.folder, summary)
     except (UserError, KeyError, TypeError):
         return False
-    return True
+    return all(map(_show, cell.other_tests()))
 
 
 class NeedsExtra(Launcher):

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
-from mamlbench.config import construct
+from mamlbench.config import build, construct, result_hash
 from mamlbench.errors import UserError
 from mamlbench.locks import only_one
 from mamlbench.loggers import RunInfo, WandBLogger
+
+# What a config.yaml that is in error, or of another version, leads to.
+_MISTAKES = (UserError, OSError, ValueError, KeyError, TypeError, AttributeError)
+_IDENTITY = ("hash", "seed", "algorithm", "dataset", "setting")
 
 
 @dataclass(frozen=True)
@@ -22,23 +31,25 @@ class KeptRun:
     """What a run's folder holds of it: `metrics.csv`, `config.yaml`, and once it is finished more.
 
     Attributes:
-        folder: `.../<algorithm>/<dataset>/<setting>/<hash>/seed<seed>`.
+        folder: where it is kept, which need not be where it was run.
         config: the composed config.
         rows: iteration and metrics of each logged iteration.
         summary: None while it is not finished.
+        identity: its hash, seed, algorithm, dataset and setting.
     """
 
     folder: Path
     config: dict[str, Any]
     rows: list[tuple[int, dict[str, float]]]
     summary: dict[str, Any] | None
+    identity: dict[str, Any]
 
     @classmethod
     def read(cls, folder: Path) -> KeptRun:
         """The run in a folder that has a `metrics.csv`.
 
         Raises:
-            UserError: a file is missing or damaged.
+            UserError: a file is missing or damaged, or nothing tells which run it is.
         """
         config = _read(folder / "config.yaml", yaml.safe_load)
         rows = _read(folder / "metrics.csv", _rows)
@@ -46,18 +57,17 @@ class KeptRun:
         finished = _read(summary, json.loads) if summary.is_file() else None
         if not isinstance(config, dict) or not isinstance(finished, dict | None):
             raise UserError(f"{folder}: its config.yaml or summary.json is not one of mamlbench's")
-        return cls(folder, {k: v for k, v in config.items() if k != "about"}, rows, finished)
+        about = config.pop("about", None)
+        return cls(folder, config, rows, finished, _identity(folder, config, about, finished))
 
     @property
     def run_info(self) -> RunInfo:
         """As the run itself told its loggers: the same id and name."""
-        folder = self.folder.absolute()
-        algorithm, dataset, setting, hash_, seed = folder.parts[-5:]
         last = self.rows[-1][0] if self.rows else 0
         return RunInfo(
             directory=self.folder,
-            name=f"{algorithm} {dataset} {setting} seed {seed.removeprefix('seed')}",
-            run_id=f"{hash_}-{seed}",
+            name="{algorithm} {dataset} {setting} seed {seed}".format(**self.identity),
+            run_id="{hash}-seed{seed}".format(**self.identity),
             config=self.config,
             iteration=last,
             iterations=self.config["training"]["iterations"],
@@ -70,6 +80,64 @@ class KeptRun:
         options["tags"] = tuple(options.get("tags", ()))
         own = {"mode": mode, "timeout": timeout}
         return construct(WandBLogger, options | own, "logger.wandb")
+
+
+def _identity(
+    folder: Path, config: dict[str, Any], about: Any, summary: dict[str, Any] | None
+) -> dict[str, Any]:
+    """What makes the run's id and name, as it told them to its loggers.
+
+    The path comes before the config: a version of mamlbench may have hashed the same config
+    otherwise, and what a checkpoint's content adds to the hash is not in it.
+
+    Raises:
+        UserError: neither summary nor path nor config tells it.
+    """
+    told = {name: (summary or {}).get(name) for name in _IDENTITY}
+    if None not in told.values():
+        return told
+    found = _of_path(folder, config) or _of_command(config, about)
+    if found is None:
+        accepted = "accepted is a run in the folder that it had below outputs"
+        raise UserError(
+            f"{folder}: left out: neither summary.json nor path nor config.yaml tells its hash "
+            f"and names; {accepted}"
+        )
+    return found
+
+
+def _of_path(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """By `.../<algorithm>/<dataset>/<setting>/<hash>/seed<seed>`; None for another path."""
+    *_, algorithm, dataset, setting, hash_, seed = (*[""] * 5, *folder.absolute().parts)
+    if seed != f"seed{config.get('seed')}" or not re.fullmatch("[0-9a-f]{8}", hash_):
+        return None
+    values = hash_, config["seed"], algorithm, dataset, setting
+    return dict(zip(_IDENTITY, values, strict=True))
+
+
+def _of_command(config: dict[str, Any], about: Any) -> dict[str, Any] | None:
+    """By the command that made it, where that still makes this very config; else None.
+
+    A file from elsewhere must not say what is imported: where it does, it tells nothing.
+    """
+    from mamlbench import compose  # imports torch: seconds
+    from mamlbench.made_by import needs_trust
+    from mamlbench.place import hash_of_result
+
+    try:
+        overrides = shlex.split(about["command"])[1:]
+        parsed = [OverridesParser.create().parse_override(text) for text in overrides]
+        if any(needs_trust(str(o.input_line), o.key_or_group, o.value()) for o in parsed):
+            return None
+        values, choices = compose.values(overrides), compose.choices(overrides)
+        if result_hash(values) != result_hash(config):
+            return None
+        setting = build(values["dataset"], "dataset").setting
+        names = choices["algorithm"], choices["dataset"], setting
+        found = hash_of_result(values), values["seed"], *names
+    except (*_MISTAKES, HydraException, OmegaConfBaseException):
+        return None
+    return dict(zip(_IDENTITY, found, strict=True))
 
 
 def find_runs(places: Sequence[Path]) -> list[Path]:

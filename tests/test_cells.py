@@ -11,7 +11,7 @@ from hydra.types import HydraContext, RunMode
 from runs import RUN, overrides
 
 from mamlbench.cells import CellReader
-from mamlbench.compose import experiment
+from mamlbench.compose import experiment, other_tests
 
 
 @pytest.fixture
@@ -61,6 +61,32 @@ def test_a_finished_run_is_finished_until_it_is_to_begin_anew(reader, tmp_path: 
     assert cell.folder == anew.folder
     assert cell.is_finished
     assert not anew.is_finished
+
+
+@pytest.mark.parametrize("more", [[], ["budget=smoke"]])
+def test_a_run_is_finished_when_its_other_tests_are(reader, tmp_path: Path, monkeypatch, more):
+    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+    also = 'also_test=[["evaluation.tasks=2"],["evaluation.shots=7","algorithm.inner_lr=0.02"]]'
+    line = ["algorithm=maml", *RUN, f"outputs={tmp_path}", *more]
+    cell, run = reader.read([*line, also, "hydra.verbose=true"]), experiment([*line, also])
+    assert cell.folder == run.folder == experiment(line).folder
+    run.run()
+    tests = list(other_tests(run))
+    for test, read in zip(tests, cell.other_tests(), strict=True):
+        assert not cell.is_finished
+        assert (read.folder, read.label) == (test.folder, test.label)
+        test.run()
+    assert cell.is_finished
+    assert not reader.read([*line, also, "restart=true"]).is_finished
+
+
+def test_a_mistake_in_another_test_is_not_finished(reader, tmp_path: Path):
+    line = [*RUN, f"outputs={tmp_path}"]
+    for mistake in ("evaluation.taks=2", "evaluation.tasks=2", "evaluation=std"):
+        cell = reader.read([*line, f'also_test=[["{mistake}"]]'])  # there is no checkpoint either
+        cell.folder.path.mkdir(parents=True, exist_ok=True)
+        cell.folder.summary.write_text("{}")
+        assert not cell.is_finished
 
 
 @pytest.mark.parametrize("more", ["checkpoint=a.pt", "warm_start=a.pt", "dataset.shots=0"])

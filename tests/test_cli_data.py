@@ -90,6 +90,8 @@ def test_verify_finds_what_a_quick_look_does_not(pictures, capsys):
         ),
         (["prepare", "glyphs", "ways=101"], "ways=101: accepted is 2 to 100"),
         (["prepare", "glyphs", "ways=many"], 'ways="many": accepted is a whole number'),
+        (["prepare", "omniglot", "resize=["], r"resize=\[: cannot be read; accepted is a value in"),
+        (["prepare", "omniglot", "ways=${"], r"ways=\$\{: cannot be read; accepted is a value in"),
         (["verify", "mini_imagenet"], "mini_imagenet is not there whole"),
     ],
 )

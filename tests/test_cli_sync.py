@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import runs
+import yaml
 
 from mamlbench import sync
 from mamlbench.cli_sync import main
@@ -122,10 +123,79 @@ def test_a_run_is_told_to_wandb_as_it_told_itself(run, finished):
     assert json.dumps(told.config) == json.dumps({**own.config})
 
 
+def _unchanged(folder):
+    pass
+
+
+def _unfinished(folder):
+    (folder / "summary.json").unlink()
+
+
+def _of_an_older_version(folder):
+    """Whose summary told no names."""
+    summary = json.loads((folder / "summary.json").read_text())
+    for name in ("hash", "algorithm", "dataset", "setting"):
+        del summary[name]
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+@pytest.mark.parametrize("change", [_unchanged, _unfinished, _of_an_older_version])
+def test_a_run_that_is_kept_elsewhere_is_still_the_same(run, finished, change):
+    kept = run.parents[5] / "reference" / "mine"
+    shutil.copytree(run, kept)
+    change(kept)
+    own = finished._run_info(SimpleNamespace(iteration=6))
+    told = sync.KeptRun.read(kept).run_info
+    assert (told.run_id, told.name, told.directory) == (own.run_id, own.name, kept)
+
+
+def test_where_it_was_run_its_path_tells_an_unfinished_run(run, finished):
+    """Another version of mamlbench may have had other options, and hashed them to that."""
+    _unfinished(run)
+    with (run / "config.yaml").open("a") as file:
+        file.write("another_option: 1\n")
+    own = finished._run_info(SimpleNamespace(iteration=6))
+    told = sync.KeptRun.read(run).run_info
+    assert (told.run_id, told.name) == (own.run_id, own.name)
+
+
+@pytest.mark.parametrize(
+    "more", ["another_option: 1\n", "about: {}\n", "about: {command: ' \"'}\n"]
+)
+def test_what_nothing_tells_the_id_of_is_left_out(run, sent, capsys, more):
+    kept = run.parent / "mine"
+    shutil.copytree(run, kept)
+    _unfinished(kept)
+    with (kept / "config.yaml").open("a") as file:
+        file.write(more)
+    assert main([str(kept), str(run), "--mode", "offline"]) == 2
+    assert {entry[0] for entry in sent[0]} == {f"{run.parent.name}-seed0"}
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"mamlbench-sync: {kept}: left out: neither summary.json nor ")
+    assert printed.err.count("\n") == 1
+    assert printed.out.count("\n") == 1
+
+
+def test_the_command_of_a_file_from_elsewhere_imports_nothing(run, tmp_path, capsys, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    kept = run.parent / "mine"
+    run.rename(kept)
+    _unfinished(kept)
+    config = yaml.safe_load((kept / "config.yaml").read_text())
+    config["dataset"]["_target_"] = "evil.Data"
+    config["about"]["command"] += " dataset._target_=evil.Data"
+    (kept / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main([str(kept), "--dry-run"]) == 2
+    assert ": left out: neither " in capsys.readouterr().err
+
+
 def test_every_run_below_is_sent_and_a_damaged_one_stops_no_other(run, sent, capsys):
     got, server = sent
     for seed in (1, 2):
-        shutil.copytree(run, run.with_name(f"seed{seed}"))
+        other = shutil.copytree(run, run.with_name(f"seed{seed}"))
+        summary = json.loads((other / "summary.json").read_text())
+        (other / "summary.json").write_text(json.dumps({**summary, "seed": seed}))
     (run / "config.yaml").write_text("{")
     id_ = run.parent.name
     server.fails_on = f"{id_}-seed2"

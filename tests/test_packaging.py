@@ -71,6 +71,9 @@ def test_the_wheel_holds_all_and_only_what_it_should(wheel):
     assert modules <= names
     templates = {path.name for path in (ROOT / "mamlbench/report/templates").iterdir()}
     assert {f"mamlbench/report/templates/{name}" for name in templates} <= names
+    native = {path.name for path in (ROOT / "mamlbench/native").glob("*.[ch]pp")}
+    assert {Path(name).suffix for name in native} == {".cpp", ".hpp"}
+    assert {f"mamlbench/native/{name}" for name in native} <= names
     assert "mamlbench/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"mamlbench"}
 

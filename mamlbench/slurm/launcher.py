@@ -15,7 +15,7 @@ from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 from omegaconf import OmegaConf
 from typing_extensions import override
 
-from mamlbench.cells import Cell, CellReader
+from mamlbench.cells import CONFIG_DIR, Cell, CellReader, config_sources
 from mamlbench.config import construct, plain
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors
@@ -107,10 +107,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
 
     def _arguments(self, cell: Cell) -> tuple[str, ...]:
         """The command line that does this run alone, from the same config folders."""
-        assert self.hydra_context is not None
-        paths = self.hydra_context.config_loader.get_search_path().get_path()
-        typed_folders = [entry.path for entry in paths if entry.provider == "command-line"]
-        own = [path.removeprefix("file://") for path in typed_folders]
+        urls = config_sources(self.config.hydra, CONFIG_DIR)
+        own = [url.removeprefix("file://") for url in urls]
         typed: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra)
         hydra = [text for text in typed if not text.startswith("hydra.mode=")]
         return (*(f"--config-dir={path}" for path in own), *hydra, *cell.overrides)

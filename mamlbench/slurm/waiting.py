@@ -52,6 +52,10 @@ def _known() -> dict[str, queue.Job]:
 def _outcome(job: SubmittedCell, cell: Cell, slurm: queue.Job | None) -> float | UserError | None:
     ended_well = slurm is None or slurm.state == "COMPLETED"
     if ended_well and cell.folder is not None and cell.folder.summary.is_file():
+        if not all(test.folder and test.folder.summary.is_file() for test in cell.other_tests()):
+            # it was submitted before they were asked for
+            missed = f"job {job.job} did not do what also_test asks for"
+            return UserError(f"{missed}; the same command does")
         mean = cell.folder.read_summary()["test"][cell.metric]["mean"]
         return None if mean is None else float(mean)
     if ended_well and cell.folder is None and job.returned:

@@ -54,6 +54,10 @@ VALUES = {
         ["+algorithm.iner_lr=1"],
         r"algorithm\.iner_lr: unknown to MAML; accepted: .*\(did you mean 'inner_lr'\?\)",
     ),
+    "a seed that torch cannot take": (
+        ["seed=99999999999999999999"],
+        r"seed=99999999999999999999: accepted is 0 to 18446744073709551615",
+    ),
     "below the range": (["algorithm.inner_lr=-1"], r"algorithm\.inner_lr=-1\.0: accepted is .*"),
     "an unknown word": (
         ["network.norm=bacth"],

@@ -95,6 +95,17 @@ def test_another_dataset_keeps_the_learner(run):
     assert now.hydra.runtime.choices.preset == "reptile_glyphs"
 
 
+@pytest.mark.parametrize("flags", [["--config-dir={}"], ["--config-dir", "{}"], ["-cd", "{}"]])
+def test_another_dataset_and_a_config_folder_of_ones_own(run, tmp_path, flags):
+    (tmp_path / "conf/algorithm").mkdir(parents=True)
+    (tmp_path / "conf/algorithm/mine.yaml").write_text("defaults: [maml]\ninner_lr: 0.07\n")
+    state = checkpoint.load(run / "best.pt", "cpu")
+    checkpoint.save(Path("mine.pt"), {**state, "overrides": ["algorithm=mine"]})
+    own = [flag.format(tmp_path / "conf") for flag in flags]
+    line = with_overrides_of_checkpoint([*own, "-m", "checkpoint=mine.pt", "dataset=glyphs"])
+    assert {"algorithm=mine", "algorithm.inner_lr=0.07"} <= set(line)
+
+
 def test_what_is_typed_has_the_last_word(run):
     state = checkpoint.load(run / "best.pt", "cpu")
     made_by = [

@@ -1,0 +1,77 @@
+"""What is submitted when the same sweep is given again; SLURM's commands are stand-ins."""
+
+import os
+from pathlib import Path
+
+import pytest
+from runs import RUN
+
+from mamlbench.cells import Cell
+from mamlbench.run_folder import RunFolder
+from mamlbench.slurm.submitted import SubmittedCell
+from mamlbench.slurm.waiting import wait_for
+
+DelayedSubmission = pytest.importorskip("submitit.core.utils").DelayedSubmission
+
+SBATCH = '#!/bin/sh\necho "$@" >> "{folder}/submitted"\necho "Submitted batch job 7"\n'
+SQUEUE = "#!/bin/sh\ncat {folder}/jobs\n"
+ALSO = 'also_test=[["evaluation.tasks=2"],["evaluation.shots=7"]]'
+SWEEP = ["-m", "seed=0", *RUN, "hardware=slurm_cpu", "hardware.time=20"]
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """`slurm(state)`: from now on squeue has job 7 as that."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE), ("srun", "#!/bin/sh\n")):
+        (folder / name).write_text(text.format(folder=folder))
+        (folder / name).chmod(0o755)
+    (folder / "scontrol").symlink_to(folder / "srun")
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("mamlbench.slurm.waiting._FIRST_PAUSE", 0.0)
+
+    def state(of_job: str) -> None:
+        (folder / "jobs").write_text(f"7|{of_job}|None|1:00\n")
+
+    state("PENDING")
+    return state
+
+
+def submitted(tmp_path: Path) -> int:
+    return (tmp_path / "bin/submitted").read_text().count("\n")
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING"])
+def test_a_run_with_other_tests_is_submitted_once(mamlbench, slurm, tmp_path, state):
+    detached = [*SWEEP, ALSO, "hardware.detach=true"]
+    assert mamlbench(*detached).out.startswith("submitted job 7: 1 run, ")
+    slurm(state)
+    assert mamlbench(*detached).out == "queued or running already in job 7: 1 run\n"
+    assert submitted(tmp_path) == 1
+    slurm("FAILED")
+    assert mamlbench(*detached).out.startswith("submitted job 7: 1 run, ")
+
+
+def test_a_job_that_was_not_asked_for_the_other_tests(slurm, tmp_path):
+    run, test = RunFolder(tmp_path / "run"), RunFolder(tmp_path / "test")
+    run.path.mkdir()
+    run.summary.write_text('{"test": {"mse": {"mean": 0.5}}}')
+    other = Cell((), "", test, "mse", False, {})
+    cell = Cell((), "", run, "mse", False, {}, lambda: [other])
+    job = SubmittedCell("7", (), run.path, tmp_path / "log")
+    slurm("COMPLETED")
+    [outcome] = wait_for([job], [cell])
+    assert str(outcome) == "job 7 did not do what also_test asks for; the same command does"
+    test.path.mkdir()
+    test.summary.write_text("{}")
+    assert wait_for([job], [cell]) == [0.5]
+
+
+def test_a_job_has_the_config_folder_that_was_given(mamlbench, slurm, tmp_path):
+    own = tmp_path / "mine"
+    (own / "evaluation").mkdir(parents=True)
+    assert mamlbench("--config-dir", str(own), *SWEEP, "hardware.detach=true").code == 0
+    [pickled] = Path("outputs/.sweep").rglob("*.pkl")
+    job = DelayedSubmission.load(pickled).function
+    assert job.arguments[0] == f"--config-dir={own}"
