@@ -66,7 +66,7 @@ class Pretraining:
         require(self.batch >= 2, "batch", self.batch, "2 or more")
         require(self.lr > 0, "lr", self.lr, "more than 0")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        require(self.seed >= 0, "seed", self.seed, "0 or more")
+        require(0 <= self.seed < 2**64, "seed", self.seed, f"0 to {2**64 - 1}")
 
 
 def embed(

@@ -1,4 +1,4 @@
-"""For a test of a checkpoint: how the run that made it was composed."""
+"""The overrides of the run that made a checkpoint, with which a test of it is composed."""
 
 from __future__ import annotations
 

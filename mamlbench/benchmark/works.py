@@ -1,4 +1,4 @@
-"""The works that are timed: a network, a batch of tasks, and how to learn from them."""
+"""The benchmark cases: of each a network, a batch of tasks and the outer step that is timed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the patches of an image lie that a convolution makes products with."""
+"""Positions of the image patches that a convolution multiplies with its kernel."""
 
 from __future__ import annotations
 

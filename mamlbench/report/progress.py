@@ -1,4 +1,4 @@
-"""How far a run is, from its own files."""
+"""How far a run has got and how long it still needs, read from its config and metrics.csv."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several learners drawn for one task have in common, and what not."""
+"""Figures of several learners that were sampled for one task, beside the truth."""
 
 from __future__ import annotations
 
