@@ -11,7 +11,7 @@ import time
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from mamlbench import __version__
 from mamlbench.errors import Busy, UserError
@@ -120,7 +120,7 @@ def _run(config: DictConfig) -> float | None:
             raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
         names = str(choices.algorithm), str(choices.dataset)
         searchpath = config_sources(hydra_config, CONFIG_DIR, SEARCHPATH)
-        return _one_run(config, *names, overrides, hydra_config.sweeper, searchpath)
+        return _one_run(_Job(config, *names, overrides, hydra_config.sweeper, searchpath))
     except Busy as busy:
         if not in_sweep:
             _fail(busy)
@@ -146,43 +146,40 @@ def _as_typed(overrides: Any) -> list[str]:
     return [str(override) for override in typed]
 
 
-def _one_run(
-    config: DictConfig,
-    algorithm: str,
-    dataset: str,
-    overrides: list[str],
-    sweeper: DictConfig,
-    searchpath: list[str],
-) -> float | None:
+class _Job(NamedTuple):
+    """What Hydra gives a run; the algorithm and dataset by name, and where config files are."""
+
+    config: DictConfig
+    algorithm: str
+    dataset: str
+    overrides: list[str]
+    sweeper: DictConfig
+    searchpath: list[str]
+
+
+def _one_run(job: _Job) -> float | None:
     from mamlbench.config import build, construct, plain
     from mamlbench.hardware import Hardware
     from mamlbench.slurm.options import of_the_run
 
-    if config.analysis is not None:
+    if job.config.analysis is not None:
         if here().is_first:
-            build(config.analysis, "analysis").run()
+            build(job.config.analysis, "analysis").run()
         return None
-    count = construct(Hardware, of_the_run(plain(config.hardware)), "hardware").started_processes
+    hardware = of_the_run(plain(job.config.hardware))
+    count = construct(Hardware, hardware, "hardware").started_processes
     if count > 1:
-        run = config, algorithm, dataset, overrides, sweeper, searchpath
         try:
-            return cast(float, launch(count, _one_of_several, _job_logging(), *run))
+            return cast(float, launch(count, _one_of_several, _job_logging(), job))
         except Lost as lost:
             if lost.exit_code in (USER_ERROR, BUSY):
                 kind = Told if lost.exit_code == USER_ERROR else Busy
                 raise kind("as said above") from None
             raise
-    return _here(config, algorithm, dataset, overrides, sweeper, searchpath)
+    return _here(job)
 
 
-def _here(
-    config: DictConfig,
-    algorithm: str,
-    dataset: str,
-    overrides: list[str],
-    sweeper: DictConfig,
-    searchpath: list[str],
-) -> float | None:
+def _here(job: _Job) -> float | None:
     """A run in this process, or in it and those that it shares the work with."""
     from mamlbench.compose import check_other_tests, other_tests
     from mamlbench.distributed import joined
@@ -192,13 +189,13 @@ def _here(
     from mamlbench.tuning import trial
 
     ranks = joined()
-    build = partial(Experiment, config, algorithm, dataset, overrides, ranks)
+    build = partial(Experiment, job.config, job.algorithm, job.dataset, job.overrides, ranks)
     experiment = build()
     if experiment.options.also_test:
-        ranks.together(partial(check_other_tests, experiment, searchpath))
+        ranks.together(partial(check_other_tests, experiment, job.searchpath))
         experiment = build()  # anew: the others have drawn from the same random numbers
-    number = sweeper.get("trial") if ranks.is_first else None
-    study = None if number is None else trial.watch(experiment, sweeper)
+    number = job.sweeper.get("trial") if ranks.is_first else None
+    study = None if number is None else trial.watch(experiment, job.sweeper)
     if ranks.is_first:
         announce(experiment)
     at_work = experiment
@@ -208,7 +205,7 @@ def _here(
             trial.conclude(study, number, summary)
         if ranks.is_first:
             report(experiment, summary)
-            for at_work in other_tests(experiment, searchpath):
+            for at_work in other_tests(experiment, job.searchpath):
                 announce(at_work)
                 report(at_work, at_work.run())
     except trial.Pruned as pruned:
@@ -224,12 +221,12 @@ def _here(
     return None if summary["validation"] is None else summary["validation"]["value"]
 
 
-def _one_of_several(log: dict[str, Any], *run: Any) -> float | None:
+def _one_of_several(log: dict[str, Any], job: _Job) -> float | None:
     """A run's part in one of the processes that `_one_run` started."""
     logging.config.dictConfig(log)
     _be_quiet_unless_first()
     try:
-        result = _here(*run)
+        result = _here(job)
         _end()
         return result
     except (UserError, Busy) as error:

@@ -153,8 +153,9 @@ class Experiment:
     @property
     def _begins_anew(self) -> bool:
         """Whether what is there goes; a job that began anew and was requeued goes on instead."""
-        came_back = restarts() > 0 and self.folder.was_begun_anew_by(job_id())
-        return self.options.restart and not came_back
+        if not self.options.restart:
+            return False
+        return restarts() == 0 or not self.folder.was_begun_anew_by(job_id())
 
     @property
     def _is_finished(self) -> bool:

@@ -104,8 +104,16 @@ def test_scores_of_anything_else_are_not_taken(tmp_path, scores, monkeypatch) ->
     with torch.no_grad():
         learner.bias[0] += 1e-6
     assert kept(tmp_path, learner).read(share) == []
-    (tmp_path / "kept.npz").write_bytes(b"PK torn")
-    assert kept(tmp_path, learner).read(share) == []
+
+
+def test_a_damaged_file_begins_the_test_anew(tmp_path, scores, monkeypatch) -> None:
+    monkeypatch.setattr("mamlbench.evaluation.kept_scores._SECONDS", 0.0)
+    learner, share, file = nn.Linear(2, 3), Share(10, 6, 16), tmp_path / "kept.npz"
+    kept(tmp_path, learner).keep([scores], share)
+    whole = file.read_bytes()
+    for damaged in (b"PK torn", b"", whole[: len(whole) // 2], whole[:100] + b"?" + whole[101:]):
+        file.write_bytes(damaged)
+        assert kept(tmp_path, learner).read(share) == []
 
 
 def test_restart_begins_anew_but_once_for_a_job_that_comes_back(

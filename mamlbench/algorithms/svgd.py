@@ -66,15 +66,15 @@ def squared_bandwidth(distances: Tensor, bandwidth: str) -> Tensor:
             different particles over log P; `mean`, their squared mean over log(P + 1).
     """
     count = distances.shape[1]
-    first, second = torch.triu_indices(count, count, 1, device=distances.device).unbind()
     if bandwidth == "org":
         h = _median(distances.detach().flatten(1)) / math.log(count)
-    elif bandwidth == "med":
-        pairs = distances.detach()[:, first, second].sqrt()
-        h = _median(pairs).square() / math.log(count)
     else:
+        first, second = torch.triu_indices(count, count, 1, device=distances.device).unbind()
         pairs = _root(distances[:, first, second])
-        h = pairs.mean(1).square() / math.log(count + 1)
+        if bandwidth == "med":
+            h = _median(pairs.detach()).square() / math.log(count)
+        else:
+            h = pairs.mean(1).square() / math.log(count + 1)
     return torch.where(h > 0, h, torch.ones_like(h))  # particles in one place: any width will do
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -46,10 +47,10 @@ class KeptScores:
     def read(self, share: Share) -> list[Scores]:
         """The scores of the first tasks of a share, as one part; none, where none were kept."""
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 arrays = {name: file[name] for name in file.files if name != "about"}
-        except (OSError, ValueError, KeyError):
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
             return []  # nothing there, or damaged: the test begins anew
         if about != self._about(share, about.get("steps", [])):
             return []
