@@ -26,17 +26,24 @@ class Ant(MuJoCoEnvironments):
 
     Observed, as in MAML's code: positions (15), velocities (14), clip(f, ±1) (14 bodies, the world
     first, by torque and force: 84), the torso's rotation matrix (9), the centre of mass (3): D =
-    125. An action is a torque as a part of the largest, A = 8. A step takes 0.02 s, as in MAML's
-    code, in two time steps of gymnasium's model; gymnasium has five.
+    125. An action is a torque as a part of the largest, A = 8. Time steps of 0.02 s and contacts
+    softer than gymnasium's, whose steps are of 0.01 s, are those of the model in MAML's code.
     """
 
     model_name = "ant"
     observation_size = 125
     goal_words = 1
 
-    def __init__(self, horizon: int = 200, frame_skip: int = 2, threads: int | None = None) -> None:
+    def __init__(self, horizon: int = 200, frame_skip: int = 1, threads: int | None = None) -> None:
         super().__init__(horizon, frame_skip, threads)
         self._sensors: Physics | None = None
+
+    @staticmethod
+    @override
+    def as_in_rllab(spec: Any) -> None:
+        spec.option.timestep = 0.02
+        for geom in spec.geoms:
+            geom.solimp[:3] = 0.8, 0.8, 0.01
 
     @property
     @override
@@ -138,6 +145,7 @@ class AntGoal(Ant):
 
 def _with_sensors(spec: Any) -> None:
     """Sensors for what is observed: centre of mass, its velocity, the torso's axes, contacts."""
+    Ant.as_in_rllab(spec)
     mujoco = imported("mujoco")
     kinds, fields, body = mujoco.mjtSensor, mujoco.mjtConDataField, mujoco.mjtObj.mjOBJ_XBODY
     # a reading needs the forces once; Runge-Kutta would work them out four times

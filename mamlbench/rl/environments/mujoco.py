@@ -19,6 +19,8 @@ from mamlbench.rl.environments.physics import Physics, gymnasium_model, starts
 class MuJoCoEnvironments(Environments):
     """Episodes of one of gymnasium's models, with the rewards of MAML's code (cbfinn/maml_rl).
 
+    `as_in_rllab` makes of a model the one that MAML's code had of rllab, where they differ.
+
     A first state is the model's own, with normal noise of deviation 0.01 on positions and 0.1 on
     velocities. An episode that is done stands still.
 
@@ -42,9 +44,13 @@ class MuJoCoEnvironments(Environments):
         require(frame_skip >= 1, "frame_skip", frame_skip, "1 or more")
         require(threads is None or threads >= 1, "threads", threads, "1 or more, or null")
         self.horizon, self.frame_skip, self.threads = horizon, frame_skip, threads or cores()
-        self.model = gymnasium_model(self.model_name)
+        self.model = gymnasium_model(self.model_name, self.as_in_rllab)
         self.action_size = self.model.nu
         self._physics: Physics | None = None
+
+    @staticmethod
+    def as_in_rllab(spec: Any) -> None:
+        """Change what rllab's model has otherwise in gymnasium's `mujoco.MjSpec`, in place."""
 
     @property
     def start(self) -> np.ndarray:

@@ -46,6 +46,9 @@ def model_text(name):
 
     assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
     text = (assets / f"{name}.xml").read_text()
+    if name == "ant":  # rllab's model, which MAML's code had
+        text = text.replace('timestep="0.01"', 'timestep="0.02"')
+        text = text.replace("<geom ", '<geom solref=".02 1" solimp=".8 .8 .01" ', 1)
     if "settotalmass" in text:  # deprecated, and equal to this scale on the density of all geoms
         free = mujoco.MjModel.from_xml_string(text.replace('settotalmass="14"', ""))
         density = 1000.0 * 14.0 / free.body_subtreemass[0]
