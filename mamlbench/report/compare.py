@@ -14,7 +14,7 @@ from mamlbench.report.runs import Run, read_run
 from mamlbench.report.settings import differences, option_text
 from mamlbench.report.sheets import Sheet
 
-_NOT_FINITE = "not every test task has a finite score"
+_NO_SCORES = "no finite score of each test task"
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ def _remarks(compared: Comparison) -> list[str]:
     if paired is None:
         lacking = [str(run.folder) for run in (one, other) if run.tests is None]
         no_file = f"no test_tasks.csv in {' and '.join(lacking)}"
-        return [f"no paired interval: {no_file if lacking else _NOT_FINITE}"]
+        return [f"no paired interval: {no_file if lacking else _NO_SCORES}"]
     found = [f"paired over {paired.n_tasks:,} test tasks, 95% interval of the mean difference"]
     if None in compared.differences.values():
-        found.append(f"–: {_NOT_FINITE}")
+        found.append(f"–: {_NO_SCORES}")
     if one.seed != other.seed:
         found.append("the seeds differ: the interval is over tasks, not over seeds")
     for name in ("transductive", "select"):

@@ -87,7 +87,7 @@ def test_a_task_without_a_score_leaves_no_paired_interval(tmp_path, sinusoid):
     second = kept.keep(tmp_path / "b", sinusoid(), scores)
     _, results = compare(first, second).sheets()
     assert results.rows[0][-1] == "–"
-    assert results.notes == ["no paired interval: not every test task has a finite score"]
+    assert results.notes == ["no paired interval: no finite score of each test task"]
     one, other = read_run(first), read_run(second)
     ours, theirs = (
         read_run(kept.keep(tmp_path / name, sinusoid(), values, seed=1))
@@ -112,7 +112,7 @@ def test_a_metric_that_is_not_finite_beside_one_that_is(tmp_path, sinusoid):
         tests.to_csv(folders[-1] / "test_tasks.csv", index=False)
     _, results = compare(*folders).sheets()
     assert [row[-1] for row in results.rows] == ["+0.000 ± 0.000", "–"]
-    assert results.notes[1] == "–: not every test task has a finite score"
+    assert results.notes[1] == "–: no finite score of each test task"
 
 
 def test_what_counts_as_another_result_is_said(tmp_path, sinusoid):
