@@ -69,9 +69,9 @@ class Rollouts:
         seeds: [T] int64.
         network: the policy, as `acting` has it.
         particles: P, policies of each task, each of which acts in R episodes of its own.
-        fill: R episodes mean R*H steps: where some end early, further ones are acted, R at a time,
-            until each policy has taken as many steps. What a policy did not need is dead from its
-            start.
+        fill: R episodes mean R*H steps: where some end early, further ones are acted in, R at a
+            time, in the tasks where a policy has not yet taken as many steps. What a policy did not
+            need is dead from its start.
     """
 
     x: Tensor
@@ -89,7 +89,7 @@ class Rollouts:
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, tasks: slice) -> Rollouts:
+    def __getitem__(self, tasks: slice | np.ndarray) -> Rollouts:
         seeds = None if self.seeds is None else self.seeds[tasks]
         return Rollouts(
             self.x[tasks],
@@ -130,12 +130,13 @@ class Rollouts:
         """What `_act` gives, of all episodes of each policy, [T*P, R, H, ...]."""
         steps = self.episodes * self.environments.horizon
         turns: list[list[Tensor]] = []
-        short = True
-        while short:
-            acted = self._act(step, params, len(turns))
-            turns.append([self._by_policy(values) for values in acted])
-            taken = torch.stack([turn[-1].sum(dim=(1, 2)) for turn in turns]).sum(0)
-            short = self.fill and len(turns) < _MOST_TURNS and bool((taken < steps).any())
+        taken = self.x.new_zeros(1)
+        tasks = np.arange(len(self))
+        while len(tasks) and len(turns) < (_MOST_TURNS if self.fill else 1):
+            turns.append(self._turn(step, params, len(turns), tasks))
+            taken = taken + turns[-1][-1].sum(dim=(1, 2))
+            short = (taken < steps).unflatten(0, (-1, self.particles)).any(dim=1)
+            tasks = np.flatnonzero(short.cpu().numpy())
         met = [torch.cat(values, dim=1) for values in zip(*turns, strict=True)]
         if self.fill:
             *rest, reward, alive = met
@@ -143,6 +144,25 @@ class Rollouts:
             needed = (before < steps).to(alive).unsqueeze(-1)
             met = [*rest, reward * needed, alive * needed]
         return met
+
+    def _turn(self, step: int, params: Params, turn: int, tasks: np.ndarray) -> list[Tensor]:
+        """What `_act` gives of some tasks, by policy, and zeros of the others: [T*P, R, H, ...]."""
+        if len(tasks) == len(self):
+            return [self._by_policy(values) for values in self._act(step, params, turn)]
+        shared = {} if self.network is None else dict(self.network.named_parameters())
+        # those with a policy for each task have a dimension more
+        theirs = {
+            name: p.unflatten(0, (len(self), -1))[tasks].flatten(0, 1)
+            if p.dim() > shared[name].dim()
+            else p
+            for name, p in params.items()
+        }
+        found = []
+        for values in self[tasks]._act(step, theirs, turn):
+            of_all = values.new_zeros(len(self), *values.shape[1:])
+            of_all[tasks] = values
+            found.append(self._by_policy(of_all))
+        return found
 
     def _by_policy(self, values: Tensor) -> Tensor:
         """Values [T, P*R, ...] of episodes as those of T*P policies, [T*P, R, ...]."""
@@ -174,12 +194,20 @@ class Rollouts:
             reward = reward.to(self.x).masked_fill(~finite, torch.nan) * alive
             met.append((observed, action, normal_log_prob(outputs, action), reward, alive))
             observed, alive = following.to(self.x), alive * ~done.to(self.x.device)
-        return [torch.stack(values, dim=2) for values in zip(*met, strict=True)]
+            if not alive.any():
+                break
+        left = horizon - len(met)
+        return [_longer(torch.stack(values, dim=2), left) for values in zip(*met, strict=True)]
 
     def _seeds(self, place: int) -> np.ndarray:
         """[T] int64 for the environments, 0 or more also where the sum runs over."""
         seeds = np.arange(len(self)) if self.seeds is None else self.seeds
         return (seeds + np.int64(place)) & np.int64(2**63 - 1)
+
+
+def _longer(values: Tensor, steps: int) -> Tensor:
+    """Values [T, R, H, ...] and zeros of further steps."""
+    return torch.cat([values, values.new_zeros(*values.shape[:2], steps, *values.shape[3:])], dim=2)
 
 
 def _place(side: int, step: int, turn: int = 0) -> int:

@@ -176,24 +176,40 @@ def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(smal
     learner.float()
     lengths = torch.tensor([6, 1, 2, 1, 3])
     step, reset = dataset.environments.step, dataset.environments.reset
-    clock = [0]
+    known, now, acted = [], {}, []
 
     def begin(goals, episodes, seeds):
-        clock[0] = 0
+        known.extend(goal for goal in goals.tolist() if goal not in known)
+        who = torch.tensor([known.index(goal) % 3 for goal in goals.tolist()])
+        now["clock"] = 0
+        now["lengths"] = lengths[(torch.arange(episodes) + 4 * who.unsqueeze(1)) % 5]
+        acted.append(who.tolist())
         return reset(goals, episodes, seeds)
 
     def ends(actions):
-        clock[0] += 1
+        now["clock"] += 1
         observed, rewards, _ = step(actions)
-        tasks, episodes = rewards.shape
-        own = lengths[torch.arange(tasks * episodes) % 5].reshape(tasks, episodes)
-        return observed, torch.where(clock[0] <= own, rewards, 0.0), clock[0] >= own
+        left = now["lengths"] - now["clock"]
+        return observed, torch.where(left >= 0, rewards, 0.0), left <= 0
 
     monkeypatch.setattr(dataset.environments, "step", ends)
     monkeypatch.setattr(dataset.environments, "reset", begin)
     tasks = acting(dataset.sample("test", 0, 0, 3, 4, 4), learner.network)
-    params = learner.initial(3)
-    met = Experience.of(tasks.support(0, params).y, 6)
+    params = {  # of each task its own
+        name: p + 0.1 * torch.arange(3.0).reshape(3, *[1] * (p.dim() - 1))
+        for name, p in learner.initial(3).items()
+    }
+    batch = tasks.support(0, params)
+    met = Experience.of(batch.y, 6)
+    # those alone that lack steps act once more
+    assert acted[0] == [0, 1, 2]
+    turns = [sum(task in who for who in acted) for task in range(3)]
+    assert len(set(turns)) > 1
+    for task in range(3):
+        alone = tasks.support[task : task + 1](0, {n: p[task : task + 1] for n, p in params.items()})
+        same = batch.y[task, : alone.y.shape[1]]
+        torch.testing.assert_close(same, alone.y[0], rtol=1e-4, atol=1e-5)
+        assert not batch.y[task, alone.y.shape[1] :].any()
     # so it is at meta-training, before and after the inner steps; a test's return is of R episodes
     training = acting(dataset.sample("train", 0, 0, 3), learner.network)
     for side in (training.support, training.query):
