@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from torch import Tensor
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.evaluation import TEST_SEED, Protocol
@@ -48,23 +49,32 @@ def draw_trajectories(
     paths = {}
     for step in sorted({0, min(1, last), last}):
         met = met_by(tasks.query, step, adapted.params[step])
-        horizon = dataset.environments.horizon
         # with particles, some of each one's episodes
         x, y = (values.reshape(len(tasks), -1, values.shape[-1]) for values in (met.x, met.y))
-        alive = Experience.of(y, horizon).alive.unsqueeze(-1)
-        positions = x.unflatten(1, (-1, horizon)).masked_fill(alive == 0, torch.nan)
-        apart = max(1, positions.shape[1] // _SHOWN_EPISODES)
-        paths[step] = positions[:, ::apart][:, :_SHOWN_EPISODES].cpu().numpy()
+        numbers = Experience.of(y).number
+        paths[step] = [_some(*task) for task in zip(x, numbers, strict=True)]
     goals = (tasks.info or {})["goal"]
     trajectories(goals, paths, out)
 
 
-def trajectories(goals: np.ndarray, paths: Mapping[int, np.ndarray], out: Path) -> None:
+def _some(positions: Tensor, numbers: Tensor) -> list[np.ndarray]:
+    """Of some episodes of one task the places [H, 2]; `numbers` are as in `Experience`."""
+    begins = torch.nonzero(numbers == 1).flatten()
+    apart = max(1, len(begins) // _SHOWN_EPISODES)
+    episodes = positions.tensor_split(begins[1:].cpu())
+    taken = numbers.tensor_split(begins[1:].cpu())
+    shown = [path[number > 0] for path, number in zip(episodes, taken, strict=True)]
+    return [path.cpu().numpy() for path in shown[::apart][:_SHOWN_EPISODES]]
+
+
+def trajectories(
+    goals: np.ndarray, paths: Mapping[int, Sequence[Sequence[np.ndarray]]], out: Path
+) -> None:
     """A row for each number of inner steps, a column a task: paths from the start, and the goal.
 
     Args:
         goals: [T, 2].
-        paths: by the number of inner steps, positions [T, R, H, 2]; NaN after an episode's end.
+        paths: by the number of inner steps, of each task the places [H, 2] of some episodes.
         out: PNG file.
     """
     rows, columns = len(paths), len(goals)
@@ -80,7 +90,7 @@ def trajectories(goals: np.ndarray, paths: Mapping[int, np.ndarray], out: Path) 
         figure.legend(handles, labels, loc="outside upper center", ncols=3)
 
 
-def _draw(axes: Axes, goal: np.ndarray, episodes: np.ndarray) -> None:
+def _draw(axes: Axes, goal: np.ndarray, episodes: Sequence[np.ndarray]) -> None:
     for place, path in enumerate(episodes):
         label = "episodes" if place == 0 else None
         axes.plot(path[:, 0], path[:, 1], color=style.BLUE, lw=0.9, alpha=0.6, label=label)

@@ -1,7 +1,7 @@
 """Policy gradients: environments, rollouts, and what adapts and betters a policy.
 
-How it flows. Shapes: T tasks, R episodes of each, H steps of an episode, M = R*H examples,
-D observation values, A action values.
+How it flows. Shapes: T tasks, R episodes of each, H steps of an episode, M steps taken in all of
+them (R*H where none ends early), which are the examples, D observation values, A action values.
 
 A dataset of this package (`Control`) gives tasks without examples: both sides are `Rollouts`, which
 know the goals and the seeds. A policy that is given to them acts, and what it met comes back as

@@ -21,36 +21,41 @@ def discounted_sums(values: Tensor, discount: float) -> Tensor:
     return torch.stack(sums[::-1], dim=-1)
 
 
-def features(observations: Tensor) -> Tensor:
-    """Observation, its squares, time up to its cube, and 1: [T, R, H, D] to [T, R, H, 2D + 4].
+def features(observations: Tensor, number: Tensor) -> Tensor:
+    """Observation, its squares, time up to its cube, and 1: [T, M, D] to [T, M, 2D + 4].
 
     Observations are clipped to ±10; the unit of time is a hundred steps (arXiv 1604.06778,
     appendix; constants as in rllab).
+
+    Args:
+        observations: [T, M, D].
+        number: [T, M] of each step in its episode, from 1.
     """
     near = observations.clamp(-_FURTHEST, _FURTHEST)
-    steps = torch.arange(observations.shape[-2]).to(observations) / 100.0
+    steps = (number - 1.0) / 100.0
     time = torch.stack([steps, steps**2, steps**3, torch.ones_like(steps)], dim=-1)
-    return torch.cat([near, near.square(), time.expand(*near.shape[:-1], 4)], dim=-1)
+    return torch.cat([near, near.square(), time], dim=-1)
 
 
-def fitted_values(observations: Tensor, returns: Tensor, alive: Tensor) -> Tensor:
+def fitted_values(observations: Tensor, returns: Tensor, number: Tensor) -> Tensor:
     """Returns as ridge regression on `features` has them, fitted to each task by itself.
 
     Args:
-        observations: [T, R, H, D].
-        returns: [T, R, H] what to fit.
-        alive: [T, R, H] 1 for the steps that count, 0 for those that do not.
+        observations: [T, M, D].
+        returns: [T, M] what to fit.
+        number: [T, M] of each step in its episode, from 1; 0 for what does not count.
 
     Returns:
-        [T, R, H], 0 where a step does not count.
+        [T, M], 0 where a row does not count.
     """
+    counts = number > 0
     # squares of observations against their products' rounding: double, however the policy computes
-    x = (features(observations) * alive.unsqueeze(-1)).flatten(1, 2).double()
-    y = (returns * alive).flatten(1, 2).unsqueeze(-1).double()
+    x = (features(observations, number) * counts.unsqueeze(-1)).double()
+    y = (returns * counts).unsqueeze(-1).double()
     ridge = RIDGE * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     # solve_ex, for a task whose observations are not finite shall spoil no other's
     weights, _ = torch.linalg.solve_ex(x.mT @ x + ridge, x.mT @ y)
-    return (x @ weights).squeeze(-1).unflatten(1, returns.shape[1:]).to(returns.dtype)
+    return (x @ weights).squeeze(-1).to(returns.dtype)
 
 
 def advantages(

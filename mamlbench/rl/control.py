@@ -84,7 +84,7 @@ class Control(Dataset):
         self.examples_per_shot = horizon
         self.examples_per_test_shot = horizon if fill else 1
         require(horizon >= 2, "horizon", horizon, "2 or more")
-        self.objective = PolicyGradient(horizon, surrogate)
+        self.objective = PolicyGradient(surrogate)
         self.input_shape = (self.environments.observation_size,)
         self.outputs = 2 * self.environments.action_size
         self.credit = Credit(discount, gae_lambda, later_steps)

@@ -12,28 +12,29 @@ _VALUES_BESIDES_ACTION = 4
 
 @dataclass(frozen=True)
 class Experience:
-    """What was done at each of the H steps of R episodes, and how well that was.
+    """What was done at each of M steps of several episodes, and how well that was.
 
-    As targets y of `Examples` it is one tensor [T, R*H, A + 4], episode after episode.
+    As targets y of `Examples` it is one tensor [T, M, A + 4], episode after episode. A task that
+    took fewer steps than another has rows of no step at its end.
 
     Attributes:
-        action: [T, R, H, A], in normalised units and as the policy drew it, not clipped.
-        log_prob: [T, R, H] the logarithm of its density under the policy that drew it, in nats.
-        advantage: [T, R, H] how much better than expected it was; 0 after the end.
-        reward: [T, R, H], 0 after the end.
-        alive: [T, R, H] 1 where the episode had not ended before this step, 0 after.
+        action: [T, M, A], in normalised units and as the policy drew it, not clipped.
+        log_prob: [T, M] the logarithm of its density under the policy that drew it, in nats.
+        advantage: [T, M] how much better than expected it was; 0 where there is no step.
+        reward: [T, M], 0 where there is no step.
+        number: [T, M] of the step in its episode, from 1; 0 where there is no step.
     """
 
     action: Tensor
     log_prob: Tensor
     advantage: Tensor
     reward: Tensor
-    alive: Tensor
+    number: Tensor
 
     def targets(self) -> Tensor:
-        """As y, [T, R*H, A + 4]."""
-        rest = torch.stack([self.log_prob, self.advantage, self.reward, self.alive], dim=-1)
-        return torch.cat([self.action, rest], dim=-1).flatten(1, 2)
+        """As y, [T, M, A + 4]."""
+        rest = torch.stack([self.log_prob, self.advantage, self.reward, self.number], dim=-1)
+        return torch.cat([self.action, rest], dim=-1)
 
     @staticmethod
     def size(action_size: int) -> int:
@@ -41,17 +42,65 @@ class Experience:
         return action_size + _VALUES_BESIDES_ACTION
 
     @classmethod
-    def of(cls, y: Tensor, horizon: int) -> Experience:
-        """What `targets` gave, for episodes of `horizon` steps."""
-        by_episode = y.unflatten(1, (-1, horizon))
+    def of(cls, y: Tensor) -> Experience:
+        """What `targets` gave."""
         size = y.shape[-1] - _VALUES_BESIDES_ACTION
-        return cls(by_episode[..., :size], *by_episode[..., size:].unbind(-1))
+        return cls(y[..., :size], *y[..., size:].unbind(-1))
+
+    @property
+    def taken(self) -> Tensor:
+        """1 where there is a step, and 0 where there is none, [T, M]."""
+        return (self.number > 0).to(self.number)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean of values [T, R, H] over the steps of each task that were taken, [T]."""
-        taken = self.alive.sum(dim=(1, 2)).clamp(min=1.0)
-        return (values * self.alive).sum(dim=(1, 2)) / taken
+        """Mean of values [T, M] over the steps of each task, [T]."""
+        taken = self.taken
+        return (values * taken).sum(dim=1) / taken.sum(dim=1).clamp(min=1.0)
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Sums of values [T, M] from the beginning of each episode, [T, M]."""
+        sums = torch.cat([torch.zeros_like(values[:, :1]), values.cumsum(dim=1)], dim=1)
+        row = torch.arange(values.shape[1], device=values.device)
+        begin = (row - self.number.long() + 1).clamp(max=values.shape[1])
+        return sums[:, 1:] - sums.gather(1, begin)
 
     def mean_return(self) -> Tensor:
-        """Mean of the sum of rewards, without discount, over the episodes that took a step, [T]."""
-        return self.reward.sum(dim=(1, 2)) / self.alive[:, :, 0].sum(dim=1).clamp(min=1.0)
+        """Mean of the sum of rewards, without discount, over the episodes, [T]."""
+        episodes = (self.number == 1).sum(dim=1)
+        return self.reward.sum(dim=1) / episodes.clamp(min=1)
+
+
+class Steps:
+    """The steps that were taken of R episodes of T tasks, one after the other: M rows of each task.
+
+    M is what the longest task took; the others have rows of no step at their end.
+
+    Args:
+        alive: [T, R, H] 1 where the episode had not ended before this step, 0 after.
+    """
+
+    def __init__(self, alive: Tensor) -> None:
+        self._episodes = alive.shape
+        flat = alive.flatten(1)
+        most = int(flat.sum(dim=1).max())
+        self._places: Tensor | None = None  # None: all of them
+        if most < flat.shape[1]:
+            self._places = flat.argsort(dim=1, descending=True, stable=True)[:, :most]
+        number = torch.arange(1, alive.shape[2] + 1).to(alive)
+        self.number = self.rows(alive * number)
+        """Of each step in its episode, [T, M], from 1; 0 where there is no step."""
+
+    def rows(self, values: Tensor) -> Tensor:
+        """Values [T, R, H, ...] of episodes as those of steps, [T, M, ...]."""
+        flat = values.flatten(1, 2)
+        if self._places is None:
+            return flat
+        places = self._places.reshape(*self._places.shape, *[1] * (flat.dim() - 2))
+        return flat.gather(1, places.expand(-1, -1, *flat.shape[2:]))
+
+    def by_episode(self, rows: Tensor) -> Tensor:
+        """Values [T, M] of steps as those of episodes, [T, R, H]; 0 where no step was taken."""
+        if self._places is None:
+            return rows.reshape(self._episodes)
+        empty = rows.new_zeros(rows.shape[0], self._episodes[1:].numel())
+        return empty.scatter(1, self._places, rows).reshape(self._episodes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
@@ -32,7 +31,6 @@ class PolicyGradient(Objective):
     second has it for each action by itself, with little variance; the third has all of it.
 
     Args:
-        horizon: H, steps of an episode.
         surrogate: one of these.
 
     Raises:
@@ -42,30 +40,30 @@ class PolicyGradient(Objective):
     metric = "return"
     higher_is_better = True
 
-    def __init__(self, horizon: int, surrogate: str = "log_likelihood") -> None:
+    def __init__(self, surrogate: str = "log_likelihood") -> None:
         one_of("surrogate", surrogate, SURROGATES)
-        self.horizon, self.kind = horizon, surrogate
+        self.kind = surrogate
 
     @override
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        met = Experience.of(y, self.horizon)
-        log_prob = self._log_prob(outputs, met)
+        met = Experience.of(y)
+        log_prob = normal_log_prob(outputs, met.action)
         if self.kind == "log_likelihood":
             return -met.mean(log_prob * met.advantage)
-        apart = (log_prob - met.log_prob) * met.alive
+        apart = (log_prob - met.log_prob) * met.taken
         if self.kind == "likelihood_ratio":
             return -met.mean(apart.exp() * met.advantage)
-        through = apart.cumsum(dim=-1)
-        before = F.pad(through[..., :-1], (1, 0))
-        return -met.mean((through.exp() - before.exp()) * met.advantage)
+        through = met.summed(apart)
+        return -met.mean((through.exp() - (through - apart).exp()) * met.advantage)
 
     def surrogate(self, outputs: Tensor, y: Tensor) -> Tensor:
         """What a policy near the one that recorded is expected to gain over it, [T].
 
         The mean of π/π_0 A, which a trust region maximises whichever surrogate the inner loop has.
         """
-        met = Experience.of(y, self.horizon)
-        return met.mean((self._log_prob(outputs, met) - met.log_prob).exp() * met.advantage)
+        met = Experience.of(y)
+        ratio = (normal_log_prob(outputs, met.action) - met.log_prob).exp()
+        return met.mean(ratio * met.advantage)
 
     def divergence(self, old: Tensor, new: Tensor, y: Tensor) -> Tensor:
         """Mean KL divergence of new from old policy, KL(old || new), over the steps taken, [T].
@@ -75,9 +73,7 @@ class PolicyGradient(Objective):
             new: [T, M, 2A] outputs of the new one.
             y: [T, M, A + 4], which says what steps were taken.
         """
-        met = Experience.of(y, self.horizon)
-        divergence = normal_divergence(old, new).unflatten(1, (-1, self.horizon))
-        return met.mean(divergence)
+        return Experience.of(y).mean(normal_divergence(old, new))
 
     @override
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -87,12 +83,9 @@ class PolicyGradient(Objective):
         finite. Of P particles each with what it met, y [T, P, M, A + 4], it is the mean.
         """
         gone = 0.0 * outputs.sum(dim=(1, 2, 3))
-        met = Experience.of(y.flatten(0, -3), self.horizon)
+        met = Experience.of(y.flatten(0, -3))
         result = met.mean_return().reshape(len(y), -1).mean(1) + gone
         return {"loss": -result, "return": result}
-
-    def _log_prob(self, outputs: Tensor, met: Experience) -> Tensor:
-        return normal_log_prob(outputs.unflatten(1, (-1, self.horizon)), met.action)
 
 
 def normal_log_prob(outputs: Tensor, actions: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from mamlbench.networks.base import Params, forward
 from mamlbench.networks.layers import Rows
 from mamlbench.rl.advantages import advantages, discounted_sums, fitted_values
 from mamlbench.rl.environments.base import Environments
-from mamlbench.rl.experience import Experience
+from mamlbench.rl.experience import Experience, Steps
 from mamlbench.rl.objective import normal_log_prob
 from mamlbench.tasks import Examples
 
@@ -46,8 +46,11 @@ class Credit:
         if self.pooled:
             given = [values.flatten(0, 1).unsqueeze(0) for values in given]
         observations, reward, alive = given
-        values = fitted_values(observations, discounted_sums(reward, self.discount), alive)
-        found = advantages(reward, values, alive, self.discount, self.gae_lambda)
+        steps = Steps(alive)
+        returns = steps.rows(discounted_sums(reward, self.discount))
+        values = fitted_values(steps.rows(observations), returns, steps.number)
+        baseline = steps.by_episode(values)
+        found = advantages(reward, baseline, alive, self.discount, self.gae_lambda)
         return found.reshape(shape)
 
 
@@ -107,10 +110,10 @@ class Rollouts:
 
     @torch.no_grad()
     def __call__(self, step: int, params: Params) -> Examples:
-        """What policies with these parameters meet: x [T, R*H, D], y [T, R*H, A + 4].
+        """What policies with these parameters meet in M steps: x [T, M, D], y [T, M, A + 4].
 
-        With `fill` there may be more episodes than R, as many of each policy. With P > 1 particles
-        x is [T, P, R*H, D] and y [T, P, R*H, A + 4].
+        M is R*H where no episode ends early; see `Experience`. With `fill` there may be more
+        episodes than R. With P > 1 particles x is [T, P, M, D] and y [T, P, M, A + 4].
 
         Args:
             step: inner steps taken so far.
@@ -120,8 +123,10 @@ class Rollouts:
         advantage = self.credit.advantages(observations, reward, alive)
         if step > 0 and self.side == 0:
             advantage = self.credit.later_steps * advantage
-        x = observations.flatten(1, 2)
-        y = Experience(action, log_prob, advantage, reward, alive).targets()
+        steps = Steps(alive)
+        x = steps.rows(observations)
+        action, log_prob, advantage, reward = map(steps.rows, (action, log_prob, advantage, reward))
+        y = Experience(action, log_prob, advantage, reward, steps.number).targets()
         if self.particles > 1:
             x, y = (values.unflatten(0, (-1, self.particles)) for values in (x, y))
         return Examples(x, y, self.seeds)

@@ -42,12 +42,10 @@ def test_each_particle_meets_what_it_does_itself(small):
         policy = torch.distributions.Normal(outputs[..., :2], outputs[..., 2:].exp())
         own_log_prob = policy.log_prob(y[..., :2]).sum(-1)
         torch.testing.assert_close(own_log_prob, y[..., 2])
-        experience = Experience.of(y, H)
-        taken = experience.alive.bool()
-        expected = dataset.credit.advantages(
-            x.unflatten(1, (R, H)), experience.reward, experience.alive
-        )
-        torch.testing.assert_close(experience.advantage[taken], expected[taken])
+        experience = Experience.of(y)
+        by_episode = (v.unflatten(1, (R, H)) for v in (x, experience.reward, experience.taken))
+        expected = dataset.credit.advantages(*by_episode).flatten(1)
+        torch.testing.assert_close(experience.advantage, expected)
     assert not torch.equal(met.y[:, 0, :, :2], met.y[:, 1, :, :2])
 
 

@@ -27,22 +27,24 @@ def test_discounted_sums_by_hand():
 
 
 def test_features_by_hand():
-    found = features(torch.tensor([[[[2.0, -30.0], [3.0, 1.0]]]], dtype=torch.float64))
+    observations = torch.tensor([[[2.0, -30.0], [3.0, 1.0]]], dtype=torch.float64)
+    found = features(observations, torch.tensor([[1.0, 2.0]], dtype=torch.float64))
     expected = [
         [2.0, -10.0, 4.0, 100.0, 0.0, 0.0, 0.0, 1.0],
         [3.0, 1.0, 9.0, 1.0, 0.01, 1e-4, 1e-6, 1.0],
     ]
-    np.testing.assert_allclose(found[0, 0], expected, rtol=1e-12)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12)
 
 
 def test_the_baseline_is_ridge_regression_on_the_steps_taken():
-    observations, returns = random(2, 5, 7, 3), random(2, 5, 7, seed=1)
+    observations, returns = random(2, 35, 3), random(2, 35, seed=1)
     lengths = torch.tensor([[7, 3, 5, 7, 1], [2, 7, 7, 4, 6]])
-    alive = (torch.arange(7) < lengths.unsqueeze(-1)).double()
-    found = fitted_values(observations, returns, alive)
+    steps = torch.arange(1.0, 8.0, dtype=torch.float64)
+    number = (steps * (steps <= lengths.unsqueeze(-1))).flatten(1)
+    found = fitted_values(observations, returns, number)
     for task in range(2):
-        taken = alive[task].bool().numpy()
-        x = features(observations)[task].numpy()[taken]
+        taken = number[task].bool().numpy()
+        x = features(observations, number)[task].numpy()[taken]
         y = returns[task].numpy()[taken]
         # the ridge as further rows, by another method (singular values)
         rows = np.concatenate([x, np.sqrt(RIDGE) * np.eye(x.shape[1])])
@@ -52,11 +54,12 @@ def test_the_baseline_is_ridge_regression_on_the_steps_taken():
 
 
 def test_a_task_that_is_not_finite_spoils_no_other():
-    observations, returns, alive = random(2, 4, 6, 2), random(2, 4, 6, seed=1), torch.ones(2, 4, 6)
-    expected = fitted_values(observations, returns, alive)[1]
+    observations, returns = random(2, 24, 2), random(2, 24, seed=1)
+    number = torch.arange(1.0, 7.0).repeat(2, 4)
+    expected = fitted_values(observations, returns, number)[1]
     broken = observations.clone()
-    broken[0, 1, 2] = torch.nan
-    found = fitted_values(broken, returns, alive)
+    broken[0, 8] = torch.nan
+    found = fitted_values(broken, returns, number)
     assert torch.isnan(found[0]).any()
     torch.testing.assert_close(found[1], expected)
 

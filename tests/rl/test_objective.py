@@ -9,7 +9,7 @@ import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
 from mamlbench.errors import BadValue
-from mamlbench.rl.experience import Experience
+from mamlbench.rl.experience import Experience, Steps
 from mamlbench.rl.objective import (
     SURROGATES,
     PolicyGradient,
@@ -31,13 +31,39 @@ def as_distribution(outputs):
 
 @pytest.fixture
 def met():
-    """Outputs that recorded, and what they met; two episodes end early."""
+    """Outputs that recorded, and what they met; two episodes end early, one task's sooner."""
     outputs, action = random(T, R, H, 2 * A), random(T, R, H, A, seed=1)
     alive = torch.ones(T, R, H, dtype=torch.float64)
-    alive[0, 1, 2:] = alive[1, 2, 1:] = 0.0
+    alive[0, 1, 2:] = alive[1, 0, 1:] = 0.0
     advantage, reward = random(T, R, H, seed=2) * alive, random(T, R, H, seed=3) * alive
     log_prob = as_distribution(outputs).log_prob(action)
-    return outputs.flatten(1, 2), Experience(action, log_prob, advantage, reward, alive)
+    steps = Steps(alive)
+    values = (steps.rows(given) for given in (action, log_prob, advantage, reward))
+    return steps.rows(outputs), Experience(*values, steps.number)
+
+
+def test_steps_are_rows_episode_after_episode():
+    alive = torch.tensor([[[1.0, 1, 1], [1, 0, 0]], [[1, 1, 0], [1, 0, 0]]])
+    values = torch.arange(12.0).reshape(2, 2, 3)
+    steps = Steps(alive)
+    assert steps.number.tolist() == [[1, 2, 3, 1], [1, 2, 1, 0]]
+    rows = steps.rows(values)
+    assert rows[0].tolist() == [0, 1, 2, 3]
+    assert rows[1, :3].tolist() == [6, 7, 9]
+    assert torch.equal(steps.rows(torch.stack([values, -values], dim=-1))[..., 1], -rows)
+    back = steps.by_episode(rows * (steps.number > 0))
+    assert torch.equal(back, values * alive)
+    whole = Steps(torch.ones(2, 2, 3))
+    assert torch.equal(whole.rows(values), values.flatten(1))
+    assert torch.equal(whole.by_episode(values.flatten(1)), values)
+
+
+def test_sums_begin_anew_with_each_episode():
+    number = torch.tensor([[1.0, 2, 3, 1, 2], [1, 1, 1, 0, 0]])
+    zero = torch.zeros(2, 5)
+    values = torch.tensor([[1.0, 2, 4, 8, 16], [1, 2, 4, 0, 0]])
+    summed = Experience(zero.unsqueeze(-1), zero, zero, zero, number).summed(values)
+    assert summed.tolist() == [[1, 3, 7, 8, 24], [1, 2, 4, 0, 0]]
 
 
 def test_densities_and_divergences_are_torchs():
@@ -50,42 +76,41 @@ def test_densities_and_divergences_are_torchs():
 
 def test_targets_hold_all(met):
     _, experience = met
-    again = Experience.of(experience.targets(), H)
-    for name in ("action", "log_prob", "advantage", "reward", "alive"):
+    again = Experience.of(experience.targets())
+    for name in ("action", "log_prob", "advantage", "reward", "number"):
         assert torch.equal(getattr(again, name), getattr(experience, name)), name
 
 
 def test_returns_by_hand():
-    reward = torch.tensor([[[-1.0, -2.0], [-4.0, 0.0]]])
-    one = torch.ones(1, 2, 2)
-    y = Experience(torch.zeros(1, 2, 2, 1), one, one, reward, one).targets()
-    metrics = PolicyGradient(2).metrics(torch.zeros(1, 1, 4, 2), y)
+    reward, one = torch.tensor([[-1.0, -2.0, -4.0, 0.0]]), torch.ones(1, 4)
+    number = torch.tensor([[1.0, 2, 1, 0]])
+    y = Experience(torch.zeros(1, 4, 1), one, one, reward, number).targets()
+    metrics = PolicyGradient().metrics(torch.zeros(1, 1, 4, 2), y)
     assert metrics == {"loss": torch.tensor([3.5]), "return": torch.tensor([-3.5])}
 
 
 def test_losses_are_means_over_the_steps_taken(met):
-    """Against plain loops over tasks, episodes and steps, away from the recording policy."""
+    """Against plain loops over tasks and steps, away from the recording policy."""
     outputs, experience = met
     outputs = outputs + 0.1 * random(*outputs.shape, seed=7)
-    log_prob = as_distribution(outputs.unflatten(1, (R, H))).log_prob(experience.action)
-    found = {
-        kind: PolicyGradient(H, kind).loss(outputs, experience.targets()) for kind in SURROGATES
-    }
+    log_prob = as_distribution(outputs).log_prob(experience.action)
+    found = {kind: PolicyGradient(kind).loss(outputs, experience.targets()) for kind in SURROGATES}
     for task in range(T):
         sums, count = dict.fromkeys(SURROGATES, 0.0), 0
-        for episode in range(R):
-            through = 1.0
-            for t in range(H):
-                place = task, episode, t
-                if not experience.alive[place]:
-                    continue
-                gain = float(experience.advantage[place])
-                ratio = math.exp(float(log_prob[place] - experience.log_prob[place]))
-                sums["log_likelihood"] += float(log_prob[place]) * gain
-                sums["likelihood_ratio"] += ratio * gain
-                sums["dice"] += (through * ratio - through) * gain
-                through *= ratio
-                count += 1
+        for row in range(outputs.shape[1]):
+            place = task, row
+            if not experience.number[place]:
+                continue
+            if experience.number[place] == 1:
+                through = 1.0
+            gain = float(experience.advantage[place])
+            ratio = math.exp(float(log_prob[place] - experience.log_prob[place]))
+            sums["log_likelihood"] += float(log_prob[place]) * gain
+            sums["likelihood_ratio"] += ratio * gain
+            sums["dice"] += (through * ratio - through) * gain
+            through *= ratio
+            count += 1
+        assert count == [10, 9][task]
         for kind, value in sums.items():
             assert float(found[kind][task]) == pytest.approx(-value / count, rel=1e-9), kind
 
@@ -95,7 +120,7 @@ def test_all_surrogates_have_the_policy_gradient(met):
     gradients = []
     for kind in SURROGATES:
         leaf = outputs.clone().requires_grad_()
-        loss = PolicyGradient(H, kind).loss(leaf, experience.targets()).sum()
+        loss = PolicyGradient(kind).loss(leaf, experience.targets()).sum()
         gradients.append(torch.autograd.grad(loss, leaf)[0])
     torch.testing.assert_close(gradients[0], gradients[1])
     torch.testing.assert_close(gradients[0], gradients[2])
@@ -113,16 +138,16 @@ def test_second_derivatives_differ_as_they_should():
         "likelihood_ratio": 3.0 * (0.25 - 1.0) + 7.0 * (4.0 - 1.0),
         "dice": 3.0 * (0.25 - 1.0) + 7.0 * ((0.5 - 2.0) ** 2 - 0.25 - 1.0),
     }
-    action = torch.tensor(u, dtype=torch.float64).reshape(1, 1, 2, 1)
-    advantage = torch.tensor([[gain]], dtype=torch.float64)
-    one = torch.ones_like(advantage)
+    action = torch.tensor(u, dtype=torch.float64).reshape(1, 2, 1)
+    advantage = torch.tensor([gain], dtype=torch.float64)
+    number = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     log_prob = Normal(0.0, 1.0).log_prob(action).sum(-1)
-    y = Experience(action, log_prob, advantage, one, one).targets()
+    y = Experience(action, log_prob, advantage, number, number).targets()
     for kind, value in expected.items():
 
         def total(m, kind=kind):
             outputs = torch.stack([m, torch.zeros_like(m)]).expand(1, 2, 2)
-            return -2.0 * PolicyGradient(2, kind).loss(outputs, y).sum()  # two steps: sum, not mean
+            return -2.0 * PolicyGradient(kind).loss(outputs, y).sum()  # two steps: sum, not mean
 
         second = torch.autograd.functional.hessian(total, torch.zeros((), dtype=torch.float64))
         assert float(second) == pytest.approx(value), kind
@@ -130,4 +155,4 @@ def test_second_derivatives_differ_as_they_should():
 
 def test_an_unknown_surrogate():
     with pytest.raises(BadValue, match=r"surrogate=dise: .*did you mean 'dice'"):
-        PolicyGradient(2, "dise")
+        PolicyGradient("dise")

@@ -25,26 +25,28 @@ def test_what_comes_back_is_what_happened(small):
     learner, _, tasks = small()
     params = learner.initial(3)
     batch = acting(tasks, learner.network).support(0, params)
-    met = Experience.of(batch.y, 6)
-    observations = batch.x.unflatten(1, (4, 6))
+    met = Experience.of(batch.y)
+    assert torch.equal(met.number, torch.arange(1.0, 7.0).repeat(3, 4))
     goals = tasks.info["goal"]
     for task in range(3):
         for episode in range(4):
             position = np.zeros(2)
             for t in range(6):
-                seen, action = observations[task, episode, t], met.action[task, episode, t]
+                place = task, 6 * episode + t
+                seen, action = batch.x[place], met.action[place]
                 np.testing.assert_allclose(seen, position, atol=1e-7)
                 outputs = learner.network(seen.reshape(1, 1, 2), None)[0, 0]
                 policy = torch.distributions.Normal(outputs[:2], outputs[2:].exp())
                 expected = float(policy.log_prob(action).sum())
-                assert float(met.log_prob[task, episode, t]) == pytest.approx(expected)
+                assert float(met.log_prob[place]) == pytest.approx(expected)
                 position = position + 0.1 * np.clip(action.numpy(), -1, 1)
                 distance = np.linalg.norm(position - goals[task])
-                assert float(met.reward[task, episode, t]) == pytest.approx(-distance)
-    returns = discounted_sums(met.reward, 0.99)
-    values = fitted_values(observations, returns, met.alive)
-    expected = advantages(met.reward, values, met.alive, 0.99, 1.0)
-    torch.testing.assert_close(met.advantage, expected)
+                assert float(met.reward[place]) == pytest.approx(-distance)
+    rewards = met.reward.unflatten(1, (4, 6))
+    returns = discounted_sums(rewards, 0.99)
+    values = fitted_values(batch.x, returns.flatten(1), met.number).unflatten(1, (4, 6))
+    expected = advantages(rewards, values, torch.ones_like(rewards), 0.99, 1.0)
+    torch.testing.assert_close(met.advantage, expected.flatten(1))
 
 
 def test_actions_are_drawn_from_the_policy():
@@ -56,7 +58,7 @@ def test_actions_are_drawn_from_the_policy():
     batch = tasks.support(0, dict(network.named_parameters()))
     with torch.no_grad():
         mean, log_sd = network(batch.x, None).chunk(2, dim=-1)
-    z = (Experience.of(batch.y, 50).action.flatten(1, 2) - mean) / log_sd.exp()
+    z = (Experience.of(batch.y).action - mean) / log_sd.exp()
     assert log_sd.exp().unique().tolist() == pytest.approx([0.3])
     assert abs(float(z.mean())) < 4 / 20_000**0.5
     assert float(z.std()) == pytest.approx(1.0, abs=0.03)
@@ -81,12 +83,12 @@ def test_sides_steps_and_tasks_have_numbers_of_their_own(small):
     tasks = acting(tasks, learner.network)
     params = learner.initial(3)
     actions = [
-        Experience.of(side(step, params).y, 6).action[task]
+        Experience.of(side(step, params).y).action[task]
         for side in (tasks.support, tasks.query)
         for step in (0, 1)
         for task in range(3)
     ]
-    assert len({tuple(a[:, 0].flatten().tolist()) for a in actions}) == len(actions)
+    assert len({tuple(a[0].tolist()) for a in actions}) == len(actions)
 
 
 def test_environments_get_seeds_that_generators_accept(small):
@@ -133,7 +135,7 @@ def test_actions_that_are_not_finite_are_not_stepped_and_their_return_tells(smal
     weight = params["head.weight"].clone()
     weight[1] = torch.nan
     batch = acting(tasks, learner.network).query(0, params | {"head.weight": weight})
-    returns = Experience.of(batch.y, 6).mean_return()
+    returns = Experience.of(batch.y).mean_return()
     assert torch.isfinite(returns).tolist() == [True, False, True]
     assert torch.isfinite(batch.x).all()
 
@@ -200,33 +202,35 @@ def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(smal
         for name, p in learner.initial(3).items()
     }
     batch = tasks.support(0, params)
-    met = Experience.of(batch.y, 6)
+    met = Experience.of(batch.y)
     # those alone that lack steps act once more
     assert acted[0] == [0, 1, 2]
     turns = [sum(task in who for who in acted) for task in range(3)]
     assert len(set(turns)) > 1
     for task in range(3):
-        alone = tasks.support[task : task + 1](0, {n: p[task : task + 1] for n, p in params.items()})
-        same = batch.y[task, : alone.y.shape[1]]
-        torch.testing.assert_close(same, alone.y[0], rtol=1e-4, atol=1e-5)
-        assert not batch.y[task, alone.y.shape[1] :].any()
+        its = slice(task, task + 1)
+        alone = tasks.support[its](0, {name: p[its] for name, p in params.items()})
+        own = int(met.taken[task].sum())
+        assert alone.y.shape[1] == own  # no rows but those
+        torch.testing.assert_close(batch.y[task, :own], alone.y[0], rtol=1e-4, atol=1e-5)
+        assert not met.taken[task, own:].any()
+    assert batch.y.shape[1] == int(met.taken.sum(dim=1).max()) < 48
     # so it is at meta-training, before and after the inner steps; a test's return is of R episodes
     training = acting(dataset.sample("train", 0, 0, 3), learner.network)
     for side in (training.support, training.query):
-        assert (Experience.of(side(0, params).y, 6).alive.sum(dim=(1, 2)) >= 24).all()
-    assert Experience.of(tasks.query(0, params).y, 6).alive.shape == (3, 4, 6)
+        assert (Experience.of(side(0, params).y).taken.sum(dim=1) >= 24).all()
+    assert (Experience.of(tasks.query(0, params).y).number == 1).sum(dim=1).tolist() == [4, 4, 4]
     for task in range(3):
         own = lengths[(torch.arange(4) + 4 * task) % 5]  # of each turn again
-        taken, count = 0, 0
-        while taken < 24:
-            taken += int(own[count % 4])
+        expected: list[int] = []
+        count = 0
+        while len(expected) < 24:
+            expected += range(1, int(own[count % 4]) + 1)
             count += 1
-        steps = met.alive[task].sum(-1)
-        assert steps[:count].tolist() == [int(own[i % 4]) for i in range(count)]
-        assert not steps[count:].any()
-        expected = met.reward[task].sum() / count
-        torch.testing.assert_close(met.mean_return()[task], expected)
-        used = met.advantage[task][met.alive[task].bool()]
+        number = met.number[task]
+        assert number[: len(expected)].tolist() == expected
+        assert not number[len(expected) :].any()
+        torch.testing.assert_close(met.mean_return()[task], met.reward[task].sum() / count)
+        used = met.advantage[task][number > 0]
         assert float(used.mean()) == pytest.approx(0.0, abs=1e-5)
-    assert met.alive.shape[1] % 4 == 0
-    assert not torch.equal(met.action[:, :4], met.action[:, 4:8])
+    assert not torch.equal(met.action[2, :8], met.action[2, 8:16])
