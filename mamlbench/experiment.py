@@ -286,7 +286,7 @@ class Experiment:
     ) -> dict[str, Any]:
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
-        network, device = self.learner.network, self.hardware.name
+        network, devices = self.learner.network, trainer.devices or {trainer.device: 0}
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
         protocol = replace(self.protocol, select=selected_in_words(self.protocol, chosen))
         return {
@@ -310,7 +310,11 @@ class Experiment:
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
-            "device": f"{self.ranks.size} x {device}" if self.ranks.size > 1 else device,
+            "device": next(iter(devices))
+            if len(devices) == 1
+            else ", then ".join(
+                f"{name} ({steps:,} iterations)" for name, steps in devices.items()
+            ),
             "precision": self.hardware.precision,
             "versions": versions(),
             **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),

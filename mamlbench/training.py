@@ -101,6 +101,8 @@ class Trainer:
         self.iteration = 0
         """Outer steps done."""
         self.seconds = 0.0
+        self.devices: dict[str, int] = {}
+        """Outer steps done on each, for a run may go on elsewhere."""
         self.skipped = 0
         self.stale = 0
         """Meta-validations since the best one."""
@@ -129,6 +131,7 @@ class Trainer:
                 f"{self.path}: is not the whole state of a run; restart=true begins anew"
             )
         self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self.devices = state.get("devices", {"not recorded": self.iteration})
         self.skipped, self.stale, self.best = state["skipped"], state["stale"], state["best"]
         self.kept = state.get("kept", [])
         self._means.sums, self._means.steps = state["sums"], state["summed"]
@@ -155,6 +158,7 @@ class Trainer:
             "generator": torch.get_rng_state(),
             "iteration": self.iteration,
             "seconds": self.seconds,
+            "devices": self.devices,
             "skipped": self.skipped,
             "stale": self.stale,
             "best": self.best,
@@ -165,6 +169,12 @@ class Trainer:
         }
         checkpoint.save(self.path, state, self.path_before)
         self._remove_surpassed()
+
+    @property
+    def device(self) -> str:
+        """What is at work now, in words."""
+        name, count = self.hardware.name, self.ranks.size
+        return f"{count} x {name}" if count > 1 else name
 
     @property
     def kept_paths(self) -> list[Path]:
@@ -233,6 +243,7 @@ class Trainer:
                 self.save()  # such as of a worker that died: what was learned before is sound
             raise
         self.iteration += 1
+        self.devices[self.device] = self.devices.get(self.device, 0) + 1
         if metrics and self.protocol.by_training:
             self._consider(float(metrics[self.learner.objective.metric].mean()))
         self._means.add(metrics, self.learner.finite.last if metrics else 0)

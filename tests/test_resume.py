@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from mamlbench.compose import experiment
 from mamlbench.config_tree import ConfigTree
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
+from mamlbench.hardware import Hardware
 from mamlbench.signals import Stopped
 
 SCHEDULE = [
@@ -103,6 +106,27 @@ def test_stop_and_go_on_within_a_process(
     expected, found = runs.result(whole.folder.path), runs.result(second.folder.path)
     expected["summary"]["command"] = found["summary"]["command"]
     assert found == expected
+
+
+def test_a_run_in_pieces_says_on_which_device_each_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", "training.iterations=5")
+    here = experiment(arguments)
+    step = here.learner.meta_step
+    monkeypatch.setattr(here.learner, "meta_step", lambda tasks: _stopping(step, tasks))
+    with pytest.raises(Stopped):
+        here.run()
+    monkeypatch.setattr(Hardware, "name", "a GPU")
+    summary = experiment(arguments).run()
+    assert re.fullmatch(
+        r"cpu, \d+ threads? \(1 iterations\), then a GPU \(4 iterations\)", summary["device"]
+    )
+
+
+def _stopping(step: Callable[[object], object], tasks: object) -> object:
+    signal.raise_signal(signal.SIGTERM)
+    return step(tasks)
 
 
 def test_rows_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ from mamlbench.datasets.images import ImageDataset
 from mamlbench.datasets.pickles import pickled_embeddings
 from mamlbench.datasets.sampling import SPLITS
 from mamlbench.datasets.store import ImageSet, data_root
-from mamlbench.errors import BadValue, UserError, require
+from mamlbench.errors import BadValue, UserError, one_of, require
 from mamlbench.files import write_atomically
 
 FILE = "embeddings.npz"
+SOURCES = {"mini_imagenet": (64, 16, 20), "tiered_imagenet": (351, 97, 160)}
+"""Whose images vectors may be said to be of, with the classes of train, val and test."""
 _ACCEPTED = (
     "accepted are an .npz that `mamlbench-data embed` wrote, or a folder with "
     "train_embeddings.pkl, val_embeddings.pkl and test_embeddings.pkl as DeepMind released them"
@@ -39,11 +41,13 @@ class Embeddings(ImageDataset):
         queries: Q query vectors of each at meta-training.
         train_shots: K at meta-training (None: as `shots`).
         root: the .npz, or the folder of the pickles (None: `embeddings.npz` where datasets live).
+        source: the dataset whose images the vectors are of, one of `SOURCES`, which papers' tables
+            ask for; the numbers of classes have to be its own (None: any).
         width: D, the numbers of one embedding.
         normalise: scale each embedding to length 1, as LEO does.
 
     Raises:
-        BadValue: as `ImageDataset`, or a width below 1.
+        BadValue: as `ImageDataset`, a width below 1, or an unknown source.
     """
 
     def __init__(
@@ -53,11 +57,14 @@ class Embeddings(ImageDataset):
         queries: int = 15,
         train_shots: int | None = None,
         root: str | None = None,
+        source: str | None = None,
         width: int = 640,
         normalise: bool = True,
     ) -> None:
         require(width >= 1, "width", width, "1 or more")
-        self.normalise = normalise
+        if source is not None:
+            one_of("source", source, SOURCES)
+        self.normalise, self.source = normalise, source
         super().__init__((width,), ways, shots, queries, train_shots, root)
 
     @property
@@ -81,6 +88,10 @@ class Embeddings(ImageDataset):
         width = found.images.shape[1]
         if width != self.input_shape[0]:
             raise BadValue("width", self.input_shape[0], f"{width}, as {self.path} has", "dataset")
+        classes = tuple(sum(name.startswith(f"{s}/") for name in found.classes) for s in SPLITS)
+        if self.source is not None and classes != SOURCES[self.source]:
+            there = f"{classes} classes to train, validate and test, as {self.path} has"
+            raise BadValue("source", self.source, f"null, or a source with {there}", "dataset")
         return found
 
     @override

@@ -123,7 +123,30 @@ def paper_table(
             of_ours += notes.mark(of_data) if of_data else ""
             lines.append(_line(cell, entry, (of_published, of_ours)))
     common = [f"protocol: {next(iter(words))}"] if len(words) == 1 else []
+    common += _left_out(table, matches)
     return PaperTable(table, tuple(lines), (*notes.lines(), *common, *table.footnotes))
+
+
+def _left_out(table: Table, matches: Mapping[int, Sequence[Match]]) -> list[str]:
+    """Of runs that were tested otherwise and stand behind one of the cell's own protocol."""
+    found = {}
+    for cell in table.cells:
+        of_cell = matches.get(id(cell), [])
+        if all(m.otherwise_tested for m in of_cell):
+            continue
+        for match in of_cell:
+            if match.otherwise_tested:
+                apart = _apart(match.otherwise_tested)
+                found[match.run.folder] = f"not shown: {match.run.folder}, tested with {apart}"
+    return list(found.values())
+
+
+def _apart(otherwise_tested: Mapping[str, tuple[Any, Any]]) -> str:
+    parts = [
+        f"{k}={option_text(b)} (the paper: {option_text(a)})"
+        for k, (a, b) in otherwise_tested.items()
+    ]
+    return ", ".join(parts)
 
 
 def tally(lines: Iterable[Line]) -> dict[str, int]:
@@ -155,11 +178,7 @@ def _marks(entry: Entry, entries: Sequence[Entry], words: set[str], notes: Notes
     if len(words) > 1:
         found += notes.mark(f"protocol: {entry.first.summary.evaluation}")
     if entry.otherwise_tested:
-        apart = [
-            f"{k}={option_text(b)} (the paper: {option_text(a)})"
-            for k, (a, b) in entry.otherwise_tested.items()
-        ]
-        found += notes.mark("tested with " + ", ".join(apart))
+        found += notes.mark(f"tested with {_apart(entry.otherwise_tested)}")
     if len(entries) > 1 or not entry.has_one_code:
         found += notes.mark(entry.code)
     precision = entry.first.options["hardware.precision"]
@@ -242,5 +261,6 @@ def verdict_text(judged: Verdict) -> str:
     """The verdict's word, and why where that adds something."""
     if judged.word == "published only":
         return "–"
-    told = judged.word in ("within", "unclear", "not run") or judged.why == "intervals overlap"
+    told = judged.word in ("within", "unclear", "not run", "shortened")
+    told = told or judged.why == "intervals overlap"
     return f"{judged.word} ({judged.why})" if judged.why and told else judged.word

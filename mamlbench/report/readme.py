@@ -64,7 +64,7 @@ def block(found: Report) -> str:
         marked = "\n".join(f"{line}  " for line in notes.lines()).rstrip()
         parts += _folded("Each of them", [_compact(_PAPERS, rows), *([marked] * bool(marked))])
     if others:
-        summary = f"{len(others)} more results, beside which no number is printed"
+        summary = f"{len(others)} more results, of settings beside which no number is printed"
         parts += _folded(summary, [_compact(_OTHERS, others)])
     return "\n\n".join([*parts, END])
 

@@ -149,10 +149,11 @@ def verdict(
     if not ours.is_finite:
         tone = "none" if published is None else "worse"
         return Verdict("diverged", "a task's score is not finite", tone)
+    if shortened:
+        # how many iterations there were stands beside every result
+        return Verdict("shortened", "; ".join(s for s in shortened if "iterations" not in s))
     if published is None:
         return Verdict("not published")
-    if shortened:
-        return Verdict("shortened", "; ".join(shortened))
     apart = ours.mean - published
     bound, why = _bound(ours, metric, interval, kind)
     # the printed digits are rounded, and so is our mean as it is shown

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from mamlbench.datasets import Embeddings
-from mamlbench.datasets.embeddings import read_embeddings, write_embeddings
-from mamlbench.errors import UserError
+from mamlbench.datasets.embeddings import SOURCES, read_embeddings, write_embeddings
+from mamlbench.errors import BadValue, UserError
 
 WIDTH = 6
 CLASSES = {"train": 5, "val": 3, "test": 4}
@@ -118,6 +118,16 @@ def test_nothing_there(tmp_path, monkeypatch):
 def test_another_width(npz):
     with pytest.raises(UserError, match=r"dataset.width=640: accepted is 6, as .*own.npz has"):
         Embeddings(root=str(npz)).load(torch.device("cpu"))
+
+
+def test_vectors_of_another_source(npz, monkeypatch):
+    with pytest.raises(BadValue, match=r"source=mini_imagnet: .*did you mean 'mini_imagenet'"):
+        Embeddings(root=str(npz), source="mini_imagnet")
+    line = r"dataset.source=mini_imagenet: accepted is null, or a source with \(\d+, \d+, \d+\) classes"
+    with pytest.raises(UserError, match=line):
+        loaded(npz, source="mini_imagenet")
+    monkeypatch.setitem(SOURCES, "mini_imagenet", tuple(CLASSES.values()))
+    assert loaded(npz, source="mini_imagenet").splits == tuple(CLASSES)
 
 
 def test_too_few_classes_or_images(npz):
