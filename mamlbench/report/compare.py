@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mamlbench import metrics
 from mamlbench.errors import UserError
-from mamlbench.report.paired import Difference, difference, why_not
+from mamlbench.report.paired import (
+    Difference,
+    difference,
+    difference_text,
+    tested_otherwise,
+    why_not,
+)
 from mamlbench.report.runs import Run, read_run
 from mamlbench.report.settings import differences, option_text
 from mamlbench.report.sheets import Sheet
@@ -106,43 +112,5 @@ def _remarks(compared: Comparison) -> list[str]:
         found.append(f"–: {_NO_SCORES}")
     if one.seed != other.seed:
         found.append("the seeds differ: the interval is over tasks, not over seeds")
-    for name in ("transductive", "select"):
-        values = [run.config["evaluation"].get(name) for run in (one, other)]
-        if values[0] != values[1]:
-            found.append(f"tested otherwise: evaluation.{name} differs")
+    found += [f"tested otherwise: {name} differs" for name in tested_otherwise(one, other)]
     return found
-
-
-def difference_text(metric: str, found: Difference | None) -> str:
-    """`+0.52 ± 0.31`; a dash where there is none."""
-    if found is None:
-        return "–"
-    return f"{metrics.number(metric, found.mean, '+')} ± {metrics.number(metric, found.ci95)}"
-
-
-def against_best(labelled: Sequence[tuple[str, Sequence[Run]]], metric: str) -> Sheet | None:
-    """Each setting's paired difference from the best of those tested on the same tasks alike.
-
-    Args:
-        labelled: the name and the runs of each setting, best first.
-        metric: which.
-
-    Returns:
-        None where there are not two to compare.
-    """
-    usable = [(name, runs) for name, runs in labelled if all(run.tests for run in runs)]
-    if len(usable) < 2:
-        return None
-    best_name, best = usable[0]
-    rows = []
-    for name, runs in usable[1:]:
-        if why_not(runs[0], best[0]) is not None:
-            continue
-        found = difference(runs, best, metric)
-        if found is not None:
-            seeds = ", ".join(map(str, found.seeds))
-            rows.append([name, difference_text(metric, found), f"{found.n_tasks:,}", seeds])
-    if not rows:
-        return None
-    title = f"Difference from {best_name} on the same test tasks: {metrics.label(metric)}"
-    return Sheet(title, ("", "difference (± 95%, paired)", "tasks", "seeds"), rows)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import textwrap
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +17,15 @@ from matplotlib.figure import Figure
 
 from mamlbench.metrics import scale
 from mamlbench.report import style
-from mamlbench.report.entries import Entry
+from mamlbench.report.curve_plot import Curve, Named, plot
+from mamlbench.report.entries import Entry, labels
 from mamlbench.report.folder_tables import FolderTable
-from mamlbench.report.paper_tables import PaperTable
+from mamlbench.report.paper_tables import Line, PaperTable
 from mamlbench.report.report import Report
+from mamlbench.tables import Table
 
 SIZE = (5.6, 3.5)
+_TITLE = 58  # characters of a line above a figure
 _MOST = len(style.CURVES)
 
 
@@ -40,21 +46,6 @@ class Drawing:
     draw: Callable[[Figure], None]
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Points along x with a band, in the unit that is shown.
-
-    Attributes:
-        x: [n], ascending.
-        mean: [n].
-        half: [n] half the band, NaN where there is none.
-    """
-
-    x: np.ndarray
-    mean: np.ndarray
-    half: np.ndarray
-
-
 def drawings(found: Report) -> list[Drawing]:
     """All figures of a report: those of the papers, then two of each dataset and setting."""
     papers = [paper_figure(paper) for paper in found.papers if paper.table.kind == "figure"]
@@ -69,7 +60,7 @@ def draw_all(found: Report, folder: Path) -> list[Path]:
         path = folder / f"{drawing.name}.png"
         with style.figure(path, *SIZE) as figure:
             drawing.draw(figure)
-            figure.axes[0].set_title(drawing.title)
+            figure.axes[0].set_title(textwrap.fill(drawing.title, _TITLE))
         paths.append(path)
     return paths
 
@@ -80,64 +71,39 @@ def of_folder(table: FolderTable) -> list[Drawing]:
     more = len(table.entries) - len(shown)
     which = f" The best {len(shown)} of {len(table.entries)}." if more else ""
     made = []
-    learning = [(label, learning_curve(entry, table.metric)) for label, entry in shown]
-    by_step = [(label, score_by_step(entry, table.metric)) for label, entry in shown]
-    for name, title, caption, axis, curves in (
+    learning = [learning_curve(entry, table.metric) for _, entry in shown]
+    by_step = [score_by_step(entry, table.metric) for _, entry in shown]
+    for name, title, caption, axis, found in (
         (
             "learning",
             "while learning",
             "Meta-validation (where there is none, training). Bands: one standard deviation over "
             "seeds, or of a single seed the 95% interval over tasks.",
             "meta-training iteration",
-            [(label, curve) for label, curve in learning if curve is not None],
+            learning,
         ),
         (
             "by_step",
             "by inner step at meta-test",
             "Mean over tasks and seeds with the 95% interval over tasks.",
             "inner steps",
-            [(label, curve) for label, curve in by_step if len(curve.x) > 1],
+            [curve if len(curve.x) > 1 else None for curve in by_step],
         ),
     ):
+        curves = [
+            Named(label, place, curve)
+            for place, ((label, _), curve) in enumerate(zip(shown, found, strict=True))
+            if curve is not None
+        ]
         if curves:
             file = re.sub(r"\W+", "_", f"{table.title}_{table.metric}_{name}")
-            draw = _drawing_of(curves, axis, table.metric)
+            draw = partial(_draw, curves=curves, axis=axis, metric=table.metric)
             made.append(Drawing(file, f"{table.title} {title}", caption + which, draw))
     return made
 
 
-def _drawing_of(
-    curves: Sequence[tuple[str, Curve]], axis: str, metric: str
-) -> Callable[[Figure], None]:
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for number, (label, curve) in enumerate(curves):
-            _plot(axes, curve, label, number)
-        style.count_axis(axes, axis)
-        style.metric_axis(axes, metric)
-        style.keep_in_sight(axes)
-        _legend(figure, len(curves))
-
-    return draw
-
-
-def _plot(axes: Axes, curve: Curve, label: str, number: int) -> None:
-    colour, dashes = style.CURVES[number % _MOST], "-" if number < _MOST else "--"
-    marker = "o" if len(curve.x) <= 21 else None
-    axes.plot(
-        *(curve.x, curve.mean), ls=dashes, color=colour, marker=marker, ms=3.5, label=_short(label)
-    )
-    low, high = curve.mean - curve.half, curve.mean + curve.half
-    axes.fill_between(curve.x, low, high, color=colour, alpha=0.18, linewidth=0)
-
-
-def _legend(figure: Figure, count: int) -> None:
-    if count > 1:
-        figure.legend(loc="outside lower center", ncols=2 if count > 3 else 1, fontsize=8)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= 60 else label[:59] + "…"
+def _draw(figure: Figure, curves: Sequence[Named], axis: str, metric: str) -> None:
+    style.count_axis(plot(figure, metric, curves), axis)
 
 
 def learning_curve(entry: Entry, metric: str) -> Curve | None:
@@ -210,52 +176,82 @@ def paper_figure(paper: PaperTable) -> Drawing | None:
 
 
 def _paper(figure: Figure, paper: PaperTable) -> None:
-    table = paper.table
-    axes, positions = figure.subplots(), _positions(table.columns)
-    rows = [row for row in table.rows if any(line.cell.row == row for line in paper.lines)]
-    for number, row in enumerate(rows):
-        colour = style.CURVES[number % _MOST]
+    table, positions = paper.table, _positions(paper.table.columns)
+    curves, published, further = [], [], len(table.rows)
+    for place, row in enumerate(table.rows):
         lines = [line for line in paper.lines if line.cell.row == row]
-        if table.x in _WHOLE_CURVES:
-            entries = [line.entry for line in lines if line.entry is not None]
-            curve = _WHOLE_CURVES[table.x](entries[0], table.metric) if entries else None
-            if curve is not None:
-                _plot(axes, curve, row, number)
-            continue
-        ours = [line for line in lines if line.ours is not None]
-        if ours:
-            x = np.array([positions[line.cell.column] for line in ours])
-            mean = np.array([line.ours.mean if line.ours else np.nan for line in ours])
-            half = np.array([(line.ours.ci95 if line.ours else None) or np.nan for line in ours])
-            _plot(axes, Curve(x, mean, half), row, number)
-        known = [line.cell for line in lines if line.cell.published is not None]
-        label = row if known and not ours else None
-        axes.errorbar(
-            [positions[cell.column] for cell in known],
-            [float(cell.published or 0.0) for cell in known],
-            yerr=[float(cell.interval or 0.0) for cell in known],
-            ls=":",
-            lw=0.9,
-            marker="D",
-            ms=5,
-            mfc="none",
-            color=colour,
-            capsize=2,
-            label=label,
-        )
-    _name_axes(axes, paper, positions)
-    _legend(figure, max(2, len(rows)))
+        versions = {
+            name: curve
+            for name, of_version in _versions(row, lines).items()
+            if (curve := _measured(of_version, paper, positions)) is not None
+        }
+        for number, (name, curve) in enumerate(versions.items()):
+            curves.append(Named(name, further if number else place, curve))
+            further += number > 0
+        printed = _printed(lines, positions)
+        if printed is not None and table.x not in _WHOLE_CURVES:
+            published.append(Named(None if versions else row, place, printed))
+    axes = plot(figure, table.metric, curves, published, always_named=True)
+    _name_x(axes, table, positions)
 
 
-def _name_axes(axes: Axes, paper: PaperTable, positions: dict[str, float]) -> None:
-    words = {"inner_steps": "inner steps", "iterations": "meta-training iteration"}
-    style.count_axis(
-        axes, words.get(str(paper.table.x), str(paper.table.x or "").replace("_", " "))
+def _versions(row: str, lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """The measured lines of a row by the curve that they are of, which has the row's name.
+
+    Where a cell has several results, each is of a curve of its own, named after its code or what
+    else tells it apart; of equal runs, after the folder.
+    """
+    by_cell: dict[str, list[tuple[Line, Entry]]] = defaultdict(list)
+    for line in lines:
+        if line.entry is not None:
+            by_cell[line.cell.column].append((line, line.entry))
+    several = any(len(found) > 1 for found in by_cell.values())
+    curves: dict[str, list[Line]] = defaultdict(list)
+    for found in by_cell.values():
+        names = labels([entry for _, entry in found])
+        for (line, entry), name in zip(found, names, strict=True):
+            apart = name.removeprefix(entry.first.algorithm).strip(" ,") or entry.code
+            if names.count(name) > 1:
+                apart += f", {entry.first.folder}"
+            curves[f"{row}, {apart}" if several else row].append(line)
+    return curves
+
+
+def _measured(
+    lines: Sequence[Line], paper: PaperTable, positions: Mapping[str, float]
+) -> Curve | None:
+    whole = _WHOLE_CURVES.get(str(paper.table.x))
+    if whole is not None:
+        entry = lines[0].entry
+        return None if entry is None else whole(entry, paper.table.metric)
+    ours = [(positions[line.cell.column], line.ours) for line in lines if line.ours is not None]
+    if not ours:
+        return None
+    return Curve(
+        np.array([x for x, _ in ours]),
+        np.array([result.mean for _, result in ours]),
+        np.array([result.ci95 for _, result in ours], dtype=float),
     )
-    style.metric_axis(axes, paper.table.metric)
-    style.keep_in_sight(axes)
-    if paper.table.x not in _WHOLE_CURVES and _number(paper.table.columns[0]) is None:
-        axes.set_xticks(list(positions.values()), list(positions))
+
+
+def _printed(lines: Sequence[Line], positions: Mapping[str, float]) -> Curve | None:
+    cells = dict.fromkeys(line.cell for line in lines if line.cell.published is not None)
+    values = [(positions[cell.column], cell.published, cell.interval) for cell in cells]
+    return Curve(*np.array(values, dtype=float).T) if values else None
+
+
+def _name_x(axes: Axes, table: Table, positions: Mapping[str, float]) -> None:
+    words = {"inner_steps": "inner steps", "iterations": "meta-training iteration"}
+    style.count_axis(axes, words.get(str(table.x), str(table.x or "").replace("_", " ")))
+    if table.x in _WHOLE_CURVES:
+        return
+    numbers = list(positions.values())
+    fractions = any(number % 1 for number in numbers)
+    if fractions and min(numbers) > 0:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    if fractions or _number(table.columns[0]) is None:
+        axes.set_xticks(numbers, list(positions))
 
 
 def _positions(columns: Sequence[str]) -> dict[str, float]:

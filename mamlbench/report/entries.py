@@ -124,7 +124,7 @@ def _label(entry: Entry, alike: Sequence[Entry]) -> str:
     ]
     of_groups = sorted((name for name in apart if name not in _BESIDE), key=_shown_first)
     names = of_groups[:_SHOWN_OPTIONS] + [name for name in apart if name in _BESIDE]
-    shown = [f"{name.partition('.')[2] or name}={_text(name, own.get(name))}" for name in names]
+    shown = [_option(name, own.get(name)) for name in names]
     more = [f"and {len(apart) - len(names)} more"] if len(apart) > len(names) else []
     return " ".join([entry.first.algorithm, *shown, *more])
 
@@ -197,11 +197,17 @@ def _lacks_seed(runs: Sequence[Run], run: Run) -> bool:
     return all(other.seed != run.seed for other in runs)
 
 
-def _shown_first(name: str) -> int:
+def _shown_first(name: str) -> tuple[bool, int]:
+    """Classes first, then by group."""
     order = ("algorithm", "network", "dataset", "training", "evaluation")
-    return order.index(name.split(".")[0])
+    group, _, option = name.partition(".")
+    return option != "_target_", order.index(group)
 
 
-def _text(name: str, value: Any) -> str:
+def _option(name: str, value: Any) -> str:
+    """`inner_lr=0.4`; of a class its group and name alone, `network=Conv4`."""
+    group, _, option = name.partition(".")
     text = json.dumps(value) if not isinstance(value, str) else value
-    return text[:12] if name == "data_sha256" else text
+    if option == "_target_":
+        return f"{group}={text.rpartition('.')[2]}"
+    return f"{option or name}={text[:12] if name == 'data_sha256' else text}"

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from mamlbench import metrics
 from mamlbench.errors import UserError
-from mamlbench.report.compare import against_best
 from mamlbench.report.entries import Entry, data_words, entries_of_folder, labels
+from mamlbench.report.paired import Pairing, pair_up, rank, why_not
 from mamlbench.report.paper_tables import Notes
 from mamlbench.report.results import Result, result, score_text, seeds_text
 from mamlbench.report.runs import Run
@@ -65,7 +65,7 @@ def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable
         entries = entries_of_folder(group)
         results = [result(entry.runs, metric) for entry in entries]
         rows = sorted(
-            zip(entries, labels(entries), results, strict=True), key=lambda r: _rank(r[2], metric)
+            zip(entries, labels(entries), results, strict=True), key=lambda r: rank(r[2], metric)
         )
         table = FolderTable(dataset, setting, metric, *map(tuple, zip(*rows, strict=True)))
         if strict and len(table.protocols) > 1:
@@ -77,14 +77,14 @@ def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable
     return found
 
 
-def _rank(found: Result | None, metric: str) -> float:
-    if found is None or not found.is_finite:
-        return float("inf")
-    return -found.mean if metrics.higher_is_better(metric) else found.mean
+def pairing(table: FolderTable) -> Pairing:
+    """The paired differences of its results."""
+    runs = (entry.runs for entry in table.entries)
+    return pair_up([*zip(table.labels, runs, strict=True)], table.metric)
 
 
 def sheets(table: FolderTable) -> list[Sheet]:
-    """The results; and the paired differences, where test tasks were kept."""
+    """The results; and the paired differences of those that were tested on the same tasks."""
     notes, several = Notes(), len(table.protocols) > 1
     codes = {entry.code for entry in table.entries}
     rows = []
@@ -94,6 +94,8 @@ def sheets(table: FolderTable) -> list[Sheet]:
             marks += notes.mark(entry.code)
         of_data = data_words(entry, table.entries)
         marks += notes.mark(of_data) if of_data else ""
+        apart = why_not(entry.first, table.entries[0].first)
+        marks += notes.mark(f"other test tasks than the best's: {apart}") if apart else ""
         rows.append(
             [
                 label + marks,
@@ -106,8 +108,11 @@ def sheets(table: FolderTable) -> list[Sheet]:
     common = [] if several else [f"protocol: {table.protocols[0]}"]
     name = metrics.label(table.metric)
     columns = ("", f"{name} (± 95% over tasks)", "seeds", "iterations", "training time")
-    listed = Sheet(table.title, columns, rows, [*notes.lines(), *common])
-    paired = against_best(_alike(table), table.metric)
+    pairs = pairing(table)
+    listed = Sheet(
+        table.title, columns, rows, [*notes.lines(), *common, *pairs.lines(explained=False)]
+    )
+    paired = pairs.sheet(f"{table.title}, {name}")
     return [listed] if paired is None else [listed, paired]
 
 
@@ -115,19 +120,3 @@ def training_time(entry: Entry) -> str:
     """Of all seeds together; a dash where a checkpoint was tested."""
     seconds = sum(run.summary.train.seconds for run in entry.runs)
     return str(timedelta(seconds=round(seconds))) if seconds else "–"
-
-
-def _alike(table: FolderTable) -> list[tuple[str, tuple[Run, ...]]]:
-    """The entries with a score of every task that were tested as the best was, best first."""
-
-    def protocol(entry: Entry) -> tuple[object, ...]:
-        evaluation = entry.first.config["evaluation"]
-        return tuple(evaluation.get(name) for name in ("transductive", "select"))
-
-    if not table.entries:
-        return []
-    return [
-        (label, entry.runs)
-        for label, entry, found in zip(table.labels, table.entries, table.results, strict=True)
-        if found is not None and found.is_finite and protocol(entry) == protocol(table.entries[0])
-    ]

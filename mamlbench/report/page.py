@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mamlbench import metrics
 from mamlbench.files import write_atomically
-from mamlbench.report import style
+from mamlbench.report import paper_tables, style
 from mamlbench.report.curves import SIZE, Drawing, of_folder, paper_figure
 from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable, sheets, training_time
+from mamlbench.report.folder_tables import pairing as pairing_of_folder
+from mamlbench.report.paired import Pairing, difference_text
 from mamlbench.report.paper_tables import (
     Line,
     PaperTable,
-    difference_text,
     iterations_text,
     published_text,
     tally,
 )
+from mamlbench.report.readme import printed_once
 from mamlbench.report.report import Report
+from mamlbench.report.report import pairing as pairing_of_paper
 from mamlbench.report.results import KINDS, score_text, seeds_text
+from mamlbench.tables import Cell
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _FIGURES = 40
@@ -79,9 +83,21 @@ def _content(found: Report) -> dict[str, Any]:
 
 
 def _tiles(found: Report) -> list[dict[str, Any]]:
-    counts = tally(line for paper in found.papers for line in paper.lines)
+    """How many cells came out how; what two papers print counts once, as in a README."""
+    measured = [line for _, line in printed_once(found.papers)]
+    counts = tally([*measured, *_not_run(found.papers)])
     counts["runs"] = len(found.runs)
     return [{"word": w, "count": c, "tone": _TONES.get(w, "")} for w, c in counts.items()]
+
+
+def _not_run(papers: Sequence[PaperTable]) -> list[Line]:
+    lines = [line for paper in papers for line in paper.lines if line.verdict.word == "not run"]
+    return list({_of_cell(line.cell): line for line in lines}.values())
+
+
+def _of_cell(cell: Cell) -> tuple[object, ...]:
+    """What the same cell of another paper's table has too."""
+    return cell.run, cell.metric, cell.step, cell.published_text
 
 
 class _Details:
@@ -131,9 +147,17 @@ def _paper(paper: PaperTable, details: _Details) -> dict[str, Any]:
     names = ("row", "column", "published", "ours", "difference", "seeds", "iterations", "verdict")
     numeric = {"published", "ours", "difference", "iterations"}
     widest = _widest(paper.lines)
-    drawing = paper_figure(paper) if table.kind == "figure" else None
+    is_figure = table.kind == "figure"
+    drawing = paper_figure(paper) if is_figure else None
+    pairs = pairing_of_paper(paper)
+    anchors = {
+        (line.cell.column, name): details.anchor(line.entry)
+        for line in paper.lines
+        if line.entry is not None
+        for name in (line.cell.row, line.cell.row + line.marks[1])
+    }
     return {
-        **_notes(paper.notes),
+        **_notes([*paper.notes, *pairs.lines(explained=True)]),
         "anchor": _anchor("table", table.name),
         "title": table.title,
         "paper": table.paper,
@@ -143,7 +167,17 @@ def _paper(paper: PaperTable, details: _Details) -> dict[str, Any]:
         "columns": [{"name": name, "number": name in numeric} for name in names],
         "lines": [_line(line, kind is None, widest, details) for line in paper.lines],
         "figure": None if drawing is None else _drawn(drawing),
+        "folded": _folded(paper.lines) if is_figure else None,
+        "paired": _paired(pairs, table.title, anchors),
     }
+
+
+def _folded(lines: Sequence[Line]) -> str:
+    """What the numbers below a figure say, in a line."""
+    counts = tally(lines)
+    told = ", ".join(f"{count} {word}" for word, count in counts.items())
+    points = f"{len(lines)} point{'s' * (len(lines) != 1)} in numbers"
+    return f"{points}: {told}" if told else points
 
 
 def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Details) -> dict:
@@ -160,7 +194,7 @@ def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Detai
         "ours_value": _key(None if ours is None else ours.mean),
         "ours_marks": _numbers(line.marks[1]),
         "anchor": None if line.entry is None else details.anchor(line.entry),
-        "difference": difference_text(line),
+        "difference": paper_tables.difference_text(line),
         "difference_value": _key(line.difference),
         "plot": _plot(line, widest),
         "seeds": seeds_text(cell.metric, ours),
@@ -168,7 +202,7 @@ def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Detai
         "iterations_value": _key(None if line.entry is None else line.entry.fewest_iterations),
         "verdict": line.verdict.word,
         "tone": "published-only" if line.verdict.word == "published only" else line.verdict.tone,
-        "why": "" if line.verdict.word == "shortened" else line.verdict.why,
+        "why": line.verdict.why,
     }
 
 
@@ -196,15 +230,15 @@ def _plot(line: Line, widest: dict[str, float]) -> dict[str, float] | None:
 
 
 def _folder(table: FolderTable, details: _Details, figures: list[int]) -> dict[str, Any]:
-    listed, *more = sheets(table)
+    listed, *_ = sheets(table)
+    pairs = pairing_of_folder(table)
+    anchors = {("", label): details.anchor(e) for label, e in zip(table.labels, table.entries)}  # noqa: B905
     lines = []
     rows = zip(table.entries, table.results, listed.rows, strict=True)
     for entry, found, row in rows:
-        label = re.sub(r"(\[\d+\])+$", "", row[0])
         lines.append(
             {
-                "label": label,
-                "marks": _numbers(row[0][len(label) :]),
+                "name": _marked(row[0]),
                 "ours": score_text(table.metric, found),
                 "ours_value": _key(None if found is None else found.mean),
                 "anchor": details.anchor(entry),
@@ -224,15 +258,43 @@ def _folder(table: FolderTable, details: _Details, figures: list[int]) -> dict[s
         "title": table.title,
         "columns": [{"name": name, "number": n in (1, 3, 4)} for n, name in enumerate(names)],
         "lines": lines,
-        "paired": _paired(more[0]) if more else None,
+        "folded": None,
+        "paired": _paired(pairs, table.title, anchors),
         "figures": drawn,
     }
 
 
-def _paired(sheet: Any) -> dict[str, Any]:
-    names = ["learner", *sheet.columns[1:]]
-    columns = [{"name": name, "number": n > 0} for n, name in enumerate(names)]
-    return {"title": sheet.title, "columns": columns, "rows": sheet.rows}
+def _paired(
+    found: Pairing, title: str, anchors: Mapping[tuple[str, str], str]
+) -> dict[str, Any] | None:
+    """The differences as texts and keys; `anchors` are of each column's names."""
+    sheet = found.sheet(title)
+    if sheet is None:
+        return None
+    lines = [
+        {
+            "name": _marked(pair.name),
+            "column": pair.column,
+            "difference": difference_text(pair.metric, pair.difference),
+            "difference_value": _key(pair.difference.mean),
+            "anchor": anchors[pair.column, pair.name],
+            "tasks": pair.difference.n_tasks,
+            "seeds": pair.seeds,
+            "other": _marked(pair.other),
+            "other_anchor": anchors[pair.column, pair.other],
+        }
+        for pair in found.pairs
+    ]
+    in_columns = len(sheet.columns) > 5
+    names = ("learner", *["column"] * in_columns, *sheet.columns[1 + in_columns :])
+    numeric = {1 + in_columns, 2 + in_columns}
+    return {
+        "title": sheet.title,
+        "in_columns": in_columns,
+        "columns": [{"name": name, "number": n in numeric} for n, name in enumerate(names)],
+        "lines": lines,
+        "remarks": sheet.notes,
+    }
 
 
 def _drawn(drawing: Drawing) -> dict[str, str]:
@@ -247,6 +309,12 @@ def _notes(notes: Sequence[str]) -> dict[str, list[str]]:
 
 def _numbers(marks: str) -> list[str]:
     return re.findall(r"\d+", marks)
+
+
+def _marked(name: str) -> dict[str, Any]:
+    """A name, and the numbers of the footnotes that it ends with."""
+    text = re.sub(r"(\[\d+\])+$", "", name)
+    return {"text": text, "marks": _numbers(name[len(text) :])}
 
 
 def _anchor(*words: str) -> str:

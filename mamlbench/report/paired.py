@@ -1,19 +1,26 @@
-"""Two learners on the same test tasks: the difference on each task, and its interval."""
+"""Learners on the same test tasks: the difference on each task, and its interval."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from mamlbench.metrics import scale
-from mamlbench.report.results import half_interval
+from mamlbench.metrics import higher_is_better, number, scale
+from mamlbench.report.results import Result, half_interval
 from mamlbench.report.runs import Run
 from mamlbench.report.settings import differences, flat
+from mamlbench.report.sheets import Sheet
 
+_Named = tuple[str, Sequence[Run]]
 _OF_TRAINING = ("dataset.shots", "dataset.queries", "dataset.train_shots")
+_TOLD = 3
+_ONLY = "only"
+_ALL_PAIRS = 4
+"""Of more results on the same tasks, not each is compared with each."""
 
 
 @dataclass(frozen=True)
@@ -33,24 +40,111 @@ class Difference:
     seeds: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """Two results on the same test tasks.
+
+    Attributes:
+        name: the result that the other is taken from.
+        other: the better one.
+        metric: as `summary.json` names it.
+        column: of the paper's table; empty in a folder's.
+        difference: `name` less `other`.
+        seeds: of the two, in words.
+        otherwise: options of the protocol in which they differ, on the same tasks.
+    """
+
+    name: str
+    other: str
+    metric: str
+    column: str
+    difference: Difference
+    seeds: str
+    otherwise: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Left:
+    """A result in no pair.
+
+    Attributes:
+        name: the result.
+        why: it is in none.
+        apart: how its test tasks differ from the nearest ones; empty where that is not why.
+    """
+
+    name: str
+    why: str
+    apart: str = ""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Results by the test tasks that they share.
+
+    Attributes:
+        pairs: in each group on the same tasks.
+        left: the others.
+    """
+
+    pairs: tuple[Pair, ...]
+    left: tuple[Left, ...]
+
+    def sheet(self, title: str) -> Sheet | None:
+        """The differences as texts; None where there are none."""
+        if not self.pairs:
+            return None
+        in_columns = any(pair.column for pair in self.pairs)
+        rows = []
+        for pair in self.pairs:
+            column = [pair.column] if in_columns else []
+            apart = difference_text(pair.metric, pair.difference)
+            tasks = f"{pair.difference.n_tasks:,}"
+            rows.append([pair.name, *column, apart, tasks, pair.seeds, pair.other])
+        columns = ("difference (± 95%, paired)", "tasks", "seeds", "from")
+        names = ("", *[""] * in_columns, *columns)
+        return Sheet(f"{title}: differences on the same test tasks", names, rows, self._notes())
+
+    def _notes(self) -> list[str]:
+        found = []
+        if any(pair.seeds.startswith(_ONLY) for pair in self.pairs):
+            found.append("only seeds that both have are paired: the means above are of all")
+        names = dict.fromkeys(name for pair in self.pairs for name in pair.otherwise)
+        if names:
+            found.append(f"not all were tested alike, see above: {', '.join(names)} differs")
+        return found
+
+    def lines(self, explained: bool) -> list[str]:
+        """`not paired: NAME: why`, one for each reason; `explained` says how the tasks differ."""
+        by_reason: dict[str, list[str]] = {}
+        for left in self.left:
+            apart = f" ({left.apart})" if explained and left.apart else ""
+            by_reason.setdefault(left.why + apart, []).append(left.name)
+        return [f"not paired: {'; '.join(names)}: {why}" for why, names in by_reason.items()]
+
+
 def why_not(one: Run, other: Run) -> str | None:
     """Why two runs' test tasks are not the same, in words; None where they are.
 
     Task i depends on data, shots and queries alone: not on the run's seed, nor on how many tasks.
     """
+    found = _apart(one, other)
+    more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
+    return ", ".join(found[:_TOLD] + more) or None
+
+
+def _apart(one: Run, other: Run) -> list[str]:
     if one.dataset != other.dataset:
-        return f"the datasets are {one.dataset} and {other.dataset}"
-    for (name, first), second in zip(_tested_on(one).items(), _tested_on(other).values()):  # noqa: B905
-        if first != second:
-            return f"{name} is {first} and {second}"
+        return [f"the datasets are {one.dataset} and {other.dataset}"]
+    names = differences(_tested_on(one), _tested_on(other))
     datasets = (flat(run.config, ("dataset",)) for run in (one, other))
-    for name, (first, second) in differences(*datasets).items():
-        if name not in _OF_TRAINING:
-            return f"{name} is {first} and {second}"
+    of_data = differences(*datasets)
+    names |= {name: values for name, values in of_data.items() if name not in _OF_TRAINING}
+    found = [f"{name} is {first} and {second}" for name, (first, second) in names.items()]
     if one.summary.data_sha256 != other.summary.data_sha256:
         hashes = [str(run.summary.data_sha256)[:8] for run in (one, other)]
-        return f"the data are not the same (sha256 {hashes[0]} and {hashes[1]})"
-    return None
+        found.append(f"the data are not the same (sha256 {hashes[0]} and {hashes[1]})")
+    return found
 
 
 def _tested_on(run: Run) -> dict[str, Any]:
@@ -88,8 +182,125 @@ def difference(
     by_task = pd.concat(apart, axis=1, join="inner").mean(axis=1, skipna=False).to_numpy()
     if len(by_task) < 2 or not np.isfinite(by_task).all():
         return None
-    factor = scale(metric)
+    factor, mean = scale(metric), float(by_task.mean())
+    half = half_interval(by_task - mean)  # SciPy warns of a spread that is small beside the mean
     seeds = tuple(sorted({run.seed for pair in pairs for run in pair}))
-    return Difference(
-        factor * float(by_task.mean()), factor * half_interval(by_task), len(by_task), seeds
+    return Difference(factor * mean, factor * half, len(by_task), seeds)
+
+
+def difference_text(metric: str, found: Difference | None) -> str:
+    """`+0.52 ± 0.31`; a dash where there is none."""
+    if found is None:
+        return "–"
+    return f"{number(metric, found.mean, '+')} ± {number(metric, found.ci95)}"
+
+
+def tested_otherwise(one: Run, other: Run) -> tuple[str, ...]:
+    """Options of the protocol, beside those that make the tasks, in which two runs differ."""
+    protocols = [run.config["evaluation"] for run in (one, other)]
+    return tuple(
+        f"evaluation.{name}"
+        for name in ("transductive", "select")
+        if protocols[0].get(name) != protocols[1].get(name)
     )
+
+
+def pair_up(
+    ranked: Sequence[_Named], metric: str, step: int | None = None, column: str = ""
+) -> Pairing:
+    """Results by the test tasks that they share.
+
+    Args:
+        ranked: name and runs of each result, best first; one alone has no partner to lack.
+        metric: by which they are compared.
+        step: after how many inner steps (None: the last).
+        column: of a paper's table, for the pairs.
+    """
+    if len(ranked) < 2:
+        return Pairing((), ())
+    usable, left = [], []
+    for name, runs in ranked:
+        reason = _unusable(runs, metric, step)
+        if reason is None:
+            usable.append((name, runs))
+        else:
+            left.append(Left(name, reason))
+    pairs, partners = [], set[int]()
+    for group in _on_the_same_tasks(usable):
+        for (other, theirs), (name, ours) in _couples(group):
+            found = difference(ours, theirs, metric, step)
+            if found is not None:
+                otherwise = tested_otherwise(ours[0], theirs[0])
+                seeds = _seeds(ours, theirs, found)
+                pairs.append(Pair(name, other, metric, column, found, seeds, otherwise))
+                partners |= {id(ours), id(theirs)}
+    for name, runs in usable:
+        if id(runs) not in partners:
+            left.append(_alone(name, runs, [r[0] for _, r in ranked if r is not runs]))
+    return Pairing(tuple(pairs), tuple(left))
+
+
+def _unusable(runs: Sequence[Run], metric: str, step: int | None) -> str | None:
+    scores = [run.by_task(metric, step) for run in runs]
+    if any(of_run is None for of_run in scores):
+        return "the scores of each test task were not kept"
+    if not all(np.isfinite(of_run).all() for of_run in scores if of_run is not None):
+        return "a score is not finite"
+    return None
+
+
+def _on_the_same_tasks(results: Sequence[_Named]) -> list[list[_Named]]:
+    groups: list[list[_Named]] = []
+    for named in results:
+        alike = (g for g in groups if why_not(named[1][0], g[0][1][0]) is None)
+        group = next(alike, None)
+        if group is None:
+            groups.append([named])
+        else:
+            group.append(named)
+    return groups
+
+
+def _couples(group: Sequence[_Named]) -> Iterator[tuple[_Named, _Named]]:
+    """Of a small group all; of a large one each with the best of those of the same seeds.
+
+    Where seeds are the same, a difference is that of the two means.
+    """
+    by_seeds: dict[tuple[int, ...], list[_Named]] = {}
+    for named in group:
+        by_seeds.setdefault(tuple(run.seed for run in named[1]), []).append(named)
+    if len(group) <= _ALL_PAIRS:
+        yield from combinations(group, 2)
+    elif len(by_seeds) == 1:
+        yield from ((group[0], other) for other in group[1:])
+    else:
+        for best, *others in by_seeds.values():
+            if best is not group[0]:
+                yield group[0], best
+            yield from _couples([best, *others])
+
+
+def _alone(name: str, runs: Sequence[Run], others: Sequence[Run]) -> Left:
+    """A result that has all its scores, beside what it might have been paired with."""
+    nearest = min(others, key=lambda other: len(_apart(runs[0], other)))
+    apart = why_not(runs[0], nearest)
+    if apart:
+        return Left(name, "other test tasks", apart)
+    return Left(name, "no other on its test tasks has finite scores and seeds in common with it")
+
+
+def _seeds(ours: Sequence[Run], theirs: Sequence[Run], found: Difference) -> str:
+    own, others = ({run.seed for run in runs} for runs in (ours, theirs))
+    paired = ", ".join(map(str, found.seeds))
+    if own == others:
+        return paired
+    if own.isdisjoint(others):
+        return f"{min(own)} from {min(others)}"
+    return f"{_ONLY} {paired} in both"
+
+
+def rank(found: Result | None, metric: str) -> float:
+    """What results are sorted by, best first; what is not finite comes last."""
+    if found is None or not found.is_finite:
+        return float("inf")
+    return -found.mean if higher_is_better(metric) else found.mean

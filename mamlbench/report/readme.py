@@ -53,7 +53,7 @@ def rewrite(path: Path, found: Report) -> None:
 def block(found: Report) -> str:
     """The marked part, its marks included."""
     notes = Notes()
-    published = list(_published(found.papers))
+    published = list(printed_once(found.papers))
     others = [_other(entry, metric) for entry, metric in _unpublished(found)]
     parts = [BEGIN]
     if published:
@@ -79,7 +79,7 @@ def _compact(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
 
 
-def _published(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Line]]:
+def printed_once(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Line]]:
     """The measured cells with a published number; what two papers print, once."""
     seen = set()
     for paper in papers:

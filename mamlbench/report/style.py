@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from mamlbench.files import write_atomically
 from mamlbench.metrics import scale
-
-_FAR = 20.0  # times the median of what is drawn
 
 # Okabe and Ito's palette, which people with any colour vision tell apart
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -117,17 +114,6 @@ def count_axis(axes: Axes, label: str) -> None:
     axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-
-
-def keep_in_sight(axes: Axes) -> None:
-    """Let a curve that runs away leave the frame, instead of pressing all others flat."""
-    drawn = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for line in axes.lines])
-    drawn = drawn[np.isfinite(drawn)]
-    far = np.abs(drawn) > _FAR * np.median(np.abs(drawn)) if drawn.size else np.array([])
-    if far.any() and not far.all():
-        low, high = drawn[~far].min(), drawn[~far].max()
-        margin = 0.05 * (high - low)
-        axes.set_ylim(low - margin, high + margin)
 
 
 def metric_axis(axes: Axes, metric: str) -> None:

@@ -1,8 +1,8 @@
-"""All numbers of a report or a comparison as one CSV, unrounded, for other programs."""
+"""All numbers of a report or a comparison as one CSV, ours unrounded, for other programs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mamlbench.metrics import scale
@@ -25,9 +25,10 @@ OF_TWO = ("kind", "name", "a", "b", "a_ci95", "b_ci95", "difference", "differenc
 
 
 def to_csv(papers: Sequence[PaperTable], folders: Sequence[FolderTable]) -> str:
-    """A line for each cell and result, then one for each setting; fractions are in percent."""
-    import pandas as pd
+    """A line for each cell and result, then one for each setting; fractions are in percent.
 
+    What papers print has the digits that they print.
+    """
     rows: list[dict[str, Any]] = []
     for paper in papers:
         for line in paper.lines:
@@ -39,8 +40,8 @@ def to_csv(papers: Sequence[PaperTable], folders: Sequence[FolderTable]) -> str:
                     "column": cell.column,
                     "metric": cell.metric,
                     "step": cell.step,
-                    "published": cell.published,
-                    "published_interval": cell.interval,
+                    "published": None if cell.published is None else cell.published.text,
+                    "published_interval": None if cell.interval is None else cell.interval.text,
                     "interval_kind": cell.interval_kind,
                     "verified": cell.verified,
                     "difference": line.difference,
@@ -53,7 +54,7 @@ def to_csv(papers: Sequence[PaperTable], folders: Sequence[FolderTable]) -> str:
         for entry, label, found in zip(table.entries, table.labels, table.results, strict=True):
             place = {"table": table.title, "row": label, "metric": table.metric}
             rows.append({**place, **_of_entry(entry, found)})
-    return str(pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(index=False))
+    return _csv(rows, COLUMNS)
 
 
 def comparison_to_csv(found: Comparison) -> str:
@@ -62,8 +63,6 @@ def comparison_to_csv(found: Comparison) -> str:
     `kind` is `run` (where they are, and facts of them), `option` or `metric`; fractions are in
     percent, and differences are those of b less a, paired by task.
     """
-    import pandas as pd
-
     folders = str(found.one.folder), str(found.other.folder)
     rows: list[dict[str, Any]] = [
         {"kind": "run", "name": name, "a": a, "b": b}
@@ -74,7 +73,14 @@ def comparison_to_csv(found: Comparison) -> str:
         for name, (a, b) in found.options.items()
     ]
     rows += [_of_metric(found, metric) for metric in found.differences]
-    return str(pd.DataFrame(rows, columns=list(OF_TWO)).to_csv(index=False))
+    return _csv(rows, OF_TWO)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    import pandas as pd
+
+    # as objects: a column of counts in which some are missing would become one of fractions
+    return str(pd.DataFrame(rows, columns=list(columns), dtype=object).to_csv(index=False))
 
 
 def _of_metric(found: Comparison, metric: str) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def test_another_width(npz):
 def test_vectors_of_another_source(npz, monkeypatch):
     with pytest.raises(BadValue, match=r"source=mini_imagnet: .*did you mean 'mini_imagenet'"):
         Embeddings(root=str(npz), source="mini_imagnet")
-    line = r"dataset.source=mini_imagenet: accepted is null, or a source with \(\d+, \d+, \d+\) classes"
+    line = r"dataset.source=mini_imagenet: accepted is null, or a source with \(\d+, \d+, \d+\) "
     with pytest.raises(UserError, match=line):
         loaded(npz, source="mini_imagenet")
     monkeypatch.setitem(SOURCES, "mini_imagenet", tuple(CLASSES.values()))

@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import combinations
 
 import kept
 import numpy as np
@@ -15,8 +16,9 @@ import pytest
 import runs
 from PIL import Image
 
+from mamlbench.report import readme, style
 from mamlbench.report.page import page
-from mamlbench.report.report import report_folders
+from mamlbench.report.report import report_folders, report_tables
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -67,7 +69,8 @@ def test_every_link_has_its_place_and_none_leads_outside(html):
     assert found.outside == []
     # each number leads to its command and config
     scores = re.findall(r'<a class="score" href="#(run-\d+)">([^<]+)</a>', html)
-    assert len(scores) == 1 + 3 + 3  # steps 1 of Table 2, 0 to 2 of Figure 3, and the settings
+    # step 1 of Table 2, 0 to 2 of Figure 3, the settings, and their differences
+    assert len(scores) == 1 + 3 + 3 + 3
     for anchor, _ in scores:
         part = html.split(f'<details id="{anchor}"')[1].split("<details id=")[0]
         assert "<code>mamlbench experiment=maml/sinusoid seed=0</code>" in part
@@ -87,6 +90,77 @@ def test_figures_take_the_pages_colours(html):
         assert "var(--curve0)" in svg
         assert "#222222" not in svg
         assert not re.search(r"<svg[^>]* (width|height)=", svg)
+
+
+def test_what_two_papers_print_is_counted_once(tmp_path):
+    config = kept.composed("experiment=maml/omniglot_5way1shot", "evaluation.tasks=4")
+    kept.keep(tmp_path / "run", config, kept.SCORES / 10, metric="accuracy")
+    found = report_folders([tmp_path])
+    assert [paper.table.name for paper in found.papers] == ["maml_omniglot", "reptile_omniglot"]
+    told = re.search(r"1 numbers that papers print, measured: 1 (\w+)", readme.block(found))
+    assert f"<dt>{told[1]}</dt><dd>1</dd>" in page(found)
+    everything = report_tables(["maml_omniglot", "reptile_omniglot"], [tmp_path])
+    cells = {
+        (cell.run, cell.published_text)
+        for paper in everything.papers
+        for cell in paper.table.cells
+        if cell.run is not None
+    }
+    assert f"<dt>not run</dt><dd>{len(cells) - 1}</dd>" in page(everything)
+
+
+# Machado, Oliveira and Fernandes' matrices for people who lack one kind of cones, in linear RGB
+VISIONS = {
+    "all": np.eye(3),
+    "no long": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "no middle": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "no short": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def linear(colour):
+    values = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def oklab(rgb):
+    cones = [[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]
+    to_lab = [[0.2105, 0.7936, -0.0041], [1.9780, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]
+    return to_lab @ np.cbrt(cones @ np.clip(rgb, 0, 1))
+
+
+def luminance(colour):
+    return linear(colour) @ [0.2126, 0.7152, 0.0722] + 0.05
+
+
+def test_everybody_tells_the_curves_apart(html):
+    css = html.partition("</style>")[0]
+    themes = re.findall(r"--page:.*?\}", css, flags=re.DOTALL)
+    assert len(themes) == 3
+    assert themes[1].split() == themes[2].split()  # dark by the system, and by the button
+    for theme in themes[:2]:
+        curves = re.findall(r"--curve\d: (#\w{6});", theme)
+        assert len(curves) == len(style.CURVES)
+        card = luminance(re.search(r"--card: (#\w{6});", theme)[1])
+        for colour in curves:
+            assert max(card, luminance(colour)) >= 2.95 * min(card, luminance(colour))
+        for matrix in VISIONS.values():
+            seen = [oklab(matrix @ linear(colour)) for colour in curves]
+            apart = [np.linalg.norm(one - other) for one, other in combinations(seen, 2)]
+            assert min(apart) > 0.08
+
+
+@pytest.fixture(scope="module")
+def falling(tmp_path_factory):
+    """A page of three settings whose accuracy differs by 5 and by 55 points."""
+    folder = tmp_path_factory.mktemp("falling")
+    config = kept.composed(*kept.SINUSOID)
+    for number, lost in enumerate((0.0, 0.05, 0.6)):
+        rate = {**config["algorithm"], "inner_lr": (number + 1) / 100}
+        scores = 0.2 * kept.SCORES[1:] + 0.7 - lost * np.array([0.9, 1.1, 0.9, 1.1])
+        changed = {**config, "algorithm": rate}
+        kept.keep(folder / str(number), changed, scores, seed=number, metric="accuracy")
+    return page(report_folders([folder]))
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +184,11 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, html, tmp_path):
-    """`opened(size, scheme)`: the page in a window of that size and colour scheme."""
+    """`opened(size, scheme, text)`: a page in a window of that size and colour scheme."""
     path = tmp_path / "report.html"
-    path.write_text(html)
 
-    def open_(size, scheme="light"):
+    def open_(size, scheme="light", text=html):
+        path.write_text(text)
         # without motion, since a click does not wait until scrolling has ended
         chosen = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
         features = [{"name": name, "value": value} for name, value in chosen.items()]
@@ -134,18 +208,23 @@ def screenshot(driver):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("L"))
 
 
-def column(driver, name):
+TABLES = "#runs-sinusoid-10shot-mse table"
+
+
+def column(driver, name, tables=TABLES):
+    """What is below the head of that name, in whichever of the tables has one."""
     return driver.execute_script(
-        "const table = document.querySelector('#runs-sinusoid-10shot-mse table');"
-        "return [...table.querySelectorAll(`tbody [data-label='${arguments[0]}']`)]"
-        ".map(cell => cell.textContent.trim())",
-        name,
+        "for (const table of document.querySelectorAll(arguments[1])) {"
+        " const heads = [...table.tHead.rows[0].cells].map(cell => cell.innerText.trim());"
+        " const n = heads.indexOf(arguments[0]);"
+        " if (n >= 0) return [...table.tBodies[0].rows].map(r => r.cells[n].innerText.trim()) }",
+        *(name, tables),
     )
 
 
 def test_a_click_sorts_a_column(opened):
     driver = opened(DESKTOP)
-    selector = "#runs-sinusoid-10shot-mse thead th:nth-child(2)"
+    selector = f"{TABLES} thead th:nth-child(2)"
     head = driver.find_element("css selector", selector)
     before = column(driver, "MSE")
     assert before == ["0.450 ± 0.130", "0.550 ± 0.276", "1.550 ± 0.276"]
@@ -157,6 +236,27 @@ def test_a_click_sorts_a_column(opened):
     assert column(driver, "MSE") == before[::-1]
     # the rows move as a whole
     assert column(driver, "learner")[0] == "maml inner_lr=0.03"
+
+
+def test_differences_are_sorted_as_numbers(opened, falling):
+    driver = opened(DESKTOP, text=falling)
+    tables = "#runs-sinusoid-10shot-accuracy table"
+    name = "difference (± 95%, paired)"
+    before = ["−5.00 ± 0.92", "−60.00 ± 11.02", "−55.00 ± 10.11"]
+    assert column(driver, name, tables) == before
+    for order in ([1, 2, 0], [0, 2, 1]):
+        driver.find_element("xpath", f"//button[starts-with(., '{name}')]").click()
+        assert column(driver, name, tables) == [before[n] for n in order]
+    # the number of the one, and the name of the other, lead to their commands
+    row = driver.find_elements("css selector", f"{tables} tbody tr")[-1]
+    links = row.find_elements("tag name", "a")
+    details = []
+    for link in links:
+        anchor = link.get_attribute("href").partition("#")[2]
+        details.append(driver.find_element("id", anchor).get_attribute("textContent"))
+    assert [link.text for link in links] == ["−60.00 ± 11.02", "maml inner_lr=0.01"]
+    for part, seed in zip(details, (2, 0), strict=True):
+        assert f"mamlbench experiment=maml/sinusoid seed={seed}" in part
 
 
 def test_a_number_opens_its_command(opened):
@@ -187,10 +287,47 @@ def test_nothing_is_wider_than_the_window(opened, size):
     assert width <= size[0]
     cut = driver.execute_script(
         "return [...document.querySelectorAll('main *')].filter(e => !e.closest('svg, pre')"
-        " && !e.closest('.hidden') && e.getBoundingClientRect().right > innerWidth + 1)"
+        " && !e.closest('.hidden, .scroll table')"
+        " && e.getBoundingClientRect().right > innerWidth + 1)"
         ".map(e => e.outerHTML.slice(0, 80))"
     )
     assert cut == []
+
+
+BOXES = """
+document.querySelectorAll('details').forEach(part => { part.open = true });
+for (const box of document.querySelectorAll('.scroll')) box.scrollLeft = arguments[0];
+const box = cell => { const b = cell.getBoundingClientRect(); return [b.left, b.right, b.height] };
+return [...document.querySelectorAll('tbody tr')].map(
+  row => [box(row), ...[...row.cells].map(box)])
+"""
+
+
+@pytest.mark.parametrize("width", [PHONE[0], 390, 820])
+def test_a_row_is_two_lines_on_a_small_screen(opened, width):
+    driver = opened((width, 740))
+    rows = driver.execute_script(BOXES, 0)
+    assert len(rows) == 3 + 11 + 3 + 3
+    assert max(row[0][2] for row in rows) < 64
+    for _, *cells in rows:  # name, column, published and ours; name, ours and seeds
+        assert all(left >= 0 and right <= width for left, right, _ in cells[:3])
+    for before, moved in zip(rows, driver.execute_script(BOXES, 60), strict=True):
+        assert moved[1] == before[1]  # the name stays
+    assert driver.execute_script("return document.documentElement.scrollWidth") == width
+
+
+def test_points_of_a_figure_are_folded_below_it(opened):
+    driver = opened(PHONE)
+    part = driver.find_element("css selector", "#table-maml_sinusoid_steps .folded")
+    assert part.get_attribute("open") is None
+    assert re.fullmatch("11 points in numbers: (3 shortened, )?8 not run", part.text)
+    assert part.location["y"] > driver.find_element("tag name", "figure").location["y"]
+    part.find_element("tag name", "summary").click()
+    assert part.find_element("css selector", ".score").is_displayed()
+    # what is open on a desktop is folded on a phone
+    opened_parts = "return document.querySelectorAll('main details[open]').length"
+    assert opened(PHONE).execute_script(opened_parts) == 0
+    assert opened(DESKTOP).execute_script(opened_parts) == 2  # contents, differences
 
 
 def test_light_and_dark_by_the_systems_choice_and_by_the_button(opened):

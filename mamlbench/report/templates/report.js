@@ -46,6 +46,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+if (matchMedia("(max-width: 40rem)").matches) {
+  for (const part of document.querySelectorAll("main details[open]")) part.open = false;
+}
+
 function openTarget() {
   const target = location.hash && document.getElementById(location.hash.slice(1));
   if (target && target.tagName === "DETAILS") {

@@ -1,0 +1,210 @@
+"""Curves in one pair of axes: their looks, what leaves the frame, a legend that fits."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Transform, offset_copy
+
+from mamlbench.metrics import higher_is_better
+from mamlbench.report import style
+
+_LINES = (("-", "o"), ("--", "s"), ("-.", "P"))
+"""Dashes and marker of the first curves, of as many again, and of the rest."""
+_MARKED = 21  # points of a curve at most, for each to have a marker
+_PUBLISHED: dict[str, Any] = {"ls": ":", "lw": 0.9, "marker": "D", "ms": 5, "mfc": "none"}
+_EDGE: dict[str, Any] = {"ls": "", "ms": 5}
+_OUTSIDE = "is off the scale or not finite"
+
+_FAR = 20.0  # times the median of what is drawn
+_APART = 7.0  # points between what would lie on one another
+
+_WHOLE, _HALF = 72, 33  # characters of a legend that fit in one column, in each of two
+_LINE = 0.17  # inches of a line in a legend
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Points along x with a band, in the unit that is shown.
+
+    Attributes:
+        x: [n], ascending.
+        mean: [n], NaN where it is not finite.
+        half: [n] half the band, NaN where there is none.
+    """
+
+    x: np.ndarray
+    mean: np.ndarray
+    half: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """A curve and how it is told from the others.
+
+    Attributes:
+        label: in the legend; None where another curve says it.
+        place: among all that the figure may show, which gives it its colour and dashes.
+        curve: its points.
+    """
+
+    label: str | None
+    place: int
+    curve: Curve
+
+
+def plot(
+    figure: Figure,
+    metric: str,
+    curves: Sequence[Named],
+    published: Sequence[Named] = (),
+    always_named: bool = False,
+) -> Axes:
+    """Draw curves and their legend into an empty figure, which grows as the legend needs.
+
+    A mark at the edge is where a curve goes far beyond all others, or is not finite.
+
+    Args:
+        figure: to draw into.
+        metric: what is along y.
+        curves: measured, with bands.
+        published: hollow, with their intervals.
+        always_named: a legend even of a single curve.
+    """
+    axes = figure.subplots()
+    everything = [*curves, *published]
+    scale = _scale([named.curve for named in everything])
+    for named in curves:
+        _draw(axes, replace(named, curve=_inside(named.curve, scale)), _beside(axes, named, curves))
+    for named in published:
+        inside = _inside(named.curve, scale)
+        axes.errorbar(
+            *(inside.x, inside.mean, inside.half),
+            color=_looks(named.place)[0],
+            capsize=2,
+            label=named.label,
+            **_PUBLISHED,
+        )
+    more = [Line2D([], [], color=style.MUTED, label="published", **_PUBLISHED)] if published else []
+    more += _mark_what_is_outside(axes, metric, everything, scale)
+    style.metric_axis(axes, metric)
+    _legend(figure, axes, more, 1 if always_named else 2)
+    return axes
+
+
+def _looks(place: int) -> tuple[str, str, str]:
+    """Colour, dashes and marker."""
+    turn, number = divmod(place, len(style.CURVES))
+    return style.CURVES[number], *_LINES[min(turn, len(_LINES) - 1)]
+
+
+def _draw(axes: Axes, named: Named, transform: Transform) -> None:
+    curve, (colour, dashes, marker) = named.curve, _looks(named.place)
+    axes.plot(
+        *(curve.x, curve.mean),
+        ls=dashes,
+        color=colour,
+        marker=marker if len(curve.x) <= _MARKED else None,
+        ms=3.5 if len(curve.x) > 1 else 5,
+        label=named.label,
+        transform=transform,
+    )
+    low, high = curve.mean - curve.half, curve.mean + curve.half
+    axes.fill_between(curve.x, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _beside(axes: Axes, named: Named, curves: Sequence[Named]) -> Transform:
+    """Single points at one x may lie on one another: a place for each."""
+    x = named.curve.x
+    alike = [c for c in curves if len(c.curve.x) == len(x) == 1 and c.curve.x[0] == x[0]]
+    if len(alike) < 2:
+        return axes.transData
+    return _shifted(axes, axes.transData, alike.index(named), len(alike))
+
+
+def _shifted(axes: Axes, transform: Transform, number: int, count: int) -> Transform:
+    shift = _APART * (number - (count - 1) / 2)
+    return offset_copy(transform, axes.get_figure(root=True), x=shift, units="points")
+
+
+def _scale(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Between which means the axis is; infinite where it shows them all."""
+    means = np.concatenate([np.empty(0), *(curve.mean for curve in curves)])
+    finite = means[np.isfinite(means)]
+    near = finite[np.abs(finite) <= _FAR * np.median(np.abs(finite))] if finite.size else finite
+    if not near.any() or len(near) == len(means):
+        return -np.inf, np.inf
+    return float(near.min()), float(near.max())
+
+
+def _is_inside(curve: Curve, scale: tuple[float, float]) -> np.ndarray:
+    return np.isfinite(curve.mean) & (scale[0] <= curve.mean) & (curve.mean <= scale[1])
+
+
+def _inside(curve: Curve, scale: tuple[float, float]) -> Curve:
+    """What the axis shows; where it leaves out means, no band that is wider than it either."""
+    inside = _is_inside(curve, scale)
+    narrow = 2 * curve.half < scale[1] - scale[0]
+    return replace(
+        curve,
+        mean=np.where(inside, curve.mean, np.nan),
+        half=np.where(inside & narrow, curve.half, np.nan),
+    )
+
+
+def _mark_what_is_outside(
+    axes: Axes, metric: str, curves: Sequence[Named], scale: tuple[float, float]
+) -> list[Line2D]:
+    """Marks at the edge, where curves leave the axis; returns what the legend says of them."""
+    worst = -np.inf if higher_is_better(metric) else np.inf
+    cut = [named for named in curves if not _is_inside(named.curve, scale).all()]
+    used = set()
+    for number, named in enumerate(cut):
+        x, outside = named.curve.x, ~_is_inside(named.curve, scale)
+        value = np.where(np.isnan(named.curve.mean), worst, named.curve.mean)
+        axes.update_datalim(np.column_stack([x, x]), updatey=False)
+        for marker, edge, beyond in (("^", 1, value >= scale[1]), ("v", 0, value <= scale[0])):
+            there = outside & beyond
+            leaves = x[there & ~np.append(False, there[:-1])]
+            if not len(leaves):
+                continue
+            used.add(marker)
+            axes.plot(
+                *(leaves, np.full(len(leaves), edge)),
+                **_EDGE,
+                marker=marker,
+                color=_looks(named.place)[0],
+                clip_on=False,
+                zorder=5,
+                transform=_shifted(axes, axes.get_xaxis_transform(), number, len(cut)),
+            )
+    return [
+        Line2D([], [], **_EDGE, marker=marker, color=style.MUTED, label=_OUTSIDE)
+        for marker in sorted(used)
+    ]
+
+
+def _legend(figure: Figure, axes: Axes, more: Sequence[Line2D], at_least: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    labels += [str(line.get_label()) for line in more]
+    if len(labels) < at_least:
+        return
+    columns = 2 if len(labels) > 3 and max(map(len, labels)) <= _HALF else 1
+    texts = [textwrap.fill(text, _WHOLE, subsequent_indent="  ") for text in labels]
+    lines = sum(text.count("\n") + 1 for text in texts) / columns
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + _LINE * max(0.0, lines - 2))
+    figure.legend(
+        *([*handles, *more], texts),
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=8,
+        handlelength=4,
+    )
