@@ -286,7 +286,7 @@ class Experiment:
     ) -> dict[str, Any]:
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
-        network, devices = self.learner.network, trainer.devices or {trainer.device: 0}
+        network = self.learner.network
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
         protocol = replace(self.protocol, select=selected_in_words(self.protocol, chosen))
         return {
@@ -310,11 +310,7 @@ class Experiment:
             "norm": getattr(network, "norm", type(network).__name__),
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
-            "device": next(iter(devices))
-            if len(devices) == 1
-            else ", then ".join(
-                f"{name} ({steps:,} iterations)" for name, steps in devices.items()
-            ),
+            "device": _in_words(trainer.devices or {trainer.device: 0}),
             "precision": self.hardware.precision,
             "versions": versions(),
             **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),
@@ -322,3 +318,10 @@ class Experiment:
             "command": command_line(self.overrides),
             **({} if self.shortened is None else {"shortened": self.shortened}),
         }
+
+
+def _in_words(devices: Mapping[str, int]) -> str:
+    """The device, or of several each with the outer steps done on it, in their order."""
+    if len(devices) == 1:
+        return next(iter(devices))
+    return ", then ".join(f"{name} ({steps:,} iterations)" for name, steps in devices.items())

@@ -172,7 +172,7 @@ def paper_figure(paper: PaperTable) -> Drawing | None:
         "standard deviation). Hollow: published, with the printed ±."
     )
     table = paper.table
-    return Drawing(table.name, f"{table.title}", caption, lambda figure: _paper(figure, paper))
+    return Drawing(table.name, table.title, caption, lambda figure: _paper(figure, paper))
 
 
 def _paper(figure: Figure, paper: PaperTable) -> None:

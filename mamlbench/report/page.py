@@ -285,7 +285,7 @@ def _paired(
         }
         for pair in found.pairs
     ]
-    in_columns = len(sheet.columns) > 5
+    in_columns = any(pair.column for pair in found.pairs)
     names = ("learner", *["column"] * in_columns, *sheet.columns[1 + in_columns :])
     numeric = {1 + in_columns, 2 + in_columns}
     return {

@@ -27,14 +27,19 @@ def shown(tmp_path, sinusoid):
     return of
 
 
-def test_a_papers_table_is_followed_by_the_differences_of_its_rows(tmp_path):
-    """In each column of the same metric, at the column's step."""
+def keep_two_rows(folder):
+    """Runs of two rows of MAML's table, on the same tasks."""
     for experiment, scores in (
         ("maml/sinusoid", BETTER),
         ("maml/sinusoid_pretrained", kept.SCORES),
     ):
         config = kept.composed(f"experiment={experiment}", "evaluation.tasks=4")
-        kept.keep(tmp_path / experiment, config, scores)
+        kept.keep(folder / experiment, config, scores)
+
+
+def test_a_papers_table_is_followed_by_the_differences_of_its_rows(tmp_path):
+    """In each column of the same metric, at the column's step."""
+    keep_two_rows(tmp_path)
     listed, paired = report_tables(["maml_sinusoid"], [tmp_path]).sheets()
     assert paired.title == f"{listed.title.partition(' (')[0]}: differences on the same test tasks"
     assert paired.columns[2:] == ("difference (± 95%, paired)", "tasks", "seeds", "from")
@@ -44,12 +49,7 @@ def test_a_papers_table_is_followed_by_the_differences_of_its_rows(tmp_path):
 
 
 def test_a_row_of_a_papers_table_without_a_partner_is_named(tmp_path):
-    for experiment, scores in (
-        ("maml/sinusoid", BETTER),
-        ("maml/sinusoid_pretrained", kept.SCORES),
-    ):
-        config = kept.composed(f"experiment={experiment}", "evaluation.tasks=4")
-        kept.keep(tmp_path / experiment, config, scores)
+    keep_two_rows(tmp_path)
     (tmp_path / "maml/sinusoid/test_tasks.csv").unlink()
     (listed,) = report_tables(["maml_sinusoid"], [tmp_path]).sheets()
     no_scores = "the scores of each test task were not kept"

@@ -172,19 +172,16 @@ def test_the_least_standard_deviation():
     torch.testing.assert_close(deviation, torch.full((1, 3, 2), 1e-3))
 
 
-def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(small, monkeypatch):
-    """Episodes that end after 1 to 6 steps; a policy has its 24 steps, and no episode more."""
-    learner, dataset, _ = small()
-    learner.float()
-    lengths = torch.tensor([6, 1, 2, 1, 3])
-    step, reset = dataset.environments.step, dataset.environments.reset
+def end_early(environments, lengths, monkeypatch):
+    """Episodes of lengths by turns, 4 of a task after those of the one before; who acts is kept."""
+    step, reset = environments.step, environments.reset
     known, now, acted = [], {}, []
 
     def begin(goals, episodes, seeds):
         known.extend(goal for goal in goals.tolist() if goal not in known)
         who = torch.tensor([known.index(goal) % 3 for goal in goals.tolist()])
         now["clock"] = 0
-        now["lengths"] = lengths[(torch.arange(episodes) + 4 * who.unsqueeze(1)) % 5]
+        now["lengths"] = lengths[(torch.arange(episodes) + 4 * who.unsqueeze(1)) % len(lengths)]
         acted.append(who.tolist())
         return reset(goals, episodes, seeds)
 
@@ -194,8 +191,17 @@ def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(smal
         left = now["lengths"] - now["clock"]
         return observed, torch.where(left >= 0, rewards, 0.0), left <= 0
 
-    monkeypatch.setattr(dataset.environments, "step", ends)
-    monkeypatch.setattr(dataset.environments, "reset", begin)
+    monkeypatch.setattr(environments, "step", ends)
+    monkeypatch.setattr(environments, "reset", begin)
+    return acted
+
+
+def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(small, monkeypatch):
+    """Episodes that end after 1 to 6 steps; a policy has its 24 steps, and no episode more."""
+    learner, dataset, _ = small()
+    learner.float()
+    lengths = torch.tensor([6, 1, 2, 1, 3])
+    acted = end_early(dataset.environments, lengths, monkeypatch)
     tasks = acting(dataset.sample("test", 0, 0, 3, 4, 4), learner.network)
     params = {  # of each task its own
         name: p + 0.1 * torch.arange(3.0).reshape(3, *[1] * (p.dim() - 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,9 @@ class Ant(MuJoCoEnvironments):
         contact = _CONTACT_COST * np.square(seen["contact"]).sum(-1)
         return self.progress(goals, seen) - control - contact + _ALIVE
 
+    @abstractmethod
     def progress(self, goals: np.ndarray, seen: dict[str, np.ndarray]) -> np.ndarray:
         """What the task rewards, [N], of `velocity` in metres a second or `centre` in metres."""
-        raise NotImplementedError
 
     @override
     def over(self, state: np.ndarray) -> np.ndarray:
