@@ -30,7 +30,7 @@ from mamlbench.evaluation import (
     active_sizes,
     evaluate,
 )
-from mamlbench.files import write_atomically, write_json
+from mamlbench.files import write_atomically
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.options import Options, require_known
@@ -205,9 +205,12 @@ class Experiment:
         if not self.ranks.is_first:
             return summary
         with_ = self.learner, self.dataset, self.protocol, self.hardware
-        draw_figures(self.folder, *with_, summary)
-        write_json(self.folder.summary, summary)
-        self.folder.remove_scores_so_far()
+        try:
+            draw_figures(self.folder, *with_, summary)
+        except Exception:  # a result is whole without its figures
+            self.folder.finish(summary)
+            raise
+        self.folder.finish(summary)
         return summary
 
     def _check_protocol(self) -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from mamlbench import __version__, run_state
 from mamlbench.errors import UserError
-from mamlbench.files import disk_errors, remove_leftovers, write_atomically
+from mamlbench.files import disk_errors, remove_leftovers, write_atomically, write_json
 from mamlbench.locks import only_one
 
 _PACKAGES = (
@@ -81,7 +81,8 @@ class RunFolder:
         """Remove an earlier run's files."""
         for name in _OF_A_RUN:
             (self.path / name).unlink(missing_ok=True)
-        for file in (*self.path.glob("best_*.pt"), *self.figures.glob("*.png")):
+        drawn = *self.figures.glob("*.png"), *self.figures.glob("*.gif")
+        for file in (*self.path.glob("best_*.pt"), *drawn):
             file.unlink()
         self.remove_scores_so_far()
 
@@ -96,6 +97,11 @@ class RunFolder:
     def scores_so_far(self, rank: int) -> Path:
         """What a test that is not over has scored in one of the processes."""
         return self.path / f"test_so_far_{rank}.npz"
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the result, which is there once the run is over."""
+        write_json(self.summary, summary)
+        self.remove_scores_so_far()
 
     def remove_scores_so_far(self) -> None:
         """The test is over, or begins anew."""

@@ -79,7 +79,7 @@ def _list_of(typed: dict[str, str], key: str, kind: type) -> list[Any] | None:
     except HydraException:
         value = None
     values = [str(v) if kind is str else v for v in (value if isinstance(value, list) else [value])]
-    if not all(type(value) is kind for value in values) or value is None:
+    if value is None or not values or not all(type(v) is kind for v in values):
         words = {str: "[name, ...]", int: "[whole number, ...]"}[kind]
         raise UserError(f"{typed[key]}: accepted is a list, {words}")
     return values

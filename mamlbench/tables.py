@@ -206,6 +206,10 @@ def load_table(name: str, overrides: Sequence[str] = (), tree: ConfigTree | None
     return _table(values, overrides, place)
 
 
+_RUN = ("experiment", "overrides", "evaluate")
+_CELL = (*(field.name for field in fields(Cell) if field.name != "run"), *_RUN)
+
+
 class _Reader(yaml.SafeLoader):
     """YAML whose decimal numbers remember their digits."""
 
@@ -220,17 +224,24 @@ _Reader.add_constructor("tag:yaml.org,2002:float", _with_digits)
 def _table(values: Any, overrides: Sequence[str], place: str) -> Table:
     known = [field.name for field in fields(Table)]
     values = _known(values, [*known, "each"], place)
-    each = values.pop("each", {})
+    each = _known(values.pop("each", {}), _CELL, f"{place}: each")
     for name in ("name", "title", "paper", "place", "metric", "rows", "columns", "cells"):
         if name not in values:
             raise UserError(f"{place}: has no {name}")
     if values.get("kind", "table") not in KINDS:
         raise UserError(f"{place}: kind={values['kind']}: accepted is {', '.join(KINDS)}")
+    for name in ("rows", "columns", "cells", "seeds", "footnotes"):
+        if not isinstance(values.get(name, []), list):
+            raise UserError(f"{place}: {name}={values[name]}: accepted is a list")
+    seeds = values.get("seeds", [0])
+    if not seeds or any(type(seed) is not int for seed in seeds):
+        raise UserError(f"{place}: seeds={seeds}: accepted is [whole number, ...]")
     values["rows"], values["columns"] = _texts(values["rows"]), _texts(values["columns"])
-    cells = [
-        _cell({"metric": values["metric"], **each, **cell}, overrides, f"{place}: cell {number}")
-        for number, cell in enumerate(values["cells"], 1)
-    ]
+    cells = []
+    for number, cell in enumerate(values["cells"], 1):
+        here = f"{place}: cell {number}"
+        own = _known(cell, _CELL, here)
+        cells.append(_cell({"metric": values["metric"], **each, **own}, overrides, here))
     for number, cell in enumerate(cells, 1):
         for side, accepted in (("row", values["rows"]), ("column", values["columns"])):
             found = getattr(cell, side)
@@ -238,19 +249,20 @@ def _table(values: Any, overrides: Sequence[str], place: str) -> Table:
                 raise UserError(
                     f"{place}: cell {number}: {side}={found}: accepted is {', '.join(accepted)}"
                 )
-    values["seeds"] = tuple(values.get("seeds", [0]))
+    values["seeds"] = tuple(seeds)
     values["footnotes"] = _texts(values.get("footnotes", []))
     return Table(**values | {"cells": tuple(cells)})
 
 
-def _cell(values: Any, overrides: Sequence[str], place: str) -> Cell:
-    own = ["experiment", "overrides", "evaluate"]
-    values = _known(values, [*(f.name for f in fields(Cell) if f.name != "run"), *own], place)
+def _cell(values: dict[str, Any], overrides: Sequence[str], place: str) -> Cell:
     for name in ("row", "column"):
         if name not in values:
             raise UserError(f"{place}: has no {name}")
         values[name] = str(values[name])
-    experiment, *more = (values.pop(name, None) for name in own)
+    experiment, *more = (values.pop(name, None) for name in _RUN)
+    for name, texts in zip(_RUN[1:], more, strict=True):
+        if not isinstance(texts or [], list):
+            raise UserError(f"{place}: {name}={texts}: accepted is a list")
     beside, evaluate = (_texts(texts or []) for texts in more)
     run = None if experiment is None else TableRun(experiment, (*beside, *overrides), evaluate)
     for name in ("published", "interval"):

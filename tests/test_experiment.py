@@ -143,10 +143,27 @@ def test_the_same_command_shows_a_finished_run(tmp_path: Path) -> None:
     assert again.run() == first
 
 
+def test_a_figure_that_fails_costs_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no such colour")
+
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE)
+    run = experiment(arguments)
+    monkeypatch.setattr("mamlbench.experiment.draw_figures", fail)
+    with pytest.raises(ValueError, match="no such colour"):
+        run.run()
+    assert experiment(arguments).run() == json.loads(run.folder.summary.read_text())
+    assert not list(run.folder.path.glob("test_so_far_*"))
+
+
 def test_restart_begins_anew(tmp_path: Path) -> None:
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE)
     run = experiment(arguments)
     run.run()
+    clip = run.folder.figures / "clip.gif"  # which a machine without a screen would not make anew
+    clip.touch()
     before = runs.result(run.folder.path)
     checkpoint = run.folder.path / "checkpoint.pt"
     state = torch.load(checkpoint, weights_only=True)
@@ -155,6 +172,7 @@ def test_restart_begins_anew(tmp_path: Path) -> None:
     again = experiment([*arguments, "restart=true"])
     assert again.folder.path == run.folder.path
     again.run()
+    assert not clip.exists()
     after = runs.result(run.folder.path)
     assert after.pop("parameters") == before.pop("parameters")
     assert after["metrics"] == before["metrics"]

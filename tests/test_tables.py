@@ -74,6 +74,17 @@ def test_runs_are_each_there_once():
     assert len(asked) == len(runs)
 
 
+def test_particles_of_bayesian_maml_go_as_far_however_many_they_are():
+    """SVGD divides a step by their number; the preset's rates are of 5 particles."""
+    overrides = [cell.run.overrides for cell in TABLES["bmaml_mini_imagenet"].cells[4:]]
+    for chosen in overrides:
+        values = dict(override.removeprefix("algorithm.").split("=") for override in chosen)
+        particles = int(values.get("particles", 5))
+        assert float(values.get("inner_lr", 0.05)) / particles == pytest.approx(0.01)
+        assert float(values.get("leader_lr", 0.003)) / particles == pytest.approx(0.0006)
+    assert len(overrides) == 4
+
+
 # --- reading ------------------------------------------------------------------------------------
 
 SMALL = """
@@ -140,6 +151,13 @@ def test_some_rows_and_seeds(small):
         ("step: 1,", "stop: 1,", r"cell 1: stop: .*\(did you mean 'step'\?\)"),
         ("metric:", "kind: graph\nmetric:", "kind=graph: accepted is table, figure"),
         ("rows:", "rows: [", "YAML: "),
+        ("metric:", "seeds: 0\nmetric:", "seeds=0: accepted is a list"),
+        ("metric:", "seeds: [a]\nmetric:", r"seeds=\['a'\]: accepted is \[whole number, "),
+        ("metric:", "footnotes: one\nmetric:", "footnotes=one: accepted is a list"),
+        ("each: {interval_kind: tasks95}", "each: null", "each: accepted is a mapping with row, "),
+        ("cells:", "cells:\n  - words", "cell 1: accepted is a mapping with row, "),
+        ("cells:", "cells: null\nfootnotes:", "cells=None: accepted is a list"),
+        ("step: 1,", "overrides: a=b,", "cell 1: overrides=a=b: accepted is a list"),
     ],
 )
 def test_a_broken_file_is_named(small, old, new, complaint):

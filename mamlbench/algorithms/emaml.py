@@ -11,7 +11,7 @@ from typing_extensions import override
 from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.particles import Particles, require_no_trust_region
-from mamlbench.errors import one_of
+from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch
@@ -47,6 +47,9 @@ class EMAML(Particles, MAML):
         self.to_adapted = meta_loss == "reptile"
         if self.to_adapted:
             require_no_trust_region("reptile", "query", **options)
+            moves = len(self.adapted_names) == len(list(network.parameters()))
+            accepted = "query, where the inner loop does not move every parameter"
+            require(moves, "meta_loss", meta_loss, accepted)
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:

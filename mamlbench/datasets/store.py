@@ -13,6 +13,7 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -93,7 +94,8 @@ def fetch(source: Source, decoding: Decoding, root: Path, fresh: bool = False) -
         with disk_errors(folder / f"{stem}.npy"), FileLock(folder / f"{stem}.lock"):
             cached = _read(folder, stem) or _build(source, decoding, folder, stem)
     if content != remembered:
-        write_atomically(_writable(folders) / stamp, content)
+        with suppress(UserError):  # where nothing can be written, it is worked out again
+            write_atomically(_writable(folders) / stamp, content)
     return cached
 
 

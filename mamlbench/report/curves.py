@@ -107,13 +107,18 @@ def _draw(figure: Figure, curves: Sequence[Named], axis: str, metric: str) -> No
 
 
 def learning_curve(entry: Entry, metric: str) -> Curve | None:
-    """Validation against the iteration (training, where there is none), over the seeds."""
+    """Validation against the iteration (training, where there is none), over the seeds.
+
+    Of the iterations that all seeds have.
+    """
     tables = [rows for run in entry.runs if (rows := run.curve()) is not None]
     for column in (f"val/{metric}", f"train/{metric}"):
         known = [t.dropna(subset=[column]).set_index("iteration") for t in tables if column in t]
         if not known or any(t.empty for t in known):
             continue
-        seeds = pd.concat([t[column] for t in known], axis=1)
+        seeds = pd.concat([t[column] for t in known], axis=1, join="inner").sort_index()
+        if seeds.empty:
+            continue
         half = seeds.std(axis=1, ddof=1)
         if len(known) == 1:
             width = known[0].get(f"{column}_ci95")

@@ -146,7 +146,8 @@ def _iterations(entry: Entry) -> str:
 
 
 def _test_tasks(entry: Entry) -> str:
-    return f"{entry.first.config['evaluation'].get('tasks'):,} test tasks"
+    tasks = entry.first.config["evaluation"].get("tasks")
+    return "test tasks not recorded" if tasks is None else f"{tasks:,} test tasks"
 
 
 def _longest(entries: Sequence[Entry]) -> list[Entry]:

@@ -181,15 +181,15 @@ def _metrics(rows: pd.DataFrame) -> list[str]:
     """What to draw: the loss, and the metrics known in validation (of training, where none is)."""
     if rows.empty:
         return []
-    curves = [name for name in rows.columns if not name.endswith("_ci95")]
+    known = rows.columns[rows.notna().any()]
+    curves = [name for name in known if not name.endswith("_ci95")]
     training, validation = (
         [name.removeprefix(side) for name in curves if name.startswith(side)]
         for side in ("train/", "val/")
     )
     others = [name for name in validation or training if name != "loss"]
-    known = "loss" in training + validation
     renamed = any(_same_curves(rows, "loss", name) for name in others)
-    return ["loss", *others] if known and not renamed else others
+    return ["loss", *others] if "loss" in training + validation and not renamed else others
 
 
 def _same_curves(rows: pd.DataFrame, first: str, second: str) -> bool:

@@ -29,7 +29,7 @@ _TASKS = 2
 
 
 class _Watched(Environments):
-    """Environments whose states are kept, of the first episode of each task: [F, T, values]."""
+    """Environments whose states are kept, of the first episode of each task."""
 
     def __init__(self, environments: Environments, bodies: MuJoCoEnvironments) -> None:
         self._acted, self._bodies = environments, bodies
@@ -52,6 +52,12 @@ class _Watched(Environments):
         result = self._acted.step(actions)
         self.states.append(self._bodies.states[:, 0])
         return result
+
+    @property
+    def film(self) -> np.ndarray:
+        """States [H + 1, T, values]; where all episodes have ended, the last one stays."""
+        left = self.horizon + 1 - len(self.states)
+        return np.stack(self.states + left * self.states[-1:])
 
 
 @torch.no_grad()
@@ -79,11 +85,11 @@ def draw_film(
     tasks = acting(tasks, learner.network, learner.particles)
     learner.eval()
     adapted = learner.adapt(tasks.support, protocol.inner_steps)
-    query: Any = replace(tasks.query, environments=watched)  # type: ignore[call-arg]
+    query: Any = replace(tasks.query, environments=watched, fill=False)  # type: ignore[call-arg]
     films = {}
     for step in sorted({0, len(adapted.params) - 1}):
         query(step, adapted.params[step])
-        films[step] = np.stack(watched.states)
+        films[step] = watched.film
     try:
         _strip(dataset.bodies, films, folder / "frames.png")
         seconds = _CLIP_EVERY * dataset.bodies.frame_skip * dataset.bodies.model.opt.timestep

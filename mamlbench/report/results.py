@@ -156,7 +156,7 @@ def verdict(
         return Verdict("not published")
     apart = ours.mean - published
     bound, why = _bound(ours, metric, interval, kind)
-    # the printed digits are rounded, and so is our mean as it is shown
+    # decimal numbers are not binary ones: 98.3 is within 98.7 ± 0.4
     if abs(apart) <= bound + 1e-9:
         if why == _OUR_INTERVAL and bound > abs(published):
             return Verdict("unclear", "our interval is wider than the value")

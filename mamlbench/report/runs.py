@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +23,8 @@ from mamlbench.report.settings import choice_of, flat, read_yaml, setting_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_LOG = logging.getLogger(__name__)
 
 FLOAT32 = "float32"
 """The precision of runs that say nothing of it."""
@@ -168,7 +172,7 @@ class Run:
         if self.config.get("checkpoint") is None:
             return self.summary.train.iterations
         reached, unfinished = self.summary.trained_iterations, self.summary.of_unfinished
-        if reached is None or self.config["evaluation"]["select"] == "last" or unfinished:
+        if reached is None or self.config["evaluation"].get("select") == "last" or unfinished:
             return reached
         # reached is the best checkpoint's own iteration: how far its run went on is not recorded,
         # but one that came to its end did all that were planned, if it had no patience to lose
@@ -220,9 +224,9 @@ class Run:
 
         if self.tests is None:
             return None
-        try:
-            rows = pd.read_csv(self.tests, usecols=["task", "step", metric])
-        except ValueError:  # it was not measured
+        wanted = {"task", "step", metric}
+        rows = _numbers(self.tests, wanted)
+        if rows is None or wanted > set(rows):  # it was not measured
             return None
         chosen = (rows["step"] == step).to_numpy()
         if not chosen.any():
@@ -231,13 +235,9 @@ class Run:
 
     def curve(self) -> pd.DataFrame | None:
         """The rows of `metrics.csv`, if there are any."""
-        import pandas as pd
-
         path = self.folder / "metrics.csv"
-        if not path.is_file():
-            return None
-        rows = pd.read_csv(path)
-        return None if rows.empty else rows
+        rows = _numbers(path) if path.is_file() else None
+        return None if rows is None or rows.empty else rows
 
     def _recorded(self, name: str) -> str | None:
         value = (self.summary.model_extra or {}).get(name)
@@ -284,6 +284,20 @@ def read_run(folder: Path) -> Run:
     except (ValueError, OSError, yaml.YAMLError) as error:
         raise UserError(_why("config.yaml", error)) from error
     return Run(folder, content, summary)
+
+
+def _numbers(path: Path, columns: Set[str] | None = None) -> pd.DataFrame | None:
+    """What a CSV has of these columns (None: all); None, and a warning, where it is damaged."""
+    import pandas as pd
+
+    try:
+        rows = pd.read_csv(path, usecols=None if columns is None else columns.__contains__)
+        if not all(map(pd.api.types.is_numeric_dtype, rows.dtypes)):
+            raise ValueError("not numbers alone")
+    except (ValueError, OSError, EOFError, zlib.error):
+        _LOG.warning("left out: %s: half-written or damaged", path)
+        return None
+    return rows
 
 
 def _why(name: str, error: Exception) -> str:

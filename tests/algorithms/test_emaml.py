@@ -144,3 +144,14 @@ def test_a_network_without_a_head_is_refused():
     with pytest.raises(BadValue, match="Linear has no part named head") as error:
         EMAML(nn.Linear(1, 1), Regression(), particles_of="head")
     assert error.value.option == "particles_of"
+
+
+@pytest.mark.parametrize(
+    ("network", "options"), [({"norm": "none"}, {"particles_of": "head"}), ({}, {})]
+)
+def test_the_distance_trains_nothing_that_the_inner_loop_leaves(network, options):
+    network = Conv4((1, 8, 8), 3, filters=2, blocks=1, **network)
+    with pytest.raises(BadValue) as error:
+        EMAML(network, Classification(), meta_loss="reptile", **options)
+    assert (error.value.option, error.value.accepted[:5]) == ("meta_loss", "query")
+    EMAML(network, Classification(), meta_loss="reptile", adapt_norm=True)

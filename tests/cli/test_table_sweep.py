@@ -104,6 +104,10 @@ def test_one_run_with_another_test(mamlbench):
             r"table\.seeds=\[a\]: accepted is a list, \[whole number, ...\]",
         ),
         (
+            ["-m", "table=maml_sinusoid", "table.seeds=[]"],
+            r"table\.seeds=\[\]: accepted is a list, \[whole number, ...\]",
+        ),
+        (
             ["-m", "table=maml_sinusoid", "experiment=maml/sinusoid"],
             "experiment=maml/sinusoid: accepted is null, where table=maml_sinusoid .*",
         ),

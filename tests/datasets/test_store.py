@@ -140,6 +140,19 @@ def test_nowhere_to_write(pictures, tmp_path, monkeypatch):
         fetch(pictures, root)
 
 
+def test_a_whole_cache_in_a_read_only_place(pictures, tmp_path, monkeypatch, decoded):
+    root = tmp_path / "root"
+    monkeypatch.setattr(store, "user_cache_path", lambda name: root / name)
+    check(fetch(pictures, root))
+    for picture in pictures.rglob("*.png"):
+        os.utime(picture, (0, 0))  # so that what is remembered of the sources is of no use
+    (root / "cache").chmod(0o555)
+    root.chmod(0o555)
+    count = len(decoded)
+    check(fetch(pictures, root))
+    assert len(decoded) == count
+
+
 def test_a_full_disk(tmp_path, small_disk, save_picture):
     save_picture(tmp_path / "pictures" / "a" / "1.png", np.zeros((2, 2)))
     with pytest.raises(UserError, match="the disk is full"):

@@ -50,6 +50,16 @@ def test_without_validation_the_training_is_drawn(seeds):
     assert curves.learning_curve(Entry(seeds.runs[:1]), "mse") is None
 
 
+def test_seeds_meet_where_all_were_logged(seeds):
+    first, second = (run.folder / "metrics.csv" for run in seeds.runs)
+    first.write_text("iteration,val/mse\n100,3.0\n200,2.0\n300,1.0\n")
+    second.write_text("iteration,val/mse\n50,9.0\n100,5.0\n200,4.0\n")
+    found = curves.learning_curve(seeds, "mse")
+    assert (found.x.tolist(), found.mean.tolist()) == ([100, 200], [4.0, 3.0])
+    second.write_text("iteration,val/mse\n50,9.0\n")
+    assert curves.learning_curve(seeds, "mse") is None
+
+
 def test_scores_by_inner_step(seeds):
     found = curves.score_by_step(seeds, "mse")
     assert found.x.tolist() == [0, 1, 2]

@@ -105,6 +105,8 @@ def test_equal_names_are_told_apart(entries, sinusoid):
     ]
     found = entries((sinusoid(), {}), (sinusoid(evaluation__tasks=3), {}))
     assert labels(found) == ["maml, 4 test tasks", "maml, 3 test tasks"]
+    found = entries((sinusoid(), {}), (sinusoid(evaluation__tasks=None), {}))
+    assert labels(found) == ["maml, 4 test tasks", "maml, test tasks not recorded"]
     found = entries((sinusoid(), {"seed": 0}), (sinusoid(), {"seed": 0, "commit": None}))
     assert labels(found) == ["maml, commit 1234567", "maml, version 0.1.0"]
     tested = {**sinusoid(), "checkpoint": "outputs/elsewhere"}

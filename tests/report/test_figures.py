@@ -68,6 +68,13 @@ def test_learning_curve_of_a_classifier(tmp_path, drawn):
         assert picture.width > 1000
 
 
+def test_a_metric_that_never_was_a_number_has_no_panel(tmp_path, drawn):
+    nan = float("nan")
+    columns = {"train/loss": [1.0, 0.5], "val/loss": [nan, 0.7], "val/coverage": [nan, nan]}
+    figures.learning_curve(a_log(tmp_path, iteration=[1, 2], **columns), tmp_path / "a.png")
+    assert [len(axes.lines) for axes in drawn[0].axes] == [2]
+
+
 def test_a_loss_that_is_the_metric_itself_is_drawn_once(tmp_path, drawn):
     same = {"train/loss": [2.0, 1.0], "train/mse": [2.0, 1.0]}
     figures.learning_curve(a_log(tmp_path, iteration=[1, 2], **same), tmp_path / "a.png")

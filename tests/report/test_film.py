@@ -15,11 +15,12 @@ from mamlbench.evaluation import Protocol
 from mamlbench.hardware import Hardware
 from mamlbench.networks import GaussianMLP
 from mamlbench.report import film
+from mamlbench.rl.environments.half_cheetah import HalfCheetahDir
 from mamlbench.rl.locomotion import Locomotion
 
 
 def draw(folder):
-    dataset = Locomotion("half_cheetah_dir", horizon=12, threads=1)
+    dataset = Locomotion("half_cheetah_dir", horizon=12, threads=1, fill=True)
     learner = MAML(GaussianMLP((20,), 12, hidden=(4,)), dataset.objective, inner_lr=0.1)
     protocol = Protocol(shots=2, queries=1, inner_steps=1)
     film.draw_film(learner, dataset, protocol, Hardware(), folder)
@@ -44,6 +45,22 @@ def test_frames_and_a_clip_are_of_the_episodes_steps(tmp_path, monkeypatch):
     with Image.open(tmp_path / "frames.png") as strip, Image.open(tmp_path / "clip.gif") as clip:
         assert strip.size[0] > 100
         assert clip.size == (12, 8)
+
+
+def test_an_episode_that_ends_stays_as_it_is(tmp_path, monkeypatch):
+    shown = []
+
+    def frames(bodies, states):
+        shown.append(states)
+        return np.zeros((len(states), 8, 12, 3), dtype=np.uint8)
+
+    monkeypatch.setattr(film, "frames", frames)
+    monkeypatch.setattr(HalfCheetahDir, "over", lambda self, state: state[:, 0] > 0.045)
+    draw(tmp_path)
+    assert [len(states) for states in shown] == [6, 6, 6, 6, 4]
+    for states in shown:
+        assert np.allclose(states[-2:, 0], 0.05)
+        assert np.array_equal(states[-2], states[-1])
 
 
 def test_no_screen_no_frames_and_a_line_that_says_why(tmp_path, monkeypatch, caplog):

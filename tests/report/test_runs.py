@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import kept
@@ -98,3 +99,27 @@ def test_a_run_that_was_kept_elsewhere_too_is_one_run(tmp_path, sinusoid):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="none: there is no such folder"):
         collect([tmp_path / "none"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"iteration,task,step,mse\n1,0,2,x\n", b"\x1f\x8b\x08\x00"]
+)
+def test_damaged_numbers_are_named_and_left_out(tmp_path, sinusoid, caplog, content):
+    run = read_run(kept.keep(tmp_path / "a", sinusoid()))
+    for name in ("metrics.csv", "test_tasks.csv"):
+        (run.folder / name).write_bytes(content)
+    assert run.curve() is None
+    assert run.by_task("mse") is None
+    assert [r.getMessage().split("/")[-1] for r in caplog.records] == [
+        "metrics.csv: half-written or damaged",
+        "test_tasks.csv: half-written or damaged",
+    ]
+
+
+def test_a_torn_archive_is_named_and_left_out(tmp_path, sinusoid, caplog):
+    run = read_run(kept.keep(tmp_path / "a", sinusoid()))
+    tests = run.folder / "test_tasks.csv"
+    (run.folder / "test_tasks.csv.gz").write_bytes(gzip.compress(tests.read_bytes())[:-12])
+    tests.unlink()
+    assert run.by_task("mse") is None
+    assert "test_tasks.csv.gz: half-written or damaged" in caplog.text

@@ -119,8 +119,7 @@ class MuJoCoEnvironments(Environments):
             before, self._acceleration[running], control, self.frame_skip
         )
         seen = self.read(state, acceleration, control)
-        failed = ~np.isfinite(seen["observation"]).all(-1)
-        over = self.over(state) | failed
+        over = self.over(state)
         rewards[running] = self.reward(self._goals[running], seen, control)
         require_finite("reward", rewards.reshape(self._shape))
         self._state[running], self._acceleration[running] = state, acceleration
