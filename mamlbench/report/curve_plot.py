@@ -38,11 +38,13 @@ class Curve:
         x: [n], ascending.
         mean: [n], NaN where it is not finite.
         half: [n] half the band, NaN where there is none.
+        over_seeds: whether the band is of several seeds, and not of tasks.
     """
 
     x: np.ndarray
     mean: np.ndarray
     half: np.ndarray
+    over_seeds: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,15 +77,14 @@ def of_folder(table: FolderTable) -> list[Drawing]:
         (
             "learning",
             "while learning",
-            "Meta-validation (where there is none, training). Bands: one standard deviation over "
-            "seeds, or of a single seed the 95% interval over tasks.",
+            "Meta-validation (where there is none, training).",
             "meta-training iteration",
             learning,
         ),
         (
             "by_step",
             "by inner step at meta-test",
-            "Mean over tasks and seeds with the 95% interval over tasks.",
+            "Mean over tasks and seeds.",
             "inner steps",
             [curve if len(curve.x) > 1 else None for curve in by_step],
         ),
@@ -98,7 +97,8 @@ def of_folder(table: FolderTable) -> list[Drawing]:
         if curves:
             file = re.sub(r"\W+", "_", f"{table.title}_{table.metric}_{name}")
             draw = partial(_draw, curves=curves, axis=axis, metric=table.metric)
-            made.append(Drawing(file, f"{table.title} {title}", caption + which, draw))
+            told = f"{caption}{_bands(curves)}{which}"
+            made.append(Drawing(file, f"{table.title} {title}", told, draw))
     return made
 
 
@@ -126,7 +126,7 @@ def learning_curve(entry: Entry, metric: str) -> Curve | None:
         factor = scale(metric)
         values = (seeds.mean(axis=1), half.reindex(seeds.index))
         mean, band = (factor * v.to_numpy(dtype=float) for v in values)
-        return Curve(seeds.index.to_numpy(), mean, band)
+        return Curve(seeds.index.to_numpy(), mean, band, over_seeds=len(known) > 1)
     return None
 
 
@@ -172,17 +172,39 @@ def paper_figure(paper: PaperTable) -> Drawing | None:
     """
     if all(line.ours is None and line.cell.published is None for line in paper.lines):
         return None
-    caption = (
-        "Lines: ours, with the 95% interval over tasks (learning curves of several seeds: one "
-        "standard deviation). Hollow: published, with the printed ±."
-    )
-    table = paper.table
-    return Drawing(table.name, table.title, caption, lambda figure: _paper(figure, paper))
+    ours, published = _ours_and_published(paper)
+    marks = "Lines" if any(len(named.curve.x) > 1 for named in ours) else "Points"
+    caption = f"{marks}: ours.{_bands(ours)}" if ours else ""
+    if published:
+        intervals = any(np.isfinite(named.curve.half).any() for named in published)
+        caption += " Hollow: published, with the printed ±." if intervals else " Hollow: published."
+    draw = partial(_paper, table=paper.table, ours=ours, published=published)
+    return Drawing(paper.table.name, paper.table.title, caption.strip(), draw)
 
 
-def _paper(figure: Figure, paper: PaperTable) -> None:
+def _bands(curves: Sequence[Named]) -> str:
+    """What the bands of these curves are; a single point has none that can be seen."""
+    banded = [c.curve for c in curves if len(c.curve.x) > 1 and np.isfinite(c.curve.half).any()]
+    seeds, tasks = "one standard deviation over seeds", "the 95% interval over tasks"
+    if not banded:
+        return ""
+    if all(curve.over_seeds for curve in banded):
+        return f" Bands: {seeds}."
+    if any(curve.over_seeds for curve in banded):
+        return f" Bands: {seeds}, or of a single seed {tasks}."
+    return f" Bands: {tasks}."
+
+
+def _paper(figure: Figure, table: Table, ours: Sequence[Named], published: Sequence[Named]) -> None:
+    axes = plot(figure, table.metric, ours, published, always_named=True)
+    _name_x(axes, table, _positions(table.columns))
+
+
+def _ours_and_published(paper: PaperTable) -> tuple[list[Named], list[Named]]:
     table, positions = paper.table, _positions(paper.table.columns)
-    curves, published, further = [], [], len(table.rows)
+    ours: list[Named] = []
+    published: list[Named] = []
+    further = len(table.rows)
     for place, row in enumerate(table.rows):
         lines = [line for line in paper.lines if line.cell.row == row]
         versions = {
@@ -191,13 +213,12 @@ def _paper(figure: Figure, paper: PaperTable) -> None:
             if (curve := _measured(of_version, paper, positions)) is not None
         }
         for number, (name, curve) in enumerate(versions.items()):
-            curves.append(Named(name, further if number else place, curve))
+            ours.append(Named(name, further if number else place, curve))
             further += number > 0
         printed = _printed(lines, positions)
         if printed is not None and table.x not in _WHOLE_CURVES:
             published.append(Named(None if versions else row, place, printed))
-    axes = plot(figure, table.metric, curves, published, always_named=True)
-    _name_x(axes, table, positions)
+    return ours, published
 
 
 def _versions(row: str, lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -80,15 +80,16 @@ def figure_of(runs, x, columns, rows=("ours", "theirs"), title="Mine", **cells):
 
 
 def paper_of(runs, x, columns, rows=("ours", "theirs"), title="Mine", **cells):
+    interval = cells.get("interval", Printed("0.1"))
     asked = TableRun("maml/sinusoid", ("evaluation.tasks=4",))
     made = [
-        Cell("ours", c, asked, "mse", s, p and Printed(p), Printed("0.1"), "tasks95")
+        Cell("ours", c, asked, "mse", s, p and Printed(p), interval, "tasks95")
         for c, s, p in zip(columns, cells["steps"], cells["published"], strict=True)
     ]
     others = [Cell("theirs", columns[0], None, "mse", None, Printed("5.0"))]
     table = Table(
         *("mine", title, "arXiv 1", "Figure 1", "mse", rows, columns),
-        cells=(*made, *others),
+        cells=(*made, *others) if "theirs" in rows else tuple(made),
         kind="figure",
         x=x,
     )
@@ -141,6 +142,28 @@ def test_a_figure_of_runs_without_a_curve_is_empty(seeds):
         (run.folder / "metrics.csv").write_text("iteration\n")
     columns = {"steps": (None,), "published": (None,)}
     assert not figure_of(seeds.runs, "iterations", ("all",), **columns).lines
+
+
+def test_a_caption_says_only_what_is_drawn(seeds):
+    def caption(runs, published, x="inner_steps", **cells):
+        cells = {"columns": ("0", "1"), "steps": (0, 1), "published": published, **cells}
+        return curves.paper_figure(paper_of(runs, x, rows=("ours",), **cells)).caption
+
+    over_tasks, over_seeds = "the 95% interval over tasks.", "one standard deviation over seeds"
+    ours = f"Lines: ours. Bands: {over_tasks}"
+    printed = {"published": ("4.2", None)}
+    assert caption(seeds.runs, (None, None)) == ours
+    assert caption(seeds.runs, **printed, interval=None) == f"{ours} Hollow: published."
+    assert caption(seeds.runs, **printed) == f"{ours} Hollow: published, with the printed ±."
+    assert caption(seeds.runs, (None,), columns=("0",), steps=(0,)) == "Points: ours."
+    # the published value of a learning curve is not drawn
+    whole = {"published": ("1.0",), "x": "iterations", "columns": ("all",), "steps": (None,)}
+    assert caption(seeds.runs, **whole) == f"Lines: ours. Bands: {over_seeds}."
+    assert caption(seeds.runs[:1], **whole) == ours
+    table = FolderTable("d", "s", "mse", (seeds, Entry(seeds.runs[:1])), ("a", "b"), (None, None))
+    learning, by_step = curves.of_folder(table)
+    assert learning.caption.endswith(f"Bands: {over_seeds}, or of a single seed {over_tasks}")
+    assert by_step.caption == f"Mean over tasks and seeds. Bands: {over_tasks}"
 
 
 def test_columns_that_are_words_are_ticks(seeds):

@@ -26,6 +26,7 @@ FLAGS = (
     *("--disable-dev-shm-usage", "--hide-scrollbars"),
 )
 PHONE, DESKTOP = (360, 740), (1280, 900)
+SENT = "Network.requestWillBeSent"
 
 
 @pytest.fixture(scope="module")
@@ -43,30 +44,13 @@ def html(tmp_path_factory):
     return page(report_folders([folder]))
 
 
-class _Checked(HTMLParser):
-    """Ids, links within the page, and addresses outside of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.outside: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        for name, value in attrs:
-            if name == "id":
-                self.ids.append(value)
-            elif name == "href" and value.startswith("#"):
-                self.links.append(value[1:])
-            elif name in ("href", "src", "action", "srcset") and not value.startswith("data:"):
-                self.outside.append(value)
-
-
 def test_every_link_has_its_place_and_none_leads_outside(html):
-    found = _Checked()
-    found.feed(html)
-    assert set(found.links) <= set(found.ids)
-    assert found.outside == []
+    parser, attributes = HTMLParser(), []
+    parser.handle_starttag = lambda tag, found: attributes.extend(found)
+    parser.feed(html)
+    addresses = [v for name, v in attributes if name in ("href", "src", "action", "srcset")]
+    places = {f"#{value}" for name, value in attributes if name == "id"}
+    assert {address for address in addresses if not address.startswith("data:")} <= places
     # each number leads to its command and config
     scores = re.findall(r'<a class="score" href="#(run-\d+)">([^<]+)</a>', html)
     # step 1 of Table 2, 0 to 2 of Figure 3, the settings, and their differences
@@ -79,7 +63,7 @@ def test_every_link_has_its_place_and_none_leads_outside(html):
 
 def test_names_are_text_and_never_html(html):
     assert "<b>outputs" not in html
-    assert "&lt;b&gt;outputs &amp; more&lt;/b&gt;/bad/summary.json" in html
+    assert "&lt;b&gt;outputs &amp; more&lt;/b&gt;/bad" in html
 
 
 def test_figures_take_the_pages_colours(html):
@@ -228,12 +212,10 @@ def test_a_click_sorts_a_column(opened):
     head = driver.find_element("css selector", selector)
     before = column(driver, "MSE")
     assert before == ["0.450 ± 0.130", "0.550 ± 0.276", "1.550 ± 0.276"]
-    head.find_element("tag name", "button").click()
-    assert head.get_attribute("aria-sort") == "ascending"
-    assert column(driver, "MSE") == before
-    head.find_element("tag name", "button").click()
-    assert head.get_attribute("aria-sort") == "descending"
-    assert column(driver, "MSE") == before[::-1]
+    for order, rows in (("ascending", before), ("descending", before[::-1])):
+        head.find_element("tag name", "button").click()
+        assert head.get_attribute("aria-sort") == order
+        assert column(driver, "MSE") == rows
     # the rows move as a whole
     assert column(driver, "learner")[0] == "maml inner_lr=0.03"
 
@@ -250,12 +232,10 @@ def test_differences_are_sorted_as_numbers(opened, falling):
     # the number of the one, and the name of the other, lead to their commands
     row = driver.find_elements("css selector", f"{tables} tbody tr")[-1]
     links = row.find_elements("tag name", "a")
-    details = []
-    for link in links:
-        anchor = link.get_attribute("href").partition("#")[2]
-        details.append(driver.find_element("id", anchor).get_attribute("textContent"))
     assert [link.text for link in links] == ["−60.00 ± 11.02", "maml inner_lr=0.01"]
-    for part, seed in zip(details, (2, 0), strict=True):
+    for link, seed in zip(links, (2, 0), strict=True):
+        anchor = link.get_attribute("href").partition("#")[2]
+        part = driver.find_element("id", anchor).get_attribute("textContent")
         assert f"mamlbench experiment=maml/sinusoid seed={seed}" in part
 
 
@@ -269,20 +249,17 @@ def test_a_number_opens_its_command(opened):
 def test_nothing_leaves_the_page_and_nothing_fails_in_it(opened):
     driver = opened(DESKTOP)
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    asked = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == SENT]
     assert [url.split(":")[0] for url in asked] in (["file"], ["file", "data"])
     assert driver.get_log("browser") == []
 
 
 @pytest.mark.parametrize("size", [PHONE, (768, 1024), DESKTOP])
-def test_nothing_is_wider_than_the_window(opened, size):
-    driver = opened(size)
-    for details in driver.find_elements("tag name", "details"):
-        driver.execute_script("arguments[0].open = true", details)
+def test_nothing_is_wider_than_the_window(opened, size, html):
+    assert '<div class="notes"><p>' in html
+    path = '<div class="notes"><p>' + "a_long_path" * 20
+    driver = opened(size, text=html.replace('<div class="notes"><p>', path))
+    driver.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
     width = driver.execute_script("return document.documentElement.scrollWidth")
     assert width <= size[0]
     cut = driver.execute_script(
@@ -296,24 +273,47 @@ def test_nothing_is_wider_than_the_window(opened, size):
 
 BOXES = """
 document.querySelectorAll('details').forEach(part => { part.open = true });
-for (const box of document.querySelectorAll('.scroll')) box.scrollLeft = arguments[0];
-const box = cell => { const b = cell.getBoundingClientRect(); return [b.left, b.right, b.height] };
-return [...document.querySelectorAll('tbody tr')].map(
-  row => [box(row), ...[...row.cells].map(box)])
+for (const box of document.querySelectorAll('.scroll, .drawing')) box.scrollLeft = arguments[1];
+return [...document.querySelectorAll(arguments[0])].map(part => {
+  const b = part.getBoundingClientRect(); return [b.left, b.right, b.height] })
 """
 
 
-@pytest.mark.parametrize("width", [PHONE[0], 390, 820])
-def test_a_row_is_two_lines_on_a_small_screen(opened, width):
+@pytest.mark.parametrize("width", [PHONE[0], 400, 820])
+def test_a_row_is_three_lines_on_a_small_screen(opened, width):
     driver = opened((width, 740))
-    rows = driver.execute_script(BOXES, 0)
+
+    def boxes(parts, moved=0):
+        return driver.execute_script(BOXES, parts, moved)
+
+    rows = boxes("tbody tr")
     assert len(rows) == 3 + 11 + 3 + 3
-    assert max(row[0][2] for row in rows) < 64
-    for _, *cells in rows:  # name, column, published and ours; name, ours and seeds
-        assert all(left >= 0 and right <= width for left, right, _ in cells[:3])
-    for before, moved in zip(rows, driver.execute_script(BOXES, 60), strict=True):
-        assert moved[1] == before[1]  # the name stays
+    assert max(height for *_, height in rows) < 96
+    numbers = boxes("tbody tr > :nth-child(-n + 3), tbody .score")
+    verdicts = boxes("tbody .verdict, tbody .why, .paired td:last-child a")
+    assert len(verdicts) >= 3 + 11 + 3
+    assert all(left >= 0 and right <= width for left, right, _ in numbers + verdicts)
+    for stays in ("tbody th", ".verdict", ".paired td:last-child a"):
+        assert boxes(stays, 60) == pytest.approx(np.array(boxes(stays)), abs=1)
     assert driver.execute_script("return document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("selector", [".scroll:has(.published)", ".drawing"])
+def test_a_shade_is_where_there_is_more(opened, selector, scheme):
+    driver = opened(PHONE, scheme)
+    box = driver.find_element("css selector", selector)
+    edges = int(box.rect["x"]) + 3, int(box.rect["x"] + box.rect["width"]) - 3
+    move = "arguments[0].scrollIntoView(); arguments[0].scrollLeft = arguments[1]"
+    for moved, shaded in ((0, [False, True]), (999, [True, False])):
+        driver.execute_script(move, box, moved)
+        seen = np.median(screenshot(driver)[:150], axis=0)
+        assert [abs(seen[x] - seen[PHONE[0] // 2]) > 10 for x in edges] == shaded
+
+
+def test_text_in_a_figure_is_not_tiny_on_a_phone(opened):
+    texts = opened(PHONE).execute_script(BOXES, ".drawing text", 0)
+    assert min(height for *_, height in texts) > 10
 
 
 def test_points_of_a_figure_are_folded_below_it(opened):
