@@ -18,7 +18,7 @@ def load_learner(learner: MetaLearner, state: dict[str, Any], path: Path) -> Non
     """Put a checkpoint's parameters into a learner.
 
     Raises:
-        UserError: they are another architecture's.
+        UserError: they are another architecture's or another algorithm's.
     """
     place = f"checkpoint={path}"
     found = _learner_in(state, place)
@@ -59,13 +59,18 @@ def _learner_in(state: dict[str, Any], place: str) -> dict[str, Any]:
 def _require_same(own: dict[str, Any], found: dict[str, Any], place: str) -> None:
     for name in [*own, *found]:
         if name not in found:
-            raise _other_architecture(place, f"lacks {name}, which this config's learner has")
+            raise _other(place, name, f"lacks {name}, which this config's learner has")
         if name not in own:
-            raise _other_architecture(place, f"has {name}, which this config's learner lacks")
+            raise _other(place, name, f"has {name}, which this config's learner lacks")
         if isinstance(own[name], Tensor) and own[name].shape != found[name].shape:
             shapes = f"{list(found[name].shape)}, this config's learner {list(own[name].shape)}"
-            raise _other_architecture(place, f"has {name} of shape {shapes}")
+            raise _other(place, name, f"has {name} of shape {shapes}")
 
 
-def _other_architecture(place: str, difference: str) -> UserError:
-    return UserError(f"{place}: is of another architecture: it {difference}")
+def _other(place: str, name: str, difference: str) -> UserError:
+    if name.startswith("network."):
+        return UserError(f"{place}: is of another architecture: it {difference}")
+    return UserError(
+        f"{place}: is of another algorithm, or of other options: it {difference}; "
+        "accepted is a checkpoint of this config's algorithm"
+    )

@@ -16,8 +16,13 @@ from mamlbench.errors import UserError
 from mamlbench.files import write_atomically
 
 FORMAT = {"format": "mamlbench", "version": 1}
+_ACCEPTED = "accepted is a run's folder or a checkpoint file"
 _PLAIN = (type(None), bool, int, float, str, bytes)
 _log = logging.getLogger(__name__)
+
+
+class _NoCheckpoint(UserError):
+    """A file of another kind."""
 
 
 def save(path: Path, state: dict[str, Any], before: Path | None = None) -> None:
@@ -45,6 +50,13 @@ def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> 
     Raises:
         UserError: no such file, or it is cut short, damaged, or not a mamlbench checkpoint.
     """
+    try:
+        return _load(path, device, option)
+    except _NoCheckpoint as error:
+        raise UserError(f"{error}; {_ACCEPTED}") from error
+
+
+def _load(path: Path, device: torch.device | str, option: str = "checkpoint") -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{option}={path}: there is no such file")
     try:
@@ -53,12 +65,12 @@ def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> 
     except OSError as error:
         raise UserError(f"{option}={path}: cannot be read: {error.strerror}") from error
     if not begins_as_zip:
-        raise UserError(f"{option}={path}: not a mamlbench checkpoint")
+        raise _NoCheckpoint(f"{option}={path}: not a mamlbench checkpoint")
     if not _is_whole(path):
         raise UserError(f"{option}={path}: the file is cut short or damaged")
     state = _read(path, device, option)
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT["format"]:
-        raise UserError(f"{option}={path}: not a mamlbench checkpoint")
+        raise _NoCheckpoint(f"{option}={path}: not a mamlbench checkpoint")
     version = state.pop("version", None)
     if version != FORMAT["version"]:
         raise UserError(
@@ -80,13 +92,13 @@ def load_newest(newest: Path, before: Path, device: torch.device | str) -> dict[
     if not there:
         return None
     try:
-        return load(there[0], device)
+        return _load(there[0], device)
     except UserError as error:
         if len(there) == 1:
             raise UserError(f"{error}; restart=true begins anew") from error
         damage = error
     try:
-        state = load(before, device)
+        state = _load(before, device)
     except UserError as error:
         raise UserError(f"{damage}; {error}; restart=true begins anew") from error
     newest.replace(newest.with_name("checkpoint_damaged.pt"))
@@ -108,7 +120,7 @@ def resolve(path: Path, option: str = "checkpoint", last: bool = False) -> Path:
         if (path / name).is_file():
             return path / name
     found = "a folder without best.pt or checkpoint.pt" if path.is_dir() else "nothing there"
-    raise UserError(f"{option}={path}: {found}; accepted is a run's folder or a checkpoint file")
+    raise UserError(f"{option}={path}: {found}; {_ACCEPTED}")
 
 
 def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
@@ -151,7 +163,7 @@ def _read(path: Path, device: torch.device | str, option: str) -> Any:
         why = (
             ": it holds code or foreign objects, which are never run" if foreign else ", or damaged"
         )
-        raise UserError(f"{option}={path}: not a mamlbench checkpoint{why}") from error
+        raise _NoCheckpoint(f"{option}={path}: not a mamlbench checkpoint{why}") from error
 
 
 def _require_plain(value: Any, place: str) -> None:

@@ -107,6 +107,7 @@ def _run(config: DictConfig) -> float | None:
     from hydra.types import RunMode
 
     from mamlbench.cells import CONFIG_DIR, SEARCHPATH, config_sources
+    from mamlbench.overrides import require_one_run
     from mamlbench.slurm.options import is_submitted
     from mamlbench.slurm.this_job import job_id
 
@@ -114,6 +115,8 @@ def _run(config: DictConfig) -> float | None:
     choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
+        if not in_sweep:
+            require_one_run(hydra_config.sweeper.get("params"), overrides)
         if is_submitted(config.hardware) and job_id() is None:
             accepted = "one for the whole sweep" if in_sweep else "it with -m, for one run too"
             why = "submits the runs of a sweep"

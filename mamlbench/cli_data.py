@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mamlbench.arguments import OneLineParser
 from mamlbench.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ NAMES = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all is well, 2 after a user's mistake."""
     parser = _parser()
-    # argparse takes no more OPTION=VALUE after --root: what it leaves over is picked up here
-    options, more = parser.parse_known_args(arguments)
-    if any(word.startswith("-") or "=" not in word for word in more):
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
     try:
+        # argparse takes no more OPTION=VALUE after --root: what it leaves over is picked up here
+        options, more = parser.parse_known_args(arguments)
+        if any(word.startswith("-") or "=" not in word for word in more):
+            parser.error(f"unrecognized arguments: {' '.join(more)}")
         if options.command == "list":
             _list(options.root)
         elif options.command == "embed":
@@ -48,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         "mamlbench-data", description="Get datasets and check them ahead of time."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    root = argparse.ArgumentParser(add_help=False)
+    root = OneLineParser(add_help=False)
     root.add_argument(
         "--root", help="where datasets live (default: MAMLBENCH_DATA, or the cache folder)"
     )

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mamlbench.errors import UserError
+from mamlbench.arguments import OneLineParser
+from mamlbench.errors import UserError, did_you_mean
+from mamlbench.overrides import list_of
 
 if TYPE_CHECKING:
     from mamlbench.report.report import Report
     from mamlbench.report.sheets import Sheet
 
+PARTS: dict[str, type[str] | type[int]] = {"table.rows": str, "table.seeds": int}
 FORMATS = ("terminal", "markdown", "latex", "csv")
 EXAMPLES = """
   mamlbench-report outputs                                  all runs below a folder
@@ -28,9 +32,8 @@ EXAMPLES = """
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all is well, 2 after a user's mistake."""
-    options = _parser().parse_args(arguments)
     try:
-        return _run(options)
+        return _run(_read(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         print(f"mamlbench-report: {error}", file=sys.stderr)
         return 2
@@ -40,36 +43,83 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         "mamlbench-report",
         description="Put runs beside what the papers published, and beside one another.",
         epilog="examples:" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
     )
     add = parser.add_argument
     add("what", nargs="*", metavar="+table=NAME | FOLDER", help="tables (several as a,b; or all) "
-        "and folders with runs below them (default with a table: outputs)")  # fmt: skip
-    add("--format", choices=FORMATS, default="terminal", help="of what is printed or written")
+        "and folders with runs below them (default with a table: outputs); of one table a part: "
+        "'table.rows=[ROW]' 'table.seeds=[0,1]'")  # fmt: skip
+    add("--format", metavar="|".join(FORMATS), default="terminal", help="of what is printed or "
+        "written (default: terminal)")  # fmt: skip
     add("--out", type=Path, metavar="FILE", help="write it there instead of printing it")
     add("--html", type=Path, metavar="FILE", help="write one self-contained page")
     add("--figures", type=Path, metavar="FOLDER", help="draw curves and the papers' figures there")
     add("--readme", type=Path, metavar="FILE", help="rewrite the part of it that is marked for us")
-    add("--compare", nargs=2, type=Path, metavar="RUN", help="what differs between two run folders")
+    add("--compare", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="what differs between "
+        "two run folders")  # fmt: skip
     add("--status", type=Path, metavar="FOLDER", help="which runs below it stand where")
     add("--strict", action="store_true", help="refuse results of different protocols in one table")
     return parser
+
+
+def _read(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    try:
+        options, more = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        if error.argument_name is None:
+            parser.error(str(error))
+        raise _no_value(error.argument_name, arguments) from error
+    known = [name for name in vars(options) if name != "what"]
+    for word in more:
+        if word.startswith("-"):
+            raise _unknown(word, known)
+    options.what += more  # argparse leaves over what stands behind an option's value
+    if options.format not in FORMATS:
+        page = options.format == "html"
+        hint = "; a page is --html FILE" if page else did_you_mean(options.format, FORMATS)
+        raise UserError(f"--format={options.format}: accepted is {', '.join(FORMATS)}{hint}")
+    return options
+
+
+def _no_value(name: str, arguments: Sequence[str]) -> UserError:
+    """An option with too few values, or with one where it takes none."""
+    at = next((i for i, word in enumerate(arguments) if name.startswith(word.split("=")[0])), 0)
+    typed = list(arguments[at : at + 1])
+    if name == "--compare":
+        typed += takewhile(lambda word: not word.startswith("-"), arguments[at + 1 :])
+        return UserError(f"{' '.join(typed)}: accepted are two runs, --compare RUN_A RUN_B")
+    form = {"--strict": "--strict", "--format": f"--format {'|'.join(FORMATS)}"}
+    form |= {option: f"{option} FOLDER" for option in ("--figures", "--status")}
+    return UserError(f"{' '.join(typed)}: accepted is {form.get(name, f'{name} FILE')}")
+
+
+def _unknown(word: str, known: Sequence[str]) -> UserError:
+    name = word.partition("=")[0].lstrip("-")
+    if name in FORMATS:
+        return UserError(f"{word}: accepted is --format {name}")
+    near = did_you_mean(name, known).replace(" '", " '--")
+    accepted = ", ".join(f"--{option}" for option in known)
+    return UserError(f"{word}: there is no such option; accepted: {accepted}{near}")
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.status is not None:
         from mamlbench.report.status import show
 
+        if options.what:
+            raise UserError(f"{options.what[0]}: accepted with --status is one folder")
         print(show(options.status))
         return 0
     if options.compare is not None:
         _compare(options)
         return 0
-    found = _report(*_tables_and_folders(options.what), options.strict)
+    found = _report(options)
     for entry in found.skipped:
         print(f"mamlbench-report: skipped {entry.path}: {entry.why}", file=sys.stderr)
     _write(options, found)
@@ -77,10 +127,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    for name in ("html", "figures", "readme"):
-        if (asked := getattr(options, name)) is not None:
+    asked = {f"--{name} ": getattr(options, name) for name in ("html", "figures", "readme")}
+    asked[""] = next(iter(options.what), None)
+    for name, value in asked.items():
+        if value is not None:
             accepted = "accepted beside --compare are --format, --out and --strict"
-            raise UserError(f"--{name} {asked}: not of two runs; {accepted}")
+            raise UserError(f"{name}{value}: not of two runs; {accepted}")
     from mamlbench.report.compare import compare
 
     one, other = options.compare
@@ -93,29 +145,54 @@ def _compare(options: argparse.Namespace) -> None:
         _write_sheets(options, found.sheets())
 
 
-def _tables_and_folders(words: Sequence[str]) -> tuple[list[str], list[Path]]:
-    tables: list[str] = []
-    folders: list[Path] = []
-    for word in words:
-        name, equals, value = word.lstrip("+").partition("=")
-        if equals and name == "table":
-            tables += [part for part in value.split(",") if part]
-        elif equals and not Path(word).exists():
-            raise UserError(f"{word}: accepted is +table=NAME or a folder")
-        else:
-            folders.append(Path(word))
-    if not tables and not folders:
-        raise UserError("accepted is +table=NAME, a folder, --compare or --status; see --help")
-    return tables, folders
-
-
-def _report(tables: Sequence[str], folders: Sequence[Path], strict: bool) -> Report:
+def _report(options: argparse.Namespace) -> Report:
     from mamlbench.report.report import report_folders, report_tables
 
+    tables: list[str] = []
+    folders: list[Path] = []
+    part: dict[str, str] = {}
+    for word in options.what:
+        name, equals, value = word.lstrip("+").partition("=")
+        if equals and name == "table":
+            tables += [entry for entry in value.split(",") if entry]
+        elif equals and name in PARTS:
+            part[name] = word.lstrip("+")
+        elif equals and not Path(word).exists():
+            near = did_you_mean(name, ("table", *PARTS))
+            raise UserError(f"{word}: accepted is +table=NAME or a folder{near}")
+        else:
+            folders.append(Path(word))
+    if part and (len(tables) != 1 or "all" in tables):
+        raise UserError(f"{next(iter(part.values()))}: accepted is with one table, +table=NAME")
+    if not tables and not folders:
+        raise UserError("accepted is +table=NAME, a folder, --compare or --status; see --help")
     if not tables:
-        return report_folders(folders, strict)
-    default = [Path("outputs")] if Path("outputs").is_dir() else []
-    return report_tables(tables, folders or default, strict)
+        return report_folders(folders, options.strict)
+    if not folders and Path("outputs").is_dir():
+        folders = [Path("outputs")]
+    if part:
+        return _part_of_table(tables[0], part, folders, options.strict)
+    return report_tables(tables, folders, options.strict)
+
+
+def _part_of_table(
+    name: str, part: Mapping[str, str], folders: Sequence[Path], strict: bool
+) -> Report:
+    """A table with some of its rows alone, some seeds alone."""
+    from mamlbench.report.matching import match
+    from mamlbench.report.paper_tables import paper_table
+    from mamlbench.report.report import Report
+    from mamlbench.report.runs import collect
+    from mamlbench.tables import load_table
+
+    rows, seeds = (list_of(part[p], kind) if p in part else None for p, kind in PARTS.items())
+    table = load_table(name).only(rows, seeds)
+    runs, skipped = collect(folders)
+    runs = [run for run in runs if seeds is None or run.seed in seeds]
+    paper = paper_table(table, match([table], runs), strict)
+    shown = {id(run) for line in paper.lines if line.entry for run in line.entry.runs}
+    used = tuple(run for run in runs if id(run) in shown)
+    return Report((paper,), (), used, tuple(skipped))
 
 
 def _write(options: argparse.Namespace, found: Report) -> None:

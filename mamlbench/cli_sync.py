@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mamlbench.arguments import OneLineParser
 from mamlbench.errors import Busy, UserError
 
 _ABOUT = """Send runs to W&B from their metrics.csv, config.yaml and summary.json: runs that were
@@ -15,16 +16,15 @@ logged offline, or without W&B, or while it did not answer. A run that W&B has i
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all went well, 2 after a user's mistake or where W&B refuses."""
-    options = _parser().parse_args(arguments)
     try:
-        return _sync(options)
+        return _sync(_parser().parse_args(arguments))
     except UserError as error:
         print(f"mamlbench-sync: {error}", file=sys.stderr)
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("mamlbench-sync", description=_ABOUT)
+    parser = OneLineParser("mamlbench-sync", description=_ABOUT)
     parser.add_argument(
         "outputs", metavar="OUTPUTS", type=Path, nargs="+", help="runs, or folders of runs"
     )

@@ -173,9 +173,14 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
             hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True)
         ).validate_python(value)
     except ValidationError as error:
-        where = "".join(f"[{place}]" for place in error.errors()[0]["loc"] if type(place) is int)
+        first = error.errors()[0]
+        places = () if first["type"] == "missing" else first["loc"]
+        where = "".join(f"[{place}]" for place in places if type(place) is int)
         found = json.dumps(value, default=str)
         raise UserError(f"{key}{where}={found}: accepted is {_in_words(hint)}") from error
+
+
+_PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers"}
 
 
 def _in_words(hint: Any) -> str:
@@ -192,6 +197,7 @@ def _in_words(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return ", ".join(map(str, parts))
     if typing.get_origin(hint) is tuple:
-        inner = [_in_words(part) for part in parts if part is not Ellipsis]
-        return f"a list of {inner[0] if Ellipsis in parts else ', '.join(inner)}"
+        if Ellipsis in parts:
+            return f"a list of {_PLURALS.get(parts[0]) or _in_words(parts[0])}"
+        return f"[{', '.join(_in_words(part).removeprefix('a ') for part in parts)}]"
     return " or ".join(map(_in_words, parts)) if parts else getattr(hint, "__name__", str(hint))

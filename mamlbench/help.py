@@ -82,8 +82,14 @@ def _options(
         for name in chosen.get(node, []):
             own = tree.comments(f"{node}/{name}")
             comments |= {f"{node}.{key}": comment for key, comment in own.items()}
-        title = "=".join([node, *filter(None, [",".join(chosen.get(node, []))])])
-        yield _option_section(title, {node: nodes[node]}, comments)
+        yield _option_section(_chosen(node, chosen.get(node, [])), {node: nodes[node]}, comments)
+
+
+def _chosen(node: str, choices: Sequence[str]) -> str:
+    """What is typed to choose them: `network=mlp`, `logger=[csv,wandb]`."""
+    if not choices:
+        return node
+    return f"{node}={choices[0]}" if len(choices) == 1 else f"{node}=[{','.join(choices)}]"
 
 
 def _option_section(title: str, values: Mapping[str, Any], comments: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from traceback import walk_tb
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -15,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mamlbench.config_tree import ConfigTree, parsed
 from mamlbench.errors import did_you_mean
 from mamlbench.files import DISK_ERRORS
+from mamlbench.overrides import key_of, why_unreadable
 
 
 def one_line(error: Exception, arguments: Sequence[str]) -> str | None:
@@ -30,14 +32,16 @@ def one_line(error: Exception, arguments: Sequence[str]) -> str | None:
     tree = ConfigTree(arguments)
     if isinstance(error, MissingConfigException):
         return _missing(error, tree)
-    if isinstance(error, OverrideParseException):
-        return _unreadable(error, tree)
+    if isinstance(error, HydraException):
+        line = _unreadable(error, arguments, tree)
+        if line is not None:
+            return line
     if isinstance(error, OSError):
         return _disk(error)
     if isinstance(error, ValueError) and "Config group override must be" in str(error):
         return _no_choice(arguments, tree)
     if isinstance(error, ValueError) and re.search(r"(^|\s)--(run|resolve)\b", str(error)):
-        return _first_line(error)  # flags that exclude one another
+        return _several_modes(error, arguments)
     if isinstance(error, yaml.YAMLError):
         return "YAML: " + " ".join(str(error).split())
     if isinstance(error, (HydraException, OmegaConfBaseException)):
@@ -77,22 +81,68 @@ def _unknown_choice(group: str, found: str, accepted: Sequence[str]) -> str:
     return f"{group}={found}: accepted is {', '.join(accepted)}{did_you_mean(found, accepted)}"
 
 
-def _unreadable(error: OverrideParseException, tree: ConfigTree) -> str:
-    """An argument that Hydra's grammar for overrides does not take."""
-    found = error.override
+def _unreadable(error: HydraException, arguments: Sequence[str], tree: ConfigTree) -> str | None:
+    """An override, if there is one, that Hydra's grammar does not take."""
+    found, said = _not_parsed(error, arguments)
+    if found is None:
+        return None
+    found = _typed_apart(found, arguments)
     if re.fullmatch(r"[\w./-]+", found):
         near = [f"{group}={found}" for group in tree.groups() if found in tree.choices(group)]
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         return f"{found}: accepted is key=value{hint}"
-    lines = [line for line in error.message.splitlines() if not line.startswith("See http")]
-    reason = re.sub(r"^Error parsing override '.*'", "", " ".join(lines)).strip()
-    return f"{found}: cannot be read as key=value: {reason}; quote text with signs in it: key='...'"
+    # what Hydra says of its functions is plain, unlike what its parser says
+    of_function = re.search(r"while evaluating '.*': (.+)\n?(.*)", said)
+    if of_function is None:
+        return f"{found or repr(found)}: {why_unreadable(found)}"
+    accepted = of_function[2].replace("Available: ", "; accepted: ").replace(",", ", ")
+    return f"{found}: {of_function[1]}{accepted}"
+
+
+def _not_parsed(error: HydraException, arguments: Sequence[str]) -> tuple[str | None, str]:
+    """The override that cannot be read, and what Hydra's parser says of it."""
+    parser = OverridesParser.create()
+    found = error.override if isinstance(error, OverrideParseException) else None
+    for override in parsed(arguments).overrides if found is None else [found]:
+        try:
+            parser.parse_override(override)
+        except HydraException as own:
+            return override, str(own)
+    return found, ""
+
+
+def _typed_apart(override: str, arguments: Sequence[str]) -> str:
+    """`seed = 3` whole, where it was typed as several arguments; else the override."""
+    words = list(arguments)
+    at = words.index(override) if override in words else len(words)
+    if words[at + 1 : at + 2] == ["="]:
+        return " ".join(words[at : at + 3])
+    if words[at + 1 : at + 2] and words[at + 1].startswith("="):
+        return " ".join(words[at : at + 2])
+    if 0 < at < len(words) and re.fullmatch(r"[^=]+=", words[at - 1]):
+        return " ".join(words[at - 1 : at + 1])
+    return override
+
+
+def _several_modes(error: ValueError, arguments: Sequence[str]) -> str:
+    """Flags that exclude one another."""
+    line = parsed(arguments)
+    if not line.multirun or (line.cfg is None and line.info is None):
+        return _first_line(error)
+    flag = "--info" if line.cfg is None else f"--cfg {line.cfg}"
+    if any(key_of(override) == "table" for override in line.overrides):
+        one = f"for one cell of a table, mamlbench experiment=... {flag}"
+    else:
+        one = "with one value for each key"
+    return f"-m {flag}: is of one run; accepted is {flag} without -m, {one}"
 
 
 def _no_choice(arguments: Sequence[str], tree: ConfigTree) -> str:
     """`group=null` for a group that a run cannot do without."""
     for override in parsed(arguments).overrides:
         group, _, found = override.lstrip("+").partition("=")
+        if not group:
+            return f"{override}: accepted is key=value"
         if found in ("null", "") and group in tree.groups():
             return _unknown_choice(group, found, tree.choices(group))
     return "null: not a choice that a config group has"
@@ -124,7 +174,7 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
 
 def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
     """An option that is not in the config: its nearest neighbours, by spelling or by name."""
-    typed = {_key_of(override): override for override in parsed(arguments).overrides}
+    typed = {key_of(override): override for override in parsed(arguments).overrides}
     found = typed.get(key, key)
     node = _config_without(key, arguments, tree)
     options = list(_options(node))
@@ -152,7 +202,7 @@ def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
 
 def _config_without(key: str, arguments: Sequence[str], tree: ConfigTree) -> dict[str, Any]:
     """The config without the overrides of `key`, or the plain default if that too is in error."""
-    kept = [argument for argument in arguments if _key_of(argument) != key]
+    kept = [argument for argument in arguments if key_of(argument) != key]
     try:
         config = tree.compose(kept)
     except Exception:
@@ -169,10 +219,6 @@ def _options(node: dict[str, Any], above: str = "") -> Iterator[str]:
             yield from _options(value, f"{above}{name}.")
         elif name not in ("_target_", "hydra"):
             yield above + name
-
-
-def _key_of(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def _first_line(error: Exception) -> str:

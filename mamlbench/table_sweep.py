@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
 from mamlbench.config_tree import ConfigTree, parsed
 from mamlbench.errors import UserError
-from mamlbench.overrides import key_of, over, quoted
+from mamlbench.overrides import key_of, list_of, over, quoted
 from mamlbench.tables import Table, load_table
 
 _OPTIONS = ("table", "table.rows", "table.seeds")
@@ -45,8 +43,8 @@ def arguments_of_table(arguments: Sequence[str]) -> list[str]:
 
 
 def _chosen(table: Table, typed: dict[str, str], rest: Sequence[str]) -> Table:
-    rows = _list_of(typed, "table.rows", str)
-    seeds = _list_of(typed, "table.seeds", int)
+    rows = list_of(typed["table.rows"], str) if "table.rows" in typed else None
+    seeds = list_of(typed["table.seeds"], int) if "table.seeds" in typed else None
     if seeds is None and ("budget=smoke" in rest or "seed" in typed):
         seeds = list(table.seeds[:1])
     return table.only(rows, seeds)
@@ -69,17 +67,3 @@ def _jobs(table: Table, rest: Sequence[str]) -> list[list[str]]:
     if not jobs:
         raise UserError(f"table={table.name}: none of these rows is run: all are published only")
     return jobs
-
-
-def _list_of(typed: dict[str, str], key: str, kind: type) -> list[Any] | None:
-    if key not in typed:
-        return None
-    try:
-        value = OverridesParser.create().parse_override(typed[key]).value()
-    except HydraException:
-        value = None
-    values = [str(v) if kind is str else v for v in (value if isinstance(value, list) else [value])]
-    if value is None or not values or not all(type(v) is kind for v in values):
-        words = {str: "[name, ...]", int: "[whole number, ...]"}[kind]
-        raise UserError(f"{typed[key]}: accepted is a list, {words}")
-    return values

@@ -23,7 +23,12 @@ class Base:
 class Child(Base):
     """Hands options on."""
 
-    def __init__(self, widths: tuple[int, ...] | None = None, **options) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, ...] | None = None,
+        range_: tuple[float, int] = (0.0, 1),
+        **options,
+    ) -> None:
         super().__init__(**options)
         self.widths = widths
 
@@ -42,7 +47,7 @@ def node(cls: type, **values):
 
 def test_options_of_ancestors():
     schema, required = constructor_options(Child)
-    assert list(schema) == ["widths", "size", "rate"]
+    assert list(schema) == ["widths", "range_", "size", "rate"]
     assert required == {"size"}
     assert constructor_options(Alone) == ({"name": str}, set())
 
@@ -55,7 +60,7 @@ def test_build():
 def test_context_is_no_option():
     assert build(node(Child), "network", size=7, unheard_of=1).size == 7
     with pytest.raises(
-        UserError, match=r"network\.sizes: unknown to Child; accepted: widths, rate"
+        UserError, match=r"network\.sizes: unknown to Child; accepted: widths, range_, rate"
     ):
         build(node(Child, sizes=1), "network", size=7)
 
@@ -68,8 +73,13 @@ def test_context_is_no_option():
         ({"size": True}, "network.size=true: accepted is a whole number"),
         ({"size": 1, "rate": "fast"}, 'network.rate="fast": accepted is a number'),
         ({"size": 1, "rate": -1}, "network.rate=-1.0: accepted is 0 or more"),
-        ({"size": 1, "widths": [1, "b"]}, 'network.widths[1]=[1, "b"]: accepted is a list of '),
-        ({"size": 1, "widhts": None}, "network.widhts: unknown to Child; accepted: widths, size"),
+        (
+            {"size": 1, "widths": [1, "b"]},
+            'network.widths[1]=[1, "b"]: accepted is a list of whole',
+        ),
+        ({"size": 1, "range_": 3}, "network.range_=3: accepted is [number, whole number]"),
+        ({"size": 1, "range_": [3.0]}, "network.range_=[3.0]: accepted is [number, whole number]"),
+        ({"size": 1, "widhts": None}, "network.widhts: unknown to Child; accepted: widths, range_"),
         ({}, "network.size: Child needs a value for it"),
     ],
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
-from mamlbench.overrides import command_line, quoted
+from mamlbench.errors import UserError
+from mamlbench.overrides import command_line, list_of, quoted, require_one_run, why_unreadable
 
 OVERRIDES = [
     "algorithm=maml",
@@ -31,3 +35,59 @@ def test_a_shell_gives_each_override_as_it_was(override: str) -> None:
     text = command_line([override]).replace("mamlbench", "printf %s", 1)
     said = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
     assert said.stdout == override
+
+
+UNREADABLE = {
+    "seed = 3": "accepted is seed=3, without spaces around =",
+    " seed=3 ": "accepted is seed=3, without spaces before or after",
+    "seed==3": "accepted is seed=3, with one =",
+    "seed": "accepted is key=value",
+    "seed+=3": "accepted is key=value, and seed+ is no key",
+    "name=a;b": """text with signs in it takes quotes; accepted is "name='a;b'\"""",
+    "name = a;b": """accepted is "name='a;b'", without spaces around =""",
+    "name=it's": 'the quote \' has no end; accepted as text is "name=\\"it\'s\\""',
+    "name=[a": """[ has no ]; accepted as text is "name='[a'\"""",
+    "name=a]": """there is one ] too many; accepted as text is "name='a]'\"""",
+    "name=[a=b]": """text with signs in it takes quotes; accepted is "name=['text','text']\"""",
+    "seed=0,,1": "there is no value beside a comma; accepted is seed=0,1",
+}
+
+
+@pytest.mark.parametrize(("override", "why"), UNREADABLE.items(), ids=UNREADABLE)
+def test_what_hydra_cannot_read(override: str, why: str) -> None:
+    with pytest.raises(HydraException):
+        OverridesParser.create().parse_override(override)
+    assert why_unreadable(override) == why
+
+
+@pytest.mark.parametrize("text", ["a=b", "it's", '"x', "${a", "a\"b'c=", "x!y;", "it's $5"])
+def test_the_quotes_that_are_advised_work_in_a_shell(text: str) -> None:
+    advised = re.sub(r".*; accepted (as text )?is ", "", why_unreadable(f"name={text}"))
+    line = f"printf %s {advised}"
+    said = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
+    assert OverridesParser.create().parse_override(said.stdout).value() == text
+
+
+def test_lists() -> None:
+    assert list_of("table.rows=[MAML,'a, b',3]", str) == ["MAML", "a, b", "3"]
+    assert list_of("table.seeds=[0,1]", int) == [0, 1]
+    assert list_of("table.seeds=2", int) == [2]
+    for override in ("table.seeds=[a]", "table.seeds=[]", "table.seeds=[0", "table.seeds=[true]"):
+        with pytest.raises(UserError) as caught:
+            list_of(override, int)
+        assert str(caught.value) == f"{override}: accepted is a list, [whole number, ...]"
+
+
+def test_a_sweep_that_is_written_down_is_no_single_run() -> None:
+    params = {"algorithm": "maml,fomaml", "seed": "0,1", "dataset.shots": 5}
+    with pytest.raises(UserError) as caught:
+        require_one_run(params, ["experiment=my_sweep", "algorithm=maml"])
+    assert str(caught.value) == (
+        "experiment=my_sweep: is a sweep, which takes -m: mamlbench -m experiment=my_sweep; "
+        "accepted without is seed=... dataset.shots=..."
+    )
+    with pytest.raises(UserError, match=r"^hydra\.sweeper\.params: is a sweep, which takes -m; "):
+        require_one_run(params, [])
+    require_one_run(params, ["+algorithm=maml", "seed=0", "dataset.shots=1"])
+    require_one_run(params, ["experiment=my_sweep", "checkpoint='outputs/x'"])
+    require_one_run(None, [])

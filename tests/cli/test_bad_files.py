@@ -92,6 +92,37 @@ def test_a_missing_checkpoint(mamlbench):
     assert files_below(Path()) == ["empty"]
 
 
+@pytest.mark.parametrize("option", ["checkpoint", "warm_start"])
+def test_a_file_that_is_no_checkpoint(mamlbench, option):
+    Path("README.md").write_text("# Read this")
+    result = mamlbench(f"{option}=README.md", *RUN)
+    assert result.code == 2
+    assert result.complaint == (
+        f"{option}=README.md: not a mamlbench checkpoint; "
+        "accepted is a run's folder or a checkpoint file"
+    )
+    assert files_below(Path()) == ["README.md"]
+
+
+def test_a_run_that_would_go_on_from_another_file_is_told_no_option(mamlbench, run):
+    (run / "checkpoint.pt").write_text("# Read this")
+    (run / "summary.json").unlink()
+    assert mamlbench(*RUN).complaint == (
+        f"checkpoint={run}/checkpoint.pt: not a mamlbench checkpoint; restart=true begins anew"
+    )
+
+
+def test_a_checkpoint_of_another_algorithm(mamlbench, run, full_match):
+    result = mamlbench(f"checkpoint={run}", "algorithm=meta_sgd")
+    assert result.code == 2
+    full_match(
+        rf"checkpoint={re.escape(str(run))}/.*\.pt: is of another algorithm, or of other options: "
+        r"it lacks rates\.0, which this config's learner has; accepted is a checkpoint of this "
+        r"config's algorithm",
+        result.complaint,
+    )
+
+
 def test_a_checkpoint_of_another_architecture(mamlbench, run, full_match):
     result = mamlbench(f"checkpoint={run}", "network.hidden=[9]")
     assert result.code == 2

@@ -40,7 +40,11 @@ VALUES = {
     ),
     "a list with text": (
         ["network.hidden=[40,x]"],
-        r"network\.hidden(\[1\])?=.*: accepted is a list of a whole number",
+        r"network\.hidden(\[1\])?=.*: accepted is a list of whole numbers",
+    ),
+    "a number for two": (
+        ["dataset.domain=3"],
+        r"dataset\.domain=3: accepted is \[number, number\]",
     ),
     "no value": (["seed="], r'seed="": accepted is a whole number'),
     "a value for a node": (["training=3"], r"training=3: accepted are its options, .*"),

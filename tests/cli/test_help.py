@@ -80,7 +80,13 @@ def test_values_are_those_of_the_command_line():
     assert any("network.filters=64" in line for line in section(text, "network=conv4"))
     assert any(line.startswith("  * reptile  ") for line in section(text, "algorithm"))
     assert any(line.startswith("  * omniglot  ") for line in section(text, "dataset"))
-    assert "logger=csv,wandb" in text
+
+
+def test_several_choices_are_shown_as_they_are_typed():
+    (title,) = [line for line in help_.text([]).splitlines() if line.startswith("logger=")]
+    assert title == "logger=[csv,wandb]"
+    assert title in help_.text([title, "seed=3"])
+    assert help_.text(["logger=csv"]).splitlines()[-1] == "logger=csv"
 
 
 def test_every_option_is_listed():

@@ -93,9 +93,49 @@ MISTAKES = {
     ),
     "an open bracket": (
         ["algorithm=[maml"],
-        r"algorithm=\[maml: cannot be read as key=value: .*; quote text .*",
+        r"""algorithm=\[maml: \[ has no \]; accepted as text is "algorithm='\[maml'\"""",
     ),
-    "two equal signs": (["outputs=a=b"], r"outputs=a=b: cannot be read as key=value: .*"),
+    "two equal signs": (
+        ["outputs=a=b"],
+        r"""outputs=a=b: text with signs in it takes quotes; accepted is "outputs='a=b'\"""",
+    ),
+    "a sign in a sweep": (
+        ["-m", "seed=0,1", "outputs=a=b"],
+        r"""outputs=a=b: text with signs in it takes quotes; accepted is "outputs='a=b'\"""",
+    ),
+    "spaces": (["seed = 3"], r"seed = 3: accepted is seed=3, without spaces around ="),
+    "spaces in a sweep": (
+        ["-m", "seed = 0,1"],
+        r"seed = 0,1: accepted is seed=0,1, without spaces around =",
+    ),
+    "spaces between arguments": (
+        ["seed", "=", "3"],
+        r"seed = 3: accepted is seed=3, without spaces around =",
+    ),
+    "a space before": (["seed", "=3"], r"seed =3: accepted is seed=3, without spaces around ="),
+    "a space after": (
+        ["algorithm=", "reptile"],
+        r"algorithm= reptile: accepted is algorithm=reptile, without spaces around =",
+    ),
+    "no key": (["=3"], r"=3: accepted is key=value"),
+    "nothing": ([""], r"'': accepted is key=value"),
+    "an unknown function": (
+        ["seed=rang(0,3)"],
+        r"seed=rang\(0,3\): Unknown function 'rang'; accepted: bool, choice, .*",
+    ),
+    "a function's wrong arguments": (
+        ["seed=int(x)"],
+        r"seed=int\(x\): invalid literal for int\(\) with base 10: 'x'",
+    ),
+    "the config of a sweep": (
+        ["-m", "seed=0,1", "--cfg", "job"],
+        r"-m --cfg job: is of one run; accepted is --cfg job without -m, with one value .*",
+    ),
+    "the config of a table": (
+        ["-m", "+table=maml_sinusoid", "--cfg", "job"],
+        r"-m --cfg job: is of one run; accepted is --cfg job without -m, for one cell of a table, "
+        r"mamlbench experiment=\.\.\. --cfg job",
+    ),
     "an unknown launcher": (
         ["-m", "hydra/launcher=nope"],
         r"hydra/launcher=nope: accepted is .*basic.*",

@@ -21,3 +21,8 @@ def test_it_is_run_from_a_folder_of_ones_own(mamlbench, tmp_path):
     assert result.code == 0, result.err
     found = [path.parts[2] for path in Path("outputs/my_sweep").rglob("summary.json")]
     assert sorted(found) == ["fomaml", "fomaml", "maml", "maml"]
+    alone = mamlbench(f"--config-dir={folder}", "experiment=my_sweep", *runs.RUN[1:])
+    assert alone.code == 2
+    assert alone.complaint.startswith(
+        "experiment=my_sweep: is a sweep, which takes -m: mamlbench -m experiment=my_sweep; "
+    )

@@ -63,6 +63,25 @@ def test_a_table(report, outputs):
     assert "not run" in out
 
 
+def test_a_part_of_a_table(report, outputs):
+    code, out, _ = report("+table=maml_sinusoid", "table.rows=[MAML]", "table.seeds=[1]")
+    assert code == 0
+    found = [line.split("|")[1:6] for line in out.splitlines() if line.startswith("| M")]
+    assert [row[0].strip() for row in found] == ["MAML"] * 3
+    assert found[0][3].strip().startswith("0.750 ±")  # of seed 1 alone
+    _, out, _ = report("+table=maml_sinusoid", "table.rows=['Pretrained on all tasks',MAML]")
+    assert "| Pretrained on all tasks |" in out
+    assert "0.700 ± 0.305" in out
+    assert "Oracle" not in out
+
+
+def test_folders_may_stand_after_options(report, outputs):
+    outputs.rename(outputs.with_name("elsewhere"))
+    code, out, _ = report("+table=maml_sinusoid", "--format", "markdown", "elsewhere")
+    assert code == 0
+    assert "0.700 ± 0.305" in out
+
+
 def test_a_table_without_any_run(report):
     code, out, err = report("+table=maml_sinusoid,maml_omniglot")
     assert (code, err) == (0, "")
@@ -86,7 +105,36 @@ def test_a_table_that_there_is_not(report):
         (["none"], "none: there is no such folder; accepted is one with runs below"),
         (["."], r"\.: no finished run in it; accepted is a folder with summary.json and .*"),
         ([], r"accepted is \+table=NAME, a folder, --compare or --status; see --help"),
-        (["tabel=x"], r"tabel=x: accepted is \+table=NAME or a folder"),
+        (["tabel=x"], r"tabel=x: accepted is \+table=NAME or a folder \(did you mean 'table'\?\)"),
+        (["--latex"], "--latex: accepted is --format latex"),
+        (["--format", "csw"], "--format=csw: accepted is terminal, .* \\(did you mean 'csv'\\?\\)"),
+        (["--format", "html"], "--format=html: accepted is .*, csv; a page is --html FILE"),
+        (["--format"], r"--format: accepted is --format terminal\|markdown\|latex\|csv"),
+        (["+table=all", "--out"], "--out: accepted is --out FILE"),
+        (["--status"], "--status: accepted is --status FOLDER"),
+        (["--strict=yes"], "--strict=yes: accepted is --strict"),
+        (["--compare", "a"], "--compare a: accepted are two runs, --compare RUN_A RUN_B"),
+        (["--compare", "a", "--strict"], "--compare a: accepted are two runs, .*"),
+        (["--compare", "a", "b", "c"], "c: not of two runs; accepted beside --compare are .*"),
+        (["--status", "a", "b"], "b: accepted with --status is one folder"),
+        (
+            ["--figure-s=x"],
+            r"--figure-s=x: there is no such option; accepted: --format, --out, --html, --figures, "
+            r".*, --strict \(did you mean '--figures'\?\)",
+        ),
+        (
+            ["--f", "x"],
+            "ambiguous option: --f could match --format, --figures; mamlbench-report .*",
+        ),
+        (["table.rows=[MAML]"], r"table\.rows=\[MAML\]: accepted is with one table, \+table=NAME"),
+        (
+            ["+table=maml_sinusoid", "table.seeds=[a]"],
+            r"table\.seeds=\[a\]: accepted is a list, .*",
+        ),
+        (
+            ["+table=maml_sinusoid", "table.rows=[MAM]"],
+            r"table\.rows=MAM: accepted is .* \(did you mean 'MAML'\?\)",
+        ),
         (["--status", "none"], "none: there is no such folder; accepted is one with runs below"),
         (["--compare", "a", "b"], "a: not the folder of a finished run: there is no summary.json"),
     ],
@@ -111,7 +159,7 @@ def test_what_cannot_be_read_is_named(report, outputs):
     code, out, err = report("outputs")
     assert code == 0
     why = "summary.json is half-written or damaged"
-    assert err == f"mamlbench-report: skipped outputs/b/summary.json: {why}\n"
+    assert err == f"mamlbench-report: skipped outputs/b: {why}\n"
     assert "inner_lr=0.02" not in out
 
 
