@@ -22,7 +22,7 @@ from mamlbench.algorithms.outer import (
 )
 from mamlbench.algorithms.replay import ReplayedGradient
 from mamlbench.distributed import ALONE, Ranks
-from mamlbench.errors import one_of, require
+from mamlbench.errors import BadValue, one_of, require
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
@@ -62,12 +62,14 @@ class MetaLearner(nn.Module, ABC):
         replayable: whether `meta_loss` depends on nothing but the tasks and the meta-parameters: no
             counters, no random numbers. Steps are then replayed (see `Replay`). Each class says so
             for itself; a subclass does not inherit it.
+        needs_queries: whether `meta_step` learns from query sets, which may then not be empty.
 
     Raises:
         BadValue: an argument outside of its range.
     """
 
     replayable: ClassVar[bool] = False
+    needs_queries: bool = True
     epoch_length: int = 1
     particles: int = 1
 
@@ -267,9 +269,12 @@ class MetaLearner(nn.Module, ABC):
         """One outer update; gives metrics [T] of the tasks it learned from.
 
         Raises:
+            BadValue: there are no queries to learn from.
             NonFiniteError: before anything changed. Replayed on a GPU, which is not waited for, a
                 step that is not finite changes no parameter and says so in `finite`.
         """
+        if self.needs_queries and isinstance(tasks.query, Examples) and not tasks.query.x.shape[1]:
+            raise BadValue("queries", 0, "1 or more, to learn from", "dataset")
         share = self.ranks.share(len(tasks))
         own = gathered(self, share.of(tasks))
         metrics = self.meta_gradient(own)

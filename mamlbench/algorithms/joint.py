@@ -30,6 +30,7 @@ class Joint(MAML):
     """
 
     replayable = True
+    needs_queries = False  # it learns from support sets as well
 
     def __init__(self, network: nn.Module, objective: Objective, **options: Any) -> None:
         super().__init__(network, objective, **options)

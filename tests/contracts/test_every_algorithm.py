@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from registered import ITERATIONS
 
 from mamlbench.algorithms import NonFiniteError
 from mamlbench.config_tree import ConfigTree
+from mamlbench.errors import BadValue
 from mamlbench.tasks import Examples, TaskBatch
 
 pytestmark = pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
@@ -42,6 +44,16 @@ def test_learns(problem, algorithm):
         metrics = learner.meta_step(tasks)
     assert metrics["loss"].shape == (3,)
     assert query_loss(learner, tasks) < 0.9 * before
+
+
+def test_empty_query_sets_are_refused_or_not_needed(problem, algorithm):
+    learner, tasks = problem.learner(algorithm), problem.tasks()
+    empty = replace(tasks, query=Examples(tasks.query.x[:, :0], tasks.query.y[:, :0]))
+    if learner.needs_queries:
+        with pytest.raises(BadValue, match=r"^dataset\.queries=0: accepted is 1 or more"):
+            learner.meta_step(empty)
+    else:
+        assert torch.isfinite(learner.meta_step(empty)["loss"]).all()
 
 
 def test_adapting_moves_towards_the_task_and_changes_nothing_else(problem, algorithm):
