@@ -158,16 +158,17 @@ class Experiment:
         return restarts() == 0 or not self.folder.was_begun_anew_by(job_id())
 
     @property
-    def _is_finished(self) -> bool:
+    def is_finished(self) -> bool:
+        """Whether there is nothing left to do but to show the result."""
         return self.folder.summary.is_file() and not self._begins_anew
 
     def _open(self, held: ExitStack) -> dict[str, Any] | None:
         """Own the folder until `held` ends; gives the summary of a run that is finished."""
-        if not self._is_finished:
+        if not self.is_finished:
             held.enter_context(self.folder.owned())
             held.enter_context(recorded(self.folder.path))
         # asked again, as another process may have finished it before this one owned it
-        return self.folder.read_summary() if self._is_finished else None
+        return self.folder.read_summary() if self.is_finished else None
 
     def _load(self) -> None:
         self.dataset.load(self.hardware.torch_device)
@@ -289,7 +290,7 @@ class Experiment:
     ) -> dict[str, Any]:
         by_step = scores.by_step()
         trained = trainer.iteration * self.training.meta_batch_size
-        network = self.learner.network
+        norm = getattr(self.learner.network, "norm", type(self.learner.network).__name__)
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
         protocol = replace(self.protocol, select=selected_in_words(self.protocol, chosen))
         return {
@@ -304,13 +305,13 @@ class Experiment:
                 "tasks_per_second": trained / trainer.seconds if trainer.seconds else None,
                 "skipped": trainer.skipped,
             },
-            "evaluation": protocol.in_words(self.dataset, len(by_step) - 1),
+            "evaluation": protocol.in_words(self.dataset, len(by_step) - 1, norm),
             **self.names,
             "hash": self.hash,
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
             "trained_iterations": trained_iterations,  # also where another run did them
             "of_unfinished": any(map(is_of_unfinished, self.tested_checkpoints)),
-            "norm": getattr(network, "norm", type(network).__name__),
+            "norm": norm,
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
             "device": _in_words(trainer.devices or {trainer.device: 0}),

@@ -14,6 +14,7 @@ from typing_extensions import override
 from mamlbench.cells import Cell, CellReader
 from mamlbench.errors import UserError
 from mamlbench.overrides import over
+from mamlbench.words import number_of
 
 
 class CellSweeper(BasicSweeper):
@@ -72,7 +73,8 @@ class CellSweeper(BasicSweeper):
         left = [cell for cell in cells if not (cell.is_finished and _show(cell))]
         if len(left) < len(batch):
             done = len(batch) - len(left)
-            print(f"{done} of {len(batch)} runs were finished before", file=sys.stderr)
+            runs = number_of(len(batch), "run")
+            print(f"finished before: {done} of {runs}", file=sys.stderr)
         return [list(cell.overrides) for cell in left]
 
     @override

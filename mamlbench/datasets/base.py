@@ -12,6 +12,7 @@ from mamlbench.datasets.sampling import SPLITS, task_words, to_uniform
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.objectives import Objective
 from mamlbench.tasks import TaskBatch
+from mamlbench.words import number_of
 
 
 class Dataset(ABC):
@@ -61,6 +62,11 @@ class Dataset(ABC):
     @abstractmethod
     def setting(self) -> str:
         """The setting in a word, as a folder name: `5way1shot`, `10shot`."""
+
+    def examples_in_words(self, shots: int, queries: int | str) -> str:
+        """Of what a task is made, for protocols; `queries` is a number or `all remaining`."""
+        words = f"{number_of(shots, 'shot')}, {number_of(queries, 'query', 'queries')}"
+        return f"{words} per class" if self.ways > 1 else words
 
     @abstractmethod
     def load(self, device: torch.device) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import one_of, require
+from mamlbench.words import number_of
 
 _SELECTION = re.compile(r"best|best_training|last|top([1-9]\d*)")
 
@@ -94,22 +95,29 @@ class Protocol:
             return shots, dataset.remaining(split, shots)
         return shots, int(self.queries)
 
-    def in_words(self, dataset: Dataset, inner_steps: int) -> str:
-        """The protocol as a sentence, for `summary.json` and tables."""
+    def in_words(self, dataset: Dataset, inner_steps: int, norm: str) -> str:
+        """The protocol as a sentence, for `summary.json` and tables.
+
+        Args:
+            dataset: what is tested on.
+            inner_steps: S that were taken.
+            norm: how the network normalises; with batch norm it matters which queries it sees.
+        """
         shots = self.shots or dataset.shots
-        queries = {"shots": str(shots), "remaining": "all remaining"}.get(
-            str(self.queries), str(self.queries)
-        )
-        statistics = "transductive" if self.transductive else "each query with the support set"
+        named: dict[str, int | str] = {"shots": shots, "remaining": "all remaining"}
+        examples = dataset.examples_in_words(shots, named.get(str(self.queries), self.queries))
+        statistics = "transductive, " if self.transductive else "each query with the support set, "
+        statistics = statistics if norm == "batch" else ""
         named = {"last": "last checkpoint", "best_training": "best checkpoint in training"}
         checkpoints = named.get(self.select, "best checkpoint")
         if self.kept > 1:
             checkpoints = f"mean outputs of the {self.kept} best checkpoints"
         active = ""
         if self.active_rounds:
-            active = f"; then {self.active_rounds} labels asked for, from {self.active_pool} points"
+            labels = number_of(self.active_rounds, "label")
+            active = f"; then {labels} asked for, from {self.active_pool} points"
         return (
-            f"{self.name}: {self.tasks} tasks, {shots} shots, {queries} queries per class, "
-            f"{inner_steps} inner steps, {statistics}, {checkpoints}, "
+            f"{self.name}: {number_of(self.tasks, 'task')}, {examples}, "
+            f"{number_of(inner_steps, 'inner step')}, {statistics}{checkpoints}, "
             f"95% interval over tasks{active}"
         )

@@ -17,6 +17,11 @@ _SHOWN_OPTIONS = 4
 _BESIDE = ("hardware.precision", "warm_start", "data_sha256")
 """Of a setting beside its config's groups; labels show them always."""
 _UNKNOWN = -1
+_AS_TRAINED = {
+    "evaluation.shots": "dataset.shots",
+    "evaluation.inner_steps": "algorithm.inner_steps",
+}
+"""Where an option of the protocol is null, the test takes this one."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +129,10 @@ def _label(entry: Entry, alike: Sequence[Entry]) -> str:
     ]
     of_groups = sorted((name for name in apart if name not in _BESIDE), key=_shown_first)
     names = of_groups[:_SHOWN_OPTIONS] + [name for name in apart if name in _BESIDE]
-    shown = [_option(name, own.get(name)) for name in names]
+    shown = [_option(name, _value(own, name)) for name in names]
     more = [f"and {len(apart) - len(names)} more"] if len(apart) > len(names) else []
-    return " ".join([entry.first.algorithm, *shown, *more])
+    untrained = ["untrained"] if entry.fewest_iterations == 0 else []
+    return " ".join([*untrained, entry.first.algorithm, *shown, *more])
 
 
 def _told_apart(names: Sequence[str], words: Sequence[str]) -> list[str]:
@@ -205,10 +211,16 @@ def _shown_first(name: str) -> tuple[bool, int]:
     return option != "_target_", order.index(group)
 
 
+def _value(options: Mapping[str, Any], name: str) -> Any:
+    value = options.get(name)
+    return options.get(_AS_TRAINED[name]) if value is None and name in _AS_TRAINED else value
+
+
 def _option(name: str, value: Any) -> str:
     """`inner_lr=0.4`; of a class its group and name alone, `network=Conv4`."""
     group, _, option = name.partition(".")
     text = json.dumps(value) if not isinstance(value, str) else value
     if option == "_target_":
         return f"{group}={text.rpartition('.')[2]}"
-    return f"{option or name}={text[:12] if name == 'data_sha256' else text}"
+    tested = "tested with " if name in _AS_TRAINED else ""
+    return f"{tested}{option or name}={text[:12] if name == 'data_sha256' else text}"

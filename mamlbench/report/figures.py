@@ -13,6 +13,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from mamlbench.metrics import scale
 from mamlbench.report import style
+from mamlbench.words import number_of
 
 _SMOOTH_FROM = 120  # rows; with fewer, a running mean would only blur
 _LOG_FROM = 50.0  # largest over smallest value; with less, a linear axis shows more
@@ -254,4 +255,4 @@ def _step_look(fits: Mapping[int, np.ndarray]) -> dict[int, dict[str, Any]]:
 def _steps_label(steps: int) -> str:
     if steps == 0:
         return "before adapting"
-    return "after 1 step" if steps == 1 else f"after {steps} steps"
+    return f"after {number_of(steps, 'step')}"

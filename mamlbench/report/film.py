@@ -22,6 +22,7 @@ from mamlbench.rl.environments.mujoco import MuJoCoEnvironments
 from mamlbench.rl.environments.rendering import frames, write_clip
 from mamlbench.rl.gathering import acting
 from mamlbench.rl.locomotion import Locomotion
+from mamlbench.words import number_of
 
 _FRAMES = 6
 _CLIP_EVERY = 4
@@ -111,5 +112,4 @@ def _strip(bodies: MuJoCoEnvironments, films: dict[int, np.ndarray], out: Path) 
                 axes.imshow(picture)
                 axes.set(xticks=[], yticks=[])
                 axes.set_title(f"t = {time}" if task == step == 0 else "", fontsize=8)
-            steps = f"{step} step{'' if step == 1 else 's'}"
-            row[0].set_ylabel(f"task {task}\nafter {steps}", fontsize=8)
+            row[0].set_ylabel(f"task {task}\nafter {number_of(step, 'step')}", fontsize=8)

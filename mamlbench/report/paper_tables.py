@@ -24,6 +24,7 @@ from mamlbench.report.runs import FLOAT32
 from mamlbench.report.settings import option_text
 from mamlbench.report.sheets import Sheet
 from mamlbench.tables import Cell, Table
+from mamlbench.words import number_of
 
 
 @dataclass
@@ -123,7 +124,7 @@ def paper_table(
             of_ours += notes.mark(of_data) if of_data else ""
             lines.append(_line(cell, entry, (of_published, of_ours)))
     common = [f"protocol: {next(iter(words))}"] if len(words) == 1 else []
-    common += _left_out(table, matches)
+    common += _left_out(table, matches) + _shorter(table, matches, everything)
     return PaperTable(table, tuple(lines), (*notes.lines(), *common, *table.footnotes))
 
 
@@ -139,6 +140,21 @@ def _left_out(table: Table, matches: Mapping[int, Sequence[Match]]) -> list[str]
                 apart = _apart(match.otherwise_tested)
                 found[match.run.folder] = f"not shown: {match.run.folder}, tested with {apart}"
     return list(found.values())
+
+
+def _shorter(
+    table: Table, matches: Mapping[int, Sequence[Match]], shown: Iterable[Entry]
+) -> list[str]:
+    """Of shortened runs that stand behind longer ones: where the first is, and how many."""
+    seen = {run.folder for entry in shown for run in entry.runs}
+    every = [m for cell in table.cells for m in matches.get(id(cell), [])]
+    folders = list(
+        dict.fromkeys(m.run.folder for m in every if m.shortened and m.run.folder not in seen)
+    )
+    if not folders:
+        return []
+    more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
+    return [f"not shown, as there are longer runs: {folders[0]}{more}"]
 
 
 def _apart(otherwise_tested: Mapping[str, tuple[Any, Any]]) -> str:
@@ -189,7 +205,7 @@ def _marks(entry: Entry, entries: Sequence[Entry], words: set[str], notes: Notes
         found += notes.mark(f"begun from {begun_from}")
     diverged = sum(run.summary.diverged_tasks for run in entry.runs)
     if diverged:
-        found += notes.mark(f"{diverged} test task{'s' * (diverged > 1)} diverged")
+        found += notes.mark(f"{number_of(diverged, 'test task')} diverged")
     return found
 
 

@@ -92,7 +92,7 @@ class Skipped:
     """A folder that looks like a run's but cannot be reported.
 
     Attributes:
-        path: the folder or file.
+        path: the folder.
         why: in words.
     """
 
@@ -264,7 +264,7 @@ def collect(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
             try:
                 found[place.resolve()] = read_run(place)
             except UserError as error:
-                skipped.append(Skipped(place / "summary.json", str(error)))
+                skipped.append(Skipped(place, str(error)))
     return _without_copies(list(found.values())), skipped
 
 
@@ -292,7 +292,7 @@ def _numbers(path: Path, columns: Set[str] | None = None) -> pd.DataFrame | None
 
     try:
         rows = pd.read_csv(path, usecols=None if columns is None else columns.__contains__)
-        if not all(map(pd.api.types.is_numeric_dtype, rows.dtypes)):
+        if not (rows.empty or all(map(pd.api.types.is_numeric_dtype, rows.dtypes))):
             raise ValueError("not numbers alone")
     except (ValueError, OSError, EOFError, zlib.error):
         _LOG.warning("left out: %s: half-written or damaged", path)

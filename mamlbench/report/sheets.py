@@ -92,4 +92,8 @@ _TEX = {
 
 def _tex(text: str) -> str:
     found = "".join(_TEX.get(sign, sign) for sign in text)
-    return re.sub(r"\[(\d+)\](?=$|\\|\[)", r"\\textsuperscript{\1}", found)
+    return re.sub(
+        r"(\[\d+\])+(?=$|\\)",
+        lambda marks: f"\\textsuperscript{{{marks[0][1:-1].replace('][', ',')}}}",
+        found,
+    )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,12 @@ from mamlbench.report.progress import Progress
 from mamlbench.run_state import FAILED, RUNNING, STOPPED, Status, read, works_here
 from mamlbench.slurm import queue
 from mamlbench.slurm.submitted import SubmittedCell, last_error, submissions
+from mamlbench.words import number_of
 
 STATES = ("running", "queued", "preempted", "failed", "finished")
 _FILES_OF_A_RUN = ("config.yaml", "status.json", "summary.json")
 _MOST_ROWS = 40
+_SEED = re.compile(r"(^|/)seed\d+$")
 _GOES_ON = "the same command goes on"
 _WITHOUT_A_WORD = "killed without a word"
 _NOBODY_TO_ASK = "submitted; there is no squeue here to ask"
@@ -78,7 +81,7 @@ def show(outputs: Path) -> str:
     width = Console(width=10_000).measure(table).maximum  # whoever reads a file has no terminal
     Console(file=text, width=width, highlight=False).print(table)
     lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
-    runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+    runs = number_of(len(rows), "run")
     return "\n".join([f"{runs} in {outputs}: {told}", "", *lines, ""])
 
 
@@ -190,12 +193,12 @@ def _homeless(cell: SubmittedCell, known: dict[str, queue.Job] | None) -> Row:
 def _shortened(rows: list[Row]) -> Iterable[Row]:
     """Finished runs that differ in the seed as one row, and no more rows than one can read."""
     if rows and rows[0].state == "finished":
-        seeds: dict[str, list[str]] = {}
+        together: dict[str, list[str]] = {}
         for row in rows:
-            seeds.setdefault(row.run.rpartition("/")[0] or row.run, []).append(row.run)
+            together.setdefault(row.run.rpartition("/")[0] or row.run, []).append(row.run)
         rows = [
-            Row("finished", runs[0]) if len(runs) == 1 else _together(config, len(runs))
-            for config, runs in seeds.items()
+            Row("finished", runs[0]) if len(runs) == 1 else _together(folder, runs)
+            for folder, runs in together.items()
         ]
     left_out = len(rows) - _MOST_ROWS
     if left_out > 1:
@@ -203,5 +206,6 @@ def _shortened(rows: list[Row]) -> Iterable[Row]:
     return rows
 
 
-def _together(config: str, seeds: int) -> Row:
-    return Row("finished", config, note=f"{seeds} seeds")
+def _together(folder: str, runs: Sequence[str]) -> Row:
+    seeds = all(_SEED.search(run) for run in runs)
+    return Row("finished", folder, note=number_of(len(runs), "seed" if seeds else "run"))

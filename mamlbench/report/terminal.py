@@ -9,6 +9,7 @@ from mamlbench import metrics
 from mamlbench.loggers import print_result_table
 from mamlbench.native import why_not
 from mamlbench.networks import Conv4, TaskNetwork, WideResNet
+from mamlbench.words import number_of
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
@@ -23,8 +24,15 @@ _PROBABILISTIC = (
 
 def announce(experiment: Experiment) -> None:
     """Say what runs, how it will be judged, and where it is kept."""
-    verb = "tests" if experiment.tested_checkpoints else "trains"
-    print(f"mamlbench {verb} {experiment.label} in {experiment.folder.path}", file=sys.stderr)
+    label, path = experiment.label, experiment.folder.path
+    if experiment.is_finished:
+        print(f"mamlbench shows {label} in {path}; restart=true begins anew", file=sys.stderr)
+        return
+    tests = bool(experiment.tested_checkpoints)
+    print(f"mamlbench {'tests' if tests else 'trains'} {label} in {path}", file=sys.stderr)
+    if tests and experiment.shortened:  # by what may have been typed for the training run alone
+        tasks = number_of(experiment.protocol.tasks, "task")
+        print(f"mamlbench: budget={experiment.options.budget}: {tasks}", file=sys.stderr)
     network = experiment.learner.network
     on_cpu = experiment.hardware.torch_device.type == "cpu"
     if on_cpu and isinstance(network, (Conv4, WideResNet)) and (why := why_not()):

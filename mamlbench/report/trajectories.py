@@ -18,6 +18,7 @@ from mamlbench.report import style
 from mamlbench.rl.control import Navigation2D
 from mamlbench.rl.experience import Experience
 from mamlbench.rl.gathering import acting, met_by
+from mamlbench.words import number_of
 
 _SHOWN_TASKS = 4
 _SHOWN_EPISODES = 5
@@ -83,7 +84,7 @@ def trajectories(
         for row, (step, positions) in zip(panels, sorted(paths.items()), strict=True):
             for axes, goal, episodes in zip(row, goals, positions, strict=True):
                 _draw(axes, goal, episodes)
-            row[0].set_ylabel(f"after {step} step{'' if step == 1 else 's'}")
+            row[0].set_ylabel(f"after {number_of(step, 'step')}")
         extent = 1.7 * float(np.abs(goals).max())
         panels[0, 0].set(xlim=(-extent, extent), ylim=(-extent, extent))
         handles, labels = panels[0, 0].get_legend_handles_labels()

@@ -18,6 +18,7 @@ from mamlbench.rl.experience import Experience
 from mamlbench.rl.objective import PolicyGradient
 from mamlbench.rl.rollouts import Credit, Rollouts
 from mamlbench.tasks import Examples, TaskBatch
+from mamlbench.words import number_of
 
 
 class Control(Dataset):
@@ -94,6 +95,10 @@ class Control(Dataset):
     @override
     def setting(self) -> str:
         return f"{self.train_shots}episodes" + ("_oracle" if self.oracle else "")
+
+    @override
+    def examples_in_words(self, shots: int, queries: int | str) -> str:
+        return f"{number_of(shots, 'episode')} for each inner step, {queries} for each score"
 
     @property
     @override

@@ -24,6 +24,7 @@ from mamlbench.slurm.job import Job
 from mamlbench.slurm.options import NAMES, Submission, is_submitted
 from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder, submissions
 from mamlbench.slurm.waiting import wait_for
+from mamlbench.words import number_of
 
 if TYPE_CHECKING:
     from hydra.types import HydraContext
@@ -102,7 +103,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
             for job, cell in zip(jobs, cells, strict=True)
         ]
         keep(folder, found)
-        print(f"submitted job {found[0].job.split('_')[0]}: {_runs(len(found))}, logs in {folder}")
+        job, runs = found[0].job.split("_")[0], number_of(len(found), "run")
+        print(f"submitted job {job}: {runs}, logs in {folder}")
         return {cell.overrides: cell for cell in found}
 
     def _arguments(self, cell: Cell) -> tuple[str, ...]:
@@ -136,7 +138,7 @@ def _queued_already(outputs: Path) -> dict[Path | None, SubmittedCell]:
 def _say_queued_already(cells: Iterable[SubmittedCell]) -> None:
     ids = [cell.job.split("_")[0] for cell in cells]
     for job in dict.fromkeys(ids):
-        print(f"queued or running already in job {job}: {_runs(ids.count(job))}")
+        print(f"queued or running already in job {job}: {number_of(ids.count(job), 'run')}")
 
 
 def _arrays(
@@ -168,7 +170,3 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line.split("error: ", 1)[1] for line in lines if "error: " in line]
     return (said or lines or [type(error).__name__])[-1]
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

@@ -15,6 +15,8 @@ from runs import RUN
 from mamlbench.cli import main
 from mamlbench.compose import experiment
 
+_RUNS = ("mamlbench trains ", "mamlbench tests ", "mamlbench shows ")
+
 
 @dataclass
 class Result:
@@ -36,8 +38,7 @@ class Result:
         other = [
             line
             for line in self.err.splitlines()
-            if not line.startswith(("mamlbench: ", "mamlbench trains ", "mamlbench tests "))
-            and " left  " not in line
+            if not line.startswith(("mamlbench: ", *_RUNS)) and " left  " not in line
         ]
         assert len(said) == 1, self.err
         assert not other, self.err

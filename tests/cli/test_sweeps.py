@@ -39,11 +39,20 @@ def test_a_sweep_run_again_fills_its_gaps(mamlbench):
     assert second.keys() == first.keys()
     assert [name for name in first if second[name] != first[name]] == [gap]
     assert again.out.count("inner steps |") == 4  # finished runs show their result too
+    assert again.err.count("mamlbench trains ") == 1
 
     assert {entry.name for entry in Path().iterdir()} == {"outputs"}
     assert {entry.name for entry in outputs.iterdir()} == {"default", ".sweep"}
     assert files_below(outputs / ".sweep") == ["multirun.yaml"]
     assert not [name for name in files_below(outputs) if not Path(name).suffix]
+
+
+def test_a_finished_run_is_shown(mamlbench, run):
+    again = mamlbench(*RUN)
+    assert again.code == 0
+    assert again.err.startswith("mamlbench shows maml sinusoid ")
+    assert again.err.endswith(f" in {run}; restart=true begins anew\n")
+    assert "inner steps |" in again.out
 
 
 def test_options_that_the_default_algorithm_lacks(mamlbench):
@@ -132,7 +141,7 @@ def test_finished_runs_are_neither_composed_nor_built_one_by_one(mamlbench, run,
     result = mamlbench("-m", "seed=range(0,30)", *RUN)
     assert result.code == 0
     assert result.out.count("inner steps |") == 30
-    assert "29 of 30 runs were finished before" in result.err
+    assert "finished before: 29 of 30 runs\n" in result.err
     assert built == [7]
     # the sweep twice by Hydra, its only choice of groups, the run that is left
     assert len(composed) == 4

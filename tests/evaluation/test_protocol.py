@@ -7,6 +7,7 @@ import pytest
 from mamlbench.datasets import Glyphs, Sinusoid
 from mamlbench.errors import BadValue
 from mamlbench.evaluation import Protocol
+from mamlbench.rl.control import Navigation2D
 
 
 @pytest.mark.parametrize(
@@ -32,14 +33,21 @@ def test_sinusoids_have_no_remaining_points():
 
 def test_in_words():
     protocol = Protocol(name="mine", tasks=50, queries="shots", transductive=False, select="last")
-    assert protocol.in_words(Glyphs(shots=5), inner_steps=3) == (
+    assert protocol.in_words(Glyphs(shots=5), 3, "batch") == (
         "mine: 50 tasks, 5 shots, 5 queries per class, 3 inner steps, each query with the support "
         "set, last checkpoint, 95% interval over tasks"
     )
-    asking = Protocol(active_rounds=3, active_pool=8).in_words(Glyphs(), inner_steps=1)
+    asking = Protocol(active_rounds=3, active_pool=8).in_words(Glyphs(), 1, "batch")
     assert asking.endswith("95% interval over tasks; then 3 labels asked for, from 8 points")
-    words = Protocol(queries="remaining", shots=2).in_words(Glyphs(), inner_steps=1)
-    assert "2 shots, all remaining queries per class, 1 inner steps, transductive, best" in words
+    words = Protocol(queries="remaining", shots=2).in_words(Glyphs(), 1, "batch")
+    assert "2 shots, all remaining queries per class, 1 inner step, transductive, best" in words
+
+
+def test_in_words_of_what_has_no_classes_and_no_batch_norm():
+    words = Protocol(name="maml", tasks=10000, queries=1).in_words(Sinusoid(shots=1), 0, "none")
+    assert words.startswith("maml: 10,000 tasks, 1 shot, 1 query, 0 inner steps, best checkpoint")
+    words = Protocol(name="rl", queries=20).in_words(Navigation2D(shots=40), 1, "none")
+    assert "40 episodes for each inner step, 20 for each score, 1 inner step, best" in words
 
 
 @pytest.mark.parametrize(
@@ -54,7 +62,7 @@ def test_in_words():
 def test_which_checkpoints(select, kept, words):
     protocol = Protocol(select=select)
     assert protocol.kept == kept
-    assert words in protocol.in_words(Glyphs(), inner_steps=1)
+    assert words in protocol.in_words(Glyphs(), 1, "batch")
 
 
 @pytest.mark.parametrize(

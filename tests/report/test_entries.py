@@ -90,6 +90,12 @@ def test_seeds_that_lost_patience_at_different_steps(entries, sinusoid):
     assert [entry.iterations for entry in found] == ["500", "not recorded"]
 
 
+def test_what_learned_nothing_says_so(entries, sinusoid):
+    untrained = sinusoid(training__iterations=0)
+    found = entries((sinusoid(), {}), (untrained, {"train": {"iterations": 0, "seconds": 0.0}}))
+    assert labels(found) == ["maml", "untrained maml"]
+
+
 def test_equal_names_are_told_apart(entries, sinusoid):
     """By their length; where that is one too, by their test tasks, or else by their code."""
     changed = sinusoid(algorithm__inner_lr=0.5)
@@ -109,6 +115,8 @@ def test_equal_names_are_told_apart(entries, sinusoid):
     assert labels(found) == ["maml, 4 test tasks", "maml, test tasks not recorded"]
     found = entries((sinusoid(), {"seed": 0}), (sinusoid(), {"seed": 0, "commit": None}))
     assert labels(found) == ["maml, commit 1234567", "maml, version 0.1.0"]
+    found = entries((sinusoid(), {}), (sinusoid(evaluation__shots=None), {}))
+    assert labels(found) == ["maml tested with shots=5", "maml tested with shots=10"]
     tested = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
     found = entries((sinusoid(), {}), (tested, {"train": {"iterations": 0, "seconds": 0.0}}))
     assert labels(found) == ["maml, 70,000 iterations", "maml, iterations not recorded"]

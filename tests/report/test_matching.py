@@ -199,6 +199,20 @@ def test_another_test_of_what_was_learned(tmp_path, sinusoid):
     assert [row[3] for row in found.rows] == ["0.650 ± 0.305", "1.650 ± 0.305"]
 
 
+def test_shortened_runs_behind_a_longer_one_are_named(tmp_path, sinusoid):
+    short = sinusoid(training__iterations=7000)
+    runs = [read_run(kept.keep(tmp_path / str(s), short, seed=s)) for s in range(3)]
+    _, notes = row_of(table(cell()), runs)
+    assert not any("not shown" in note for note in notes)
+    runs.append(read_run(kept.keep(tmp_path / "whole", sinusoid())))
+    row, notes = row_of(table(cell()), runs)
+    assert row[-2] == "70,000"
+    assert notes[-1] == f"not shown, as there are longer runs: {tmp_path / '0'} and 2 more"
+    own, other = table(cell()), table(cell(run=TableRun("maml/sinusoid", ("dataset.shots=7",))))
+    notes = sheet(paper_table(other, match([own, other], runs))).notes
+    assert not any("not shown" in note for note in notes)
+
+
 def test_another_protocol_has_a_footnote_or_is_refused(tmp_path, sinusoid):
     config = sinusoid(evaluation__queries=15)
     runs = [read_run(kept.keep(tmp_path / "a", config))]

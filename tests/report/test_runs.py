@@ -77,7 +77,7 @@ def test_all_runs_below_a_folder_and_what_is_no_run(tmp_path, sinusoid):
     (tmp_path / "unfinished" / "config.yaml").write_text("seed: 0\n")
     runs, skipped = collect([tmp_path])
     assert [run.folder.name for run in runs] == ["a"]
-    assert {entry.path.parent.name: entry.why for entry in skipped} == {
+    assert {entry.path.name: entry.why for entry in skipped} == {
         "alone": "there is no config.yaml",
         "foreign": "summary.json is no run's: test.by_step: field required",
         "half": "summary.json is half-written or damaged",
@@ -114,6 +114,13 @@ def test_damaged_numbers_are_named_and_left_out(tmp_path, sinusoid, caplog, cont
         "metrics.csv: half-written or damaged",
         "test_tasks.csv: half-written or damaged",
     ]
+
+
+def test_a_run_that_logged_nothing_is_not_damaged(tmp_path, sinusoid, caplog):
+    run = read_run(kept.keep(tmp_path / "a", sinusoid()))
+    (run.folder / "metrics.csv").write_text("iteration\n")
+    assert run.curve() is None
+    assert not caplog.records
 
 
 def test_a_torn_archive_is_named_and_left_out(tmp_path, sinusoid, caplog):

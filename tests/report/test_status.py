@@ -177,17 +177,24 @@ def test_the_text(outputs):
         folder = outputs / f"default/maml/seed{seed}"
         folder.mkdir(parents=True)
         (folder / "summary.json").write_text("{}")
+    for name in ("mine", "theirs"):
+        folder = outputs / "kept" / name
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text("{}")
     submit(outputs, *(outputs / f"default/reptile/seed{seed}" for seed in range(60)))
     squeue(outputs, *(f"7_{n}|PENDING|Priority|4:00" for n in range(60)))
     first, blank, *table, last = show(outputs).splitlines()
-    told = "0 running, 60 queued, 0 preempted, 0 failed, 3 finished"
-    assert first == f"63 runs in {outputs}: {told}"
+    told = "0 running, 60 queued, 0 preempted, 0 failed, 5 finished"
+    assert first == f"65 runs in {outputs}: {told}"
     assert blank == ""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in [*table, last]]
     assert rows[0] == ["state", "run", "job", "iteration", "left", "note"]
     assert rows[2] == ["queued", "default/reptile/seed0", "7_0", "", "", "Priority"]
-    assert rows[-2] == ["queued", "and 20 more", "", "", "", ""]
-    assert rows[-1] == ["finished", "default/maml", "", "", "", "3 seeds"]
+    assert rows[-3] == ["queued", "and 20 more", "", "", "", ""]
+    assert rows[-2:] == [
+        ["finished", "default/maml", "", "", "", "3 seeds"],
+        ["finished", "kept", "", "", "", "2 runs"],
+    ]
 
 
 def test_a_real_run_leaves_a_status_only_where_it_did_not_finish(tmp_path, monkeypatch):
