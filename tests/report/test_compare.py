@@ -180,15 +180,21 @@ def test_algorithms_on_the_same_tasks(tmp_path, sinusoid):
     (table,) = folder_tables(runs)
     listed, paired = sheets(table)
     assert [row[:2] for row in listed.rows] == [
-        ["maml inner_lr=0.02 shots=5", "0.250 ± 0.092"],
-        ["maml inner_lr=0.01 shots=5", "0.400 ± 0.130"],
-        ["maml inner_lr=0.03 shots=10[1]", "1.400 ± 0.130"],
+        ["maml inner_lr=0.02 tested with shots=5", "0.250 ± 0.092"],
+        ["maml inner_lr=0.01 tested with shots=5", "0.400 ± 0.130"],
+        ["maml inner_lr=0.03 tested with shots=10[1]", "1.400 ± 0.130"],
     ]
     of_tasks = "evaluation.shots is 10 and 5, evaluation.queries is 10 and 5"
     assert f"[1] other test tasks than the best's: {of_tasks}" in listed.notes
     assert paired.title == "sinusoid 10shot, MSE: differences on the same test tasks"
     assert paired.rows == [
-        ["maml inner_lr=0.01 shots=5", "+0.150 ± 0.092", "4", "0", "maml inner_lr=0.02 shots=5"]
+        [
+            "maml inner_lr=0.01 tested with shots=5",
+            "+0.150 ± 0.092",
+            "4",
+            "0",
+            "maml inner_lr=0.02 tested with shots=5",
+        ]
     ]
 
 

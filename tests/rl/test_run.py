@@ -79,7 +79,9 @@ def test_what_a_run_leaves(tmp_path):
     means = tests.groupby("step")["return"].mean()
     assert [entry["return"]["mean"] for entry in by_step] == pytest.approx(means.tolist())
     assert summary["test"]["return"] == by_step[-1]["return"]
-    assert summary["evaluation"].startswith("rl: 5 tasks, 3 shots, 4 queries")
+    assert summary["evaluation"].startswith(
+        "rl: 5 tasks, 3 episodes for each inner step, 4 for each score"
+    )
     figures = {path.name for path in run.folder.figures.iterdir()}
     assert figures == {"learning_curve.png", "return_by_step.png", "trajectories.png"}
 
