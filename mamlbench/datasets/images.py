@@ -181,7 +181,7 @@ class ImageDataset(Dataset):
         option = "train_shots" if split == "train" and shots != self.shots else "shots"
         has = f"a class of {split} has {images} images"
         require(shots <= images, option, shots, f"1 to {images}: {has}")
-        most = f"0 to {images - shots}: {has}, of which {shots} are support"
+        most = f"0 to {images - shots}: {has}, {shots} of them support"
         require(shots + queries <= images, "queries", queries, most)
 
     @override

@@ -136,7 +136,7 @@ class Learn2LearnTasks(Dataset):
         option = "train_shots" if split == "train" and shots != self.shots else "shots"
         has = f"a class of {split} has {examples} examples"
         require(shots <= examples, option, shots, f"1 to {examples}: {has}")
-        most = f"0 to {examples - shots}: {has}, of which {shots} are support"
+        most = f"0 to {examples - shots}: {has}, {shots} of them support"
         require(shots + queries <= examples, "queries", queries, most)
 
     def _taskset(self, split: str, samples: int) -> Any:

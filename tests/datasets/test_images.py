@@ -154,7 +154,7 @@ def test_what_is_known_before_reading_is_checked_before_reading():
         Toy(shots=5, queries=0, known=known)
     with pytest.raises(BadValue, match=r"train_shots=6: accepted is 1 to 5"):
         Toy(shots=1, train_shots=6, known=known)
-    with pytest.raises(BadValue, match=r"queries=3: accepted is 0 to 2: .* 3 are support"):
+    with pytest.raises(BadValue, match=r"queries=3: accepted is 0 to 2: .* 3 of them support"):
         Toy(shots=3, queries=3, known=known)
 
 

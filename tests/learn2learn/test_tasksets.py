@@ -132,7 +132,7 @@ def test_learn2learn_draws_the_same_from_the_same_generator(l2l, whole):
     [
         ({"ways": 13}, "ways=13: accepted is 2 to 12, the classes of train"),
         ({"shots": 8}, "shots=8: accepted is 1 to 7: a class of train has 7 examples"),
-        ({"shots": 4, "queries": 4}, "queries=4: accepted is 0 to 3: .*of which 4 are support"),
+        ({"shots": 4, "queries": 4}, "queries=4: accepted is 0 to 3: .*4 of them support"),
     ],
 )
 def test_more_than_there_is(l2l, whole, arguments, message):
