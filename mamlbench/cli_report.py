@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -170,29 +170,8 @@ def _report(options: argparse.Namespace) -> Report:
         return report_folders(folders, options.strict)
     if not folders and Path("outputs").is_dir():
         folders = [Path("outputs")]
-    if part:
-        return _part_of_table(tables[0], part, folders, options.strict)
-    return report_tables(tables, folders, options.strict)
-
-
-def _part_of_table(
-    name: str, part: Mapping[str, str], folders: Sequence[Path], strict: bool
-) -> Report:
-    """A table with some of its rows alone, some seeds alone."""
-    from mamlbench.report.matching import match
-    from mamlbench.report.paper_tables import paper_table
-    from mamlbench.report.report import Report
-    from mamlbench.report.runs import collect
-    from mamlbench.tables import load_table
-
-    rows, seeds = (list_of(part[p], kind) if p in part else None for p, kind in PARTS.items())
-    table = load_table(name).only(rows, seeds)
-    runs, skipped = collect(folders)
-    runs = [run for run in runs if seeds is None or run.seed in seeds]
-    paper = paper_table(table, match([table], runs), strict)
-    shown = {id(run) for line in paper.lines if line.entry for run in line.entry.runs}
-    used = tuple(run for run in runs if id(run) in shown)
-    return Report((paper,), (), used, tuple(skipped))
+    rows, seeds = (list_of(part[key], kind) if key in part else None for key, kind in PARTS.items())
+    return report_tables(tables, folders, options.strict, rows, seeds)
 
 
 def _write(options: argparse.Namespace, found: Report) -> None:

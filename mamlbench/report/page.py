@@ -31,6 +31,7 @@ from mamlbench.report.report import Report
 from mamlbench.report.report import pairing as pairing_of_paper
 from mamlbench.report.results import KINDS, score_text, seeds_text
 from mamlbench.tables import Cell
+from mamlbench.words import number_of
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _FIGURES = 40
@@ -176,7 +177,7 @@ def _folded(lines: Sequence[Line]) -> str:
     """What the numbers below a figure say, in a line."""
     counts = tally(lines)
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    points = f"{len(lines)} point{'s' * (len(lines) != 1)} in numbers"
+    points = f"{number_of(len(lines), 'point')} in numbers"
     return f"{points}: {told}" if told else points
 
 

@@ -43,15 +43,24 @@ class Report:
         return found + [sheet for folder in self.folders for sheet in folder_sheets(folder)]
 
 
-def report_tables(names: Sequence[str], folders: Sequence[Path], strict: bool = False) -> Report:
+def report_tables(
+    names: Sequence[str],
+    folders: Sequence[Path],
+    strict: bool = False,
+    rows: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> Report:
     """The papers' tables of these names (`all`: every one), with the runs below the folders.
 
+    Of the tables these rows alone, of the runs these seeds (None: all).
+
     Raises:
-        UserError: a table or folder that there is not; with `strict`, other protocols.
+        UserError: a table, row or folder that there is not; with `strict`, other protocols.
     """
     wanted = ConfigTree().choices("table") if "all" in names else names
-    tables = [_table(name) for name in wanted]
+    tables = [_table(name).only(rows, seeds) for name in wanted]
     runs, skipped = collect(folders)
+    runs = [run for run in runs if seeds is None or run.seed in seeds]
     matches = match(tables, runs)
     papers = tuple(paper_table(table, matches, strict) for table in tables)
     if "all" in names:  # those with results first

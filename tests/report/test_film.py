@@ -19,6 +19,19 @@ from mamlbench.rl.environments.half_cheetah import HalfCheetahDir
 from mamlbench.rl.locomotion import Locomotion
 
 
+@pytest.fixture
+def shown(monkeypatch):
+    """The states of each series of frames, which are black."""
+    kept = []
+
+    def frames(bodies, states):
+        kept.append(states)
+        return np.zeros((len(states), 8, 12, 3), dtype=np.uint8)
+
+    monkeypatch.setattr(film, "frames", frames)
+    return kept
+
+
 def draw(folder):
     dataset = Locomotion("half_cheetah_dir", horizon=12, threads=1, fill=True)
     learner = MAML(GaussianMLP((20,), 12, hidden=(4,)), dataset.objective, inner_lr=0.1)
@@ -27,15 +40,8 @@ def draw(folder):
     dataset.bodies.close()
 
 
-def test_frames_and_a_clip_are_of_the_episodes_steps(tmp_path, monkeypatch):
+def test_frames_and_a_clip_are_of_the_episodes_steps(tmp_path, shown):
     """A row each of two tasks before and after: six moments from the first state to the last."""
-    shown = []
-
-    def frames(bodies, states):
-        shown.append(states)
-        return np.zeros((len(states), 8, 12, 3), dtype=np.uint8)
-
-    monkeypatch.setattr(film, "frames", frames)
     draw(tmp_path)
     assert [len(states) for states in shown] == [6, 6, 6, 6, 4]
     for states in shown:
@@ -47,14 +53,7 @@ def test_frames_and_a_clip_are_of_the_episodes_steps(tmp_path, monkeypatch):
         assert clip.size == (12, 8)
 
 
-def test_an_episode_that_ends_stays_as_it_is(tmp_path, monkeypatch):
-    shown = []
-
-    def frames(bodies, states):
-        shown.append(states)
-        return np.zeros((len(states), 8, 12, 3), dtype=np.uint8)
-
-    monkeypatch.setattr(film, "frames", frames)
+def test_an_episode_that_ends_stays_as_it_is(tmp_path, shown, monkeypatch):
     monkeypatch.setattr(HalfCheetahDir, "over", lambda self, state: state[:, 0] > 0.045)
     draw(tmp_path)
     assert [len(states) for states in shown] == [6, 6, 6, 6, 4]
