@@ -162,10 +162,14 @@ class _Job(NamedTuple):
 
 def _one_run(job: _Job) -> float | None:
     from mamlbench.config import build, construct, plain
+    from mamlbench.errors import require
     from mamlbench.hardware import Hardware
     from mamlbench.slurm.options import of_the_run
 
     if job.config.analysis is not None:
+        for option in ("checkpoint", "warm_start"):
+            path = job.config[option]
+            require(path is None, option, path, "null, as an analysis is of no run")
         if here().is_first:
             build(job.config.analysis, "analysis").run()
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,14 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     are others, the algorithm's and the network's values are written out.
 
     Raises:
-        UserError: nothing there, no checkpoint, or overrides in it that name a class: a file from
-            elsewhere must not say what is imported, only the user may.
+        UserError: several, nothing there, no checkpoint, or overrides in it that name a class: a
+            file from elsewhere must not say what is imported, only the user may.
     """
     typed = {a.lstrip("+").partition("=")[0]: a.partition("=")[2] for a in arguments if "=" in a}
     place = typed.get("checkpoint", "").strip("'\"")
     if place in ("", "null"):
         return list(arguments)
+    _require_one(place, arguments)
     path = checkpoint.resolve(Path(place))
     made_by = checkpoint.load(path, "cpu").get("overrides", [])
     then, kept = [], []
@@ -65,6 +67,15 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
         groups = [group for group in ("algorithm", "network") if group not in typed]
         kept += _written_out(then, arguments, groups)
     return kept + list(arguments)
+
+
+def _require_one(place: str, arguments: Sequence[str]) -> None:
+    for override in arguments:
+        if override.lstrip("+").startswith("checkpoint="):
+            with suppress(HydraException):  # a path that only a shell can read; Hydra tells it
+                if OverridesParser.create().parse_override(override).is_sweep_override():
+                    accepted = "one in a command, as each is tested with the options that made it"
+                    raise UserError(f"checkpoint={place}: accepted is {accepted}")
 
 
 def _written_out(

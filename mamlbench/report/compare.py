@@ -59,9 +59,19 @@ def compare(first: Path, second: Path, strict: bool = False) -> Comparison:
         raise UserError(f"{first} and {second} are not comparable: {reason}")
     options, mine, theirs = differences(one.options, other.options), _facts(one), _facts(other)
     facts = {n: (mine[n], theirs[n]) for n in mine if mine[n] != theirs[n]}
-    names = [name for name in one.measured if name in other.measured]
+    names = _names(one, other)
     apart = {name: None if reason else difference([other], [one], name) for name in names}
     return Comparison(one, other, reason, options, facts, apart)
+
+
+def _names(one: Run, other: Run) -> list[str]:
+    """The metrics of both; the loss not where it is one of them, as it is in regression."""
+    shared = [name for name in one.measured if name in other.measured]
+    renamed = any(
+        name != "loss" and all(run.estimate(name) == run.estimate("loss") for run in (one, other))
+        for name in shared
+    )
+    return [name for name in shared if name != "loss" or not renamed]
 
 
 def _read(folder: Path) -> Run:

@@ -92,6 +92,29 @@ def test_a_missing_checkpoint(mamlbench):
     assert files_below(Path()) == ["empty"]
 
 
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_several_checkpoints_in_a_command(mamlbench, run, flags):
+    before = files_below(Path())
+    result = mamlbench(*flags, f"checkpoint={run},elsewhere")
+    assert (result.code, result.complaint) == (
+        2,
+        f"checkpoint={run},elsewhere: accepted is one in a command, as each is tested with the "
+        "options that made it",
+    )
+    assert files_below(Path()) == before
+
+
+@pytest.mark.parametrize("option", ["checkpoint", "warm_start"])
+def test_an_analysis_has_no_use_for_a_checkpoint(mamlbench, run, option):
+    before = files_below(Path())
+    result = mamlbench(f"{option}={run}", "experiment=reptile/taylor")
+    assert (result.code, result.complaint) == (
+        2,
+        f"{option}={run}: accepted is null, as an analysis is of no run",
+    )
+    assert files_below(Path()) == before
+
+
 @pytest.mark.parametrize("option", ["checkpoint", "warm_start"])
 def test_a_file_that_is_no_checkpoint(mamlbench, option):
     Path("README.md").write_text("# Read this")

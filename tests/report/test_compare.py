@@ -100,19 +100,34 @@ def test_a_task_without_a_score_leaves_no_paired_interval(tmp_path, sinusoid):
     assert difference([fewer], [one], "mse").n_tasks == 2
 
 
+def also_measured(folder, metric, **changed):
+    """Another metric of a kept run: its MSE, but for what is changed in each step's mean."""
+    summary = json.loads((folder / "summary.json").read_text())
+    for found in summary["test"]["by_step"]:
+        found[metric] = {**found["mse"], **changed}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    tests = pd.read_csv(folder / "test_tasks.csv")
+    scores = np.inf if changed.get("mean", 0.0) is None else tests["mse"]
+    tests.assign(**{metric: scores}).to_csv(folder / "test_tasks.csv", index=False)
+
+
 def test_a_metric_that_is_not_finite_beside_one_that_is(tmp_path, sinusoid):
     folders = []
     for name in "ab":
         folders.append(kept.keep(tmp_path / name, sinusoid()))
-        summary = json.loads((folders[-1] / "summary.json").read_text())
-        for found in summary["test"]["by_step"]:
-            found["nll"] = {"mean": None, "ci95": None, "n_tasks": 4}
-        (folders[-1] / "summary.json").write_text(json.dumps(summary))
-        tests = pd.read_csv(folders[-1] / "test_tasks.csv").assign(nll=np.inf)
-        tests.to_csv(folders[-1] / "test_tasks.csv", index=False)
+        also_measured(folders[-1], "nll", mean=None, ci95=None)
     _, results = compare(*folders).sheets()
     assert [row[-1] for row in results.rows] == ["+0.000 ± 0.000", "–"]
     assert results.notes[1] == "–: no finite score of each test task"
+
+
+@pytest.mark.parametrize(("changed", "rows"), [({}, ["MSE"]), ({"mean": 9.0}, ["MSE", "loss"])])
+def test_a_loss_that_is_another_metric_is_not_listed_beside_it(tmp_path, sinusoid, changed, rows):
+    folders = [kept.keep(tmp_path / name, sinusoid()) for name in "ab"]
+    also_measured(folders[0], "loss", **changed)
+    also_measured(folders[1], "loss")
+    _, results = compare(*folders).sheets()
+    assert [row[0] for row in results.rows] == rows
 
 
 def test_what_counts_as_another_result_is_said(tmp_path, sinusoid):
