@@ -1,4 +1,5 @@
-"""Keep a finished run as one of our own measured results: all but its checkpoints.
+"""Keep a finished run as one of our own measured results: all but its checkpoints and the
+pictures of datasets that are not free.
 
 Scores of single test tasks are kept compressed, so that reports can pair runs by task.
 
@@ -8,6 +9,7 @@ python scripts/keep_reference.py outputs/default/maml/sinusoid/10shot/<hash>/see
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ import pandas as pd
 
 REFERENCE = Path(__file__).parent.parent / "outputs" / "reference"
 KEPT = ("summary.json", "config.yaml", "metrics.csv", "figures")
+FREE_PICTURES = ("omniglot", "glyphs")  # others' terms may forbid to show them here
 STEPS = 10  # of longer adaptations, the scores after the last step alone
 
 
@@ -37,6 +40,8 @@ def main() -> int:
             shutil.copytree(source, target / name)
         elif source.is_file():
             shutil.copy2(source, target / name)
+    if json.loads((target / "summary.json").read_text()).get("dataset") not in FREE_PICTURES:
+        (target / "figures" / "tasks.png").unlink(missing_ok=True)
     if (arguments.run / "test_tasks.csv").is_file():
         keep_tests(arguments.run / "test_tasks.csv", target / "test_tasks.csv.gz")
     print(target)

@@ -57,6 +57,17 @@ def test_figures_are_kept_unless_asked_not_to(keep_reference, tmp_path, sinusoid
     assert not (target / "figures").exists()
 
 
+@pytest.mark.parametrize(("dataset", "shown"), [("omniglot", True), ("mini_imagenet", False)])
+def test_pictures_that_are_not_free_stay_out(keep_reference, tmp_path, sinusoid, dataset, shown):
+    run = kept.keep(tmp_path / "run", sinusoid(), dataset=dataset)
+    (run / "figures").mkdir()
+    for name in ("tasks.png", "learning_curve.png"):
+        (run / "figures" / name).write_bytes(b"drawn")
+    _, target = keep_reference(run, "mine")
+    assert (target / "figures" / "tasks.png").exists() is shown
+    assert (target / "figures" / "learning_curve.png").exists()
+
+
 def test_of_many_steps_the_last_alone(keep_reference, tmp_path, sinusoid):
     scores = np.linspace(1, 2, 12 * 4).reshape(12, 4)
     run = kept.keep(tmp_path / "run", sinusoid(), scores)
