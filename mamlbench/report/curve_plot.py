@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Transform, offset_copy
 
-from mamlbench.metrics import higher_is_better
+from mamlbench.metrics import higher_is_better, scale
 from mamlbench.report import style
 
 _LINES = (("-", "o"), ("--", "s"), ("-.", "P"))
@@ -25,6 +25,11 @@ _OUTSIDE = "is off the scale or not finite"
 
 _FAR = 20.0  # times the median of what is drawn
 _APART = 7.0  # points between what would lie on one another
+
+_ALL = 100.0  # percent
+_CROWDED = 0.1  # of what the axis shows
+_LEAST = 0.2  # percent
+_TICKS = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5)
 
 _WHOLE, _HALF = 72, 33  # characters of a legend that fit in one column, in each of two
 _LINE = 0.17  # inches of a line in a legend
@@ -71,7 +76,8 @@ def plot(
 ) -> Axes:
     """Draw curves and their legend into an empty figure, which grows as the legend needs.
 
-    A mark at the edge is where a curve goes far beyond all others, or is not finite.
+    A mark at the edge is where a curve goes far beyond all others, or is not finite. Where the best
+    percentages would be a single line above a bad one, the axis is by the logarithm of the error.
 
     Args:
         figure: to draw into.
@@ -82,11 +88,11 @@ def plot(
     """
     axes = figure.subplots()
     everything = [*curves, *published]
-    scale = _scale([named.curve for named in everything])
+    shown = _scale([named.curve for named in everything])
     for named in curves:
-        _draw(axes, replace(named, curve=_inside(named.curve, scale)), _beside(axes, named, curves))
+        _draw(axes, replace(named, curve=_inside(named.curve, shown)), _beside(axes, named, curves))
     for named in published:
-        inside = _inside(named.curve, scale)
+        inside = _inside(named.curve, shown)
         axes.errorbar(
             *(inside.x, inside.mean, inside.half),
             color=_looks(named.place)[0],
@@ -95,8 +101,9 @@ def plot(
             **_PUBLISHED,
         )
     more = [Line2D([], [], color=style.MUTED, label="published", **_PUBLISHED)] if published else []
-    more += _mark_what_is_outside(axes, metric, everything, scale)
+    more += _mark_what_is_outside(axes, metric, everything, shown)
     style.metric_axis(axes, metric)
+    _spread_good_ones(axes, metric, [named.curve for named in everything])
     _legend(figure, axes, more, 1 if always_named else 2)
     return axes
 
@@ -191,6 +198,27 @@ def _mark_what_is_outside(
         Line2D([], [], **_EDGE, marker=marker, color=style.MUTED, label=_OUTSIDE)
         for marker in sorted(used)
     ]
+
+
+def _spread_good_ones(axes: Axes, metric: str, curves: Sequence[Curve]) -> None:
+    """Percentages by the logarithm of what they lack, where the best are crowded below 100."""
+    means = np.concatenate([np.empty(0), *(curve.mean for curve in curves)])
+    if scale(metric) != _ALL or not higher_is_better(metric) or not np.isfinite(means).any():
+        return
+    low, high = np.nanmin(means), np.nanmax(means)
+    if _ALL - high >= _CROWDED * (high - low):
+        return
+    room = max(_ALL - high, _LEAST)  # so that 100 has a place
+    axes.set_yscale(
+        "function",
+        functions=(
+            lambda y: -np.log(_ALL + room - np.minimum(y, _ALL)),
+            lambda t: _ALL + room - np.exp(-t),
+        ),
+    )
+    axes.set_ylim(max(0.0, low - _CROWDED * (high - low)), _ALL)
+    axes.set_yticks([tick for tick in _TICKS if low <= tick <= _ALL - room / 2])
+    style.metric_axis(axes, metric)
 
 
 def _legend(figure: Figure, axes: Axes, more: Sequence[Line2D], at_least: int) -> None:
