@@ -162,7 +162,7 @@ def options_of_each_job(arguments: Sequence[str]) -> list[str]:
     """
     line = parsed(arguments)
     groups = ConfigTree(arguments).groups() if line.multirun else []
-    swept = {o for o in line.overrides if line.multirun and _sweep(o) is not None}
+    swept = {o for o in line.overrides if line.multirun and sweep_of(o) is not None}
     if not any(override.partition("=")[0] in groups for override in swept):
         return list(arguments)
     return [
@@ -178,7 +178,7 @@ def _of_each_job(override: str) -> str:
 
 
 def _first_of(override: str) -> str:
-    sweep = _sweep(override)
+    sweep = sweep_of(override)
     if sweep is None:
         return override
     first = (
@@ -187,7 +187,7 @@ def _first_of(override: str) -> str:
     return f"{sweep.get_key_element()}={first}"
 
 
-def _sweep(override: str) -> Any:
+def sweep_of(override: str) -> Any:
     """Hydra's own reading of an override that has several values, or None."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 

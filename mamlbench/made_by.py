@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from mamlbench import checkpoint
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config_tree import ConfigTree, sweep_of
 from mamlbench.errors import UserError
 from mamlbench.overrides import quoted
 
@@ -46,7 +45,7 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     place = typed.get("checkpoint", "").strip("'\"")
     if place in ("", "null"):
         return list(arguments)
-    _require_one(place, arguments)
+    _require_one(typed["checkpoint"])
     path = checkpoint.resolve(Path(place))
     made_by = checkpoint.load(path, "cpu").get("overrides", [])
     then, kept = [], []
@@ -69,13 +68,14 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     return kept + list(arguments)
 
 
-def _require_one(place: str, arguments: Sequence[str]) -> None:
-    for override in arguments:
-        if override.lstrip("+").startswith("checkpoint="):
-            with suppress(HydraException):  # a path that only a shell can read; Hydra tells it
-                if OverridesParser.create().parse_override(override).is_sweep_override():
-                    accepted = "one in a command, as each is tested with the options that made it"
-                    raise UserError(f"checkpoint={place}: accepted is {accepted}")
+def _require_one(place: str) -> None:
+    try:
+        several = sweep_of(f"checkpoint={place}") is not None
+    except HydraException:  # Hydra tells it
+        return
+    if several:
+        accepted = "one in a command, as each is tested with the options that made it"
+        raise UserError(f"checkpoint={place}: accepted is {accepted}")
 
 
 def _written_out(

@@ -102,8 +102,8 @@ def plot(
         )
     more = [Line2D([], [], color=style.MUTED, label="published", **_PUBLISHED)] if published else []
     more += _mark_what_is_outside(axes, metric, everything, shown)
-    style.metric_axis(axes, metric)
     _spread_good_ones(axes, metric, [named.curve for named in everything])
+    style.metric_axis(axes, metric)
     _legend(figure, axes, more, 1 if always_named else 2)
     return axes
 
@@ -218,7 +218,6 @@ def _spread_good_ones(axes: Axes, metric: str, curves: Sequence[Curve]) -> None:
     )
     axes.set_ylim(max(0.0, low - _CROWDED * (high - low)), _ALL)
     axes.set_yticks([tick for tick in _TICKS if low <= tick <= _ALL - room / 2])
-    style.metric_axis(axes, metric)
 
 
 def _legend(figure: Figure, axes: Axes, more: Sequence[Line2D], at_least: int) -> None:
