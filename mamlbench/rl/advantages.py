@@ -53,8 +53,10 @@ def fitted_values(observations: Tensor, returns: Tensor, number: Tensor) -> Tens
     x = (features(observations, number) * counts.unsqueeze(-1)).double()
     y = (returns * counts).unsqueeze(-1).double()
     ridge = RIDGE * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
-    # solve_ex, for a task whose observations are not finite shall spoil no other's
-    weights, _ = torch.linalg.solve_ex(x.mT @ x + ridge, x.mT @ y)
+    # one task after another: a batch's LU goes wrong on several threads (pytorch issue 142815);
+    # solve_ex, for a task whose observations are not finite shall end no other's
+    equations = zip(x.mT @ x + ridge, x.mT @ y, strict=True)
+    weights = torch.stack([torch.linalg.solve_ex(*each)[0] for each in equations])
     return (x @ weights).squeeze(-1).to(returns.dtype)
 
 
