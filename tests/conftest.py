@@ -7,6 +7,7 @@ from types import ModuleType
 import local_slurm
 import pytest
 import runs
+import torch
 
 from mamlbench.errors import UserError
 from mamlbench.learn2learn_import import learn2learn
@@ -19,6 +20,14 @@ def l2l() -> ModuleType:
         return learn2learn()
     except UserError as error:
         runs.lacking(str(error))
+
+
+@pytest.fixture
+def _keep_threads():
+    """Torch has as many threads after the test as before it."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

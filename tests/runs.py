@@ -61,6 +61,12 @@ def needing_kernels() -> None:
         lacking(f"there are no compiled kernels: {why}")
 
 
+def needing_simulator(name: str) -> None:
+    """Skips a test of a dataset or experiment that MuJoCo simulates, where that is missing."""
+    if name.endswith(("_dir", "_vel", "_goal")):
+        pytest.importorskip("mujoco")
+
+
 def files_below(folder: Path) -> list[str]:
     """Relative names of all files and empty folders."""
     return sorted(

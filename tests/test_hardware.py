@@ -14,19 +14,16 @@ from mamlbench.objectives import Classification, Regression
 from mamlbench.tasks import Examples, TaskBatch
 
 
+@pytest.mark.usefixtures("_keep_threads")
 def test_small_work_takes_one_thread():
-    before = torch.get_num_threads()
-    try:
-        Hardware().apply(values=500)
-        assert torch.get_num_threads() == 1
-        Hardware().apply(values=10**6)
-        large = torch.get_num_threads()
-        Hardware(threads=3).apply(values=500)
-        assert torch.get_num_threads() == 3
-        Hardware().apply(values=10**6)
-        assert torch.get_num_threads() == large
-    finally:
-        torch.set_num_threads(before)
+    Hardware().apply(values=500)
+    assert torch.get_num_threads() == 1
+    Hardware().apply(values=10**6)
+    large = torch.get_num_threads()
+    Hardware(threads=3).apply(values=500)
+    assert torch.get_num_threads() == 3
+    Hardware().apply(values=10**6)
+    assert torch.get_num_threads() == large
 
 
 def test_a_chunk_is_at_least_one_task_and_as_said():

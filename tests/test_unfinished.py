@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import runs
 
 from mamlbench import checkpoint
 from mamlbench.begin_from import load_learner
@@ -17,8 +18,7 @@ KEPT = sorted((ROOT / "outputs" / "unfinished").rglob("checkpoint.pt"))
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: str(path.relative_to(ROOT).parent))
 def test_a_run_that_is_kept_unfinished_can_go_on(path: Path) -> None:
     state = checkpoint.load(path, "cpu")
-    if any("ant" in override for override in state["overrides"]):
-        pytest.importorskip("mujoco")
+    runs.needing_simulator(path.parents[3].name)
     outputs = f"outputs={ROOT / 'outputs'}"
     run = experiment([*state["overrides"], "name=unfinished", outputs, "hardware=cpu"])
     assert run.folder.path == path.parent

@@ -21,14 +21,9 @@ from mamlbench.hardware import Hardware
 from mamlbench.networks.convolution import convolve
 from mamlbench.networks.grid import Grid
 
+pytestmark = pytest.mark.usefixtures("_keep_threads")
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "benchmark.py"
-
-
-@pytest.fixture(autouse=True)
-def _keep_threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def small(work: Work) -> Work:

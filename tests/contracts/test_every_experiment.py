@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import pytest
+import runs
 
 from mamlbench.compose import experiment, values
 from mamlbench.config import build
@@ -20,8 +21,7 @@ GROUPS = tuple(f"{group}=" for group in TREE.groups())
 
 @functools.cache
 def built(name: str) -> Experiment:
-    if name.endswith(("_dir", "_vel", "_goal")):
-        pytest.importorskip("mujoco")
+    runs.needing_simulator(name)
     return experiment([f"experiment={name}", "logger=csv"])
 
 

@@ -155,6 +155,7 @@ def test_convolution(stride, size, shared):
     assert_same_with_derivatives(ours, theirs, [x, *params.values()])
 
 
+@pytest.mark.usefixtures("_keep_threads")
 @pytest.mark.parametrize("path", ["kernels"], indirect=True)
 @pytest.mark.parametrize(("size", "channels", "stride"), [(9, 3, 1), (28, 1, 2), (7, 24, 2)])
 def test_a_task_is_computed_alike_in_any_company(size, channels, stride):
@@ -174,16 +175,12 @@ def test_a_task_is_computed_alike_in_any_company(size, channels, stride):
         second = torch.autograd.grad(sum((g * g).sum() for g in first), inputs)
         return [y, *first, *second]
 
-    before = torch.get_num_threads()
-    try:
-        together = outputs(slice(None), 2)
-        for task in range(TASKS):
-            for threads in (1, 2, 3):
-                alone = outputs(slice(task, task + 1), threads)
-                for a, b in zip(alone, together, strict=True):
-                    assert torch.equal(a[0], b[task])
-    finally:
-        torch.set_num_threads(before)
+    together = outputs(slice(None), 2)
+    for task in range(TASKS):
+        for threads in (1, 2, 3):
+            alone = outputs(slice(task, task + 1), threads)
+            for a, b in zip(alone, together, strict=True):
+                assert torch.equal(a[0], b[task])
 
 
 def test_strided_convolution_by_hand():

@@ -53,17 +53,15 @@ def test_the_baseline_is_ridge_regression_on_the_steps_taken():
         assert (found[task].numpy()[~taken] == 0).all()
 
 
+@pytest.mark.usefixtures("_keep_threads")
 def test_the_baseline_of_an_ant_is_the_same_on_several_threads():
     """By 254 columns, at which torch's LU of a batch goes wrong (pytorch issue 142815)."""
     observations, returns = random(3, 300, 125), random(3, 300, seed=1)
     number = torch.arange(1.0, 101.0).repeat(3, 3)
-    before, found = torch.get_num_threads(), {}
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            found[threads] = fitted_values(observations, returns, number)
-    finally:
-        torch.set_num_threads(before)
+    found = {}
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found[threads] = fitted_values(observations, returns, number)
     torch.testing.assert_close(found[2], found[1], rtol=1e-6, atol=1e-8)
     each = [
         fitted_values(*one)
