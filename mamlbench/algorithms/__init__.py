@@ -13,6 +13,7 @@ from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.maml_noise import MAMLWithNoise
 from mamlbench.algorithms.mamlpp import MAMLpp
 from mamlbench.algorithms.meta_sgd import MetaSGD
+from mamlbench.algorithms.multi_task import MultiTask
 from mamlbench.algorithms.platipus import PLATIPUS
 from mamlbench.algorithms.reptile import Reptile
 
@@ -31,6 +32,7 @@ __all__ = [
     "MAMLpp",
     "MetaLearner",
     "MetaSGD",
+    "MultiTask",
     "NonFiniteError",
     "Reptile",
 ]

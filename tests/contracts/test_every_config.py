@@ -21,7 +21,11 @@ CONTEXT = {
     "network": {"input_shape", "outputs"},
 }
 # options of the class above that have no effect
-UNUSED = {"joint": {"first_order", "learn_inner_lr"}, "meta_sgd": {"learn_inner_lr"}}
+UNUSED = {
+    "joint": {"first_order", "learn_inner_lr"},
+    "meta_sgd": {"learn_inner_lr"},
+    "multi_task": {"first_order", "learn_inner_lr"},
+}
 CLASSES = {"hardware": Hardware, "evaluation": Protocol}
 GROUPS = ("algorithm", "dataset", "network", "hardware", "evaluation")
 CHOICES = [(group, choice) for group in GROUPS for choice in ConfigTree().choices(group)]
