@@ -63,6 +63,19 @@ PAIRS: dict[tuple[str, ...], dict[str, object]] = {
         **ADAM,
         **MAML_TEST,
     },
+    ("experiment=maml/sinusoid_multi_task_mean",): {
+        "algorithm.penalty": "mean",
+        "algorithm.outer_optimizer": "sgd",
+        "algorithm.outer_lr": 1.0,
+        "algorithm.outer_schedule": "constant",
+        "network.hidden": [40, 40],
+        "network.init": "truncated_normal",
+        "training.meta_batch_size": 1,
+        "training.iterations": 500,
+        "evaluation.shots": 5,
+        "evaluation.inner_steps": 10,
+        **MAML_TEST,
+    },
     ("algorithm=maml", "dataset=omniglot"): {
         "algorithm.inner_lr": pytest.approx(0.4 * 5),  # the code's loss is summed over the classes
         "algorithm.inner_steps": 1,

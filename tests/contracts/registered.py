@@ -22,6 +22,8 @@ ITERATIONS = 20
 # networks of an algorithm's own: small as well; what makes parameters takes smaller steps than they
 SMALL = {
     "leo": {"latent_size": 8, "relation_hidden": (16, 16), "bias": True, "outer_lr": 0.006},
+    # the mean of networks that know nothing of one another is none that has learned
+    "multi_task": {"task_steps": 60, "task_lr": 0.02, "penalty": "mean", "penalty_weight": 0.02},
 }
 
 

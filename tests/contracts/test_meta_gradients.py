@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mamlbench.algorithms import MetaLearner, Reptile
+from mamlbench.algorithms import MetaLearner, MultiTask, Reptile
 from mamlbench.config_tree import ConfigTree
 from mamlbench.networks import Rows
 from mamlbench.networks.base import Params, forward
@@ -27,6 +27,8 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 def descended(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Tensor]:
     """The function of the meta-parameters that the meta-gradient is to be the gradient of."""
+    if isinstance(learner, MultiTask):
+        return from_trained_networks(learner, tasks)
     if isinstance(learner, Reptile) or getattr(learner, "first_order", False):
         return moved_as_a_whole(learner, tasks)
     return lambda: learner.meta_loss(tasks)[0].mean()
@@ -50,6 +52,19 @@ def moved_as_a_whole(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Ten
     if not isinstance(learner, Reptile):
         return lambda: loss(shifts[-1], tasks.query)
     return lambda: learner.inner_lr * sum(loss(shift, tasks.support) for shift in shifts[:-1])
+
+
+def from_trained_networks(learner: MultiTask, tasks: TaskBatch) -> Callable[[], Tensor]:
+    """Half the squared distance to each task's network: least where the parameters are their mean."""
+    trained, _ = learner.trained(tasks.support.together(tasks.query))
+    own = dict(learner.network.named_parameters())
+    return lambda: (
+        0.5
+        * sum(
+            (own[name] - trained[name]).square().sum() / len(tasks)
+            for name in learner.adapted_names
+        )
+    )
 
 
 @pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
