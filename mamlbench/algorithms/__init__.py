@@ -4,6 +4,7 @@ from mamlbench.algorithms.adapted import Adapted, FreshSupport
 from mamlbench.algorithms.anil import ANIL
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.bmaml import BMAML
+from mamlbench.algorithms.context_vector import ContextVector
 from mamlbench.algorithms.emaml import EMAML
 from mamlbench.algorithms.finite import NonFiniteError
 from mamlbench.algorithms.joint import Joint
@@ -25,6 +26,7 @@ __all__ = [
     "MAML",
     "PLATIPUS",
     "Adapted",
+    "ContextVector",
     "FreshSupport",
     "Joint",
     "Learn2LearnMAML",
