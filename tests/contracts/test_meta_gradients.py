@@ -55,7 +55,7 @@ def moved_as_a_whole(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Ten
 
 
 def from_trained_networks(learner: MultiTask, tasks: TaskBatch) -> Callable[[], Tensor]:
-    """Half the squared distance to each task's network: least where the parameters are their mean."""
+    """Half the squared distance to each task's network: least at their mean."""
     trained, _ = learner.trained(tasks.support.together(tasks.query))
     own = dict(learner.network.named_parameters())
     return lambda: (
