@@ -76,6 +76,19 @@ PAIRS: dict[tuple[str, ...], dict[str, object]] = {
         "evaluation.inner_steps": 10,
         **MAML_TEST,
     },
+    ("experiment=maml/omniglot_5way5shot_context",): {
+        "algorithm._target_": "mamlbench.algorithms.ContextVector",
+        "algorithm.inner_lr": pytest.approx(0.4 * 5),
+        "dataset.shots": 5,
+        "dataset.queries": 5,
+        "network.filters": 64,
+        "network.down": "stride",
+        "network.spatial_mean": True,
+        "evaluation.inner_steps": 3,
+        "training.iterations": 60_000,
+        **ADAM,
+        **MAML_TEST,
+    },
     ("algorithm=maml", "dataset=omniglot"): {
         "algorithm.inner_lr": pytest.approx(0.4 * 5),  # the code's loss is summed over the classes
         "algorithm.inner_steps": 1,
