@@ -112,7 +112,7 @@ class MultiTask(MAML):
         draws = []
         with torch.random.fork_rng(devices=[]):
             for seed in seeds:
-                torch.manual_seed(int(seed))
+                torch.default_generator.manual_seed(int(seed))
                 draws.append(dict(alike(self.network).named_parameters()))
         own = dict(self.network.named_parameters())
         return {n: torch.stack([d[n] for d in draws]).to(own[n]) for n in self.adapted_names}
