@@ -10,8 +10,9 @@ from torch import Tensor
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import UserError
 
-_INSTEAD_OF_THE_NETWORK = ("initial_particles.", "step_norms.", "latent.")
-"""What learners begin from that keep several networks, or parts of them, or generate them."""
+_INSTEAD_OF_THE_NETWORK = ("initial_particles", "step_norms", "latent", "network.inner")
+"""What learners begin from that keep several networks, or parts of them, or generate them, or have
+a wider one."""
 
 
 def load_learner(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
@@ -35,11 +36,12 @@ def warm_start(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
     place = f"warm_start={path}"
     parts = {"this config's learner": learner.state_dict(), "that one": _learner_in(state, place)}
     for who, part in parts.items():
-        own = next((name for name in part if name.startswith(_INSTEAD_OF_THE_NETWORK)), None)
+        others = (o for o in _INSTEAD_OF_THE_NETWORK if any(n.startswith(f"{o}.") for n in part))
+        own = next(others, None)
         if own is not None:
             raise UserError(
                 f"{place}: accepted is an algorithm that begins from its network, such as maml; "
-                f"{who} begins from {own.partition('.')[0]} instead"
+                f"{who} begins from {own} instead"
             )
     own_network, found = (
         {name: values for name, values in part.items() if name.startswith("network.")}
