@@ -6,6 +6,7 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -63,7 +64,7 @@ def needing_kernels() -> None:
 
 def needing_simulator(name: str) -> None:
     """Skips a test of a dataset or experiment that MuJoCo simulates, where that is missing."""
-    if name.endswith(("_dir", "_vel", "_goal")):
+    if re.search("_(dir|vel|goal)(_|$)", name):
         pytest.importorskip("mujoco")
 
 

@@ -91,17 +91,17 @@ class MultiTask(MAML):
     @torch.no_grad()
     def trained(self, examples: Examples) -> tuple[Params, Tensor]:
         """A network's parameters [T, ...] for each task, and their last losses, [T]."""
-        params = self.initial(len(examples)) | self._drawn(examples)
-        goal = self.initial(len(examples))
-        second = {name: torch.zeros_like(goal[name][0]) for name in self.adapted_names}
-        moments, begun = Moments(second, 0), self.scheduler.last_epoch > 0
+        mean = self.initial(len(examples))
+        params = mean | self._drawn(examples)
+        moments = Moments({n: torch.zeros_like(mean[n][0]) for n in self.adapted_names}, 0)
+        begun = self.scheduler.last_epoch > 0
         pulled = self.penalty == "zero" or (self.penalty == "mean" and begun)
         gradient_of = self._replayed or partial(self.inner_gradient, create_graph=False)
         for _ in range(self.task_steps):
             gradient, losses = gradient_of(params, examples)
             if pulled:
                 for name, g in gradient.items():
-                    far = params[name] - goal[name] if self.penalty == "mean" else params[name]
+                    far = params[name] - mean[name] if self.penalty == "mean" else params[name]
                     gradient[name] = g + 2.0 * self.penalty_weight * far
             params, moments = moments.step(params, gradient, self.task_lr)
         return params, losses.detach()

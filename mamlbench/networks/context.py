@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from mamlbench.errors import UserError
 from mamlbench.networks.base import TaskNetwork
-from mamlbench.networks.layers import Linear, Norm, Rows
+from mamlbench.networks.layers import Linear, Rows
 
 
 class WithContext(TaskNetwork):
@@ -42,10 +42,6 @@ class WithContext(TaskNetwork):
     def head(self) -> Linear:  # type: ignore[override]
         """The last layer of the network within."""
         return self.inner.head
-
-    @override
-    def norms(self) -> list[Norm]:
-        return self.inner.norms()
 
     @override
     def features(self, x: Tensor, rows: Rows) -> Tensor:

@@ -9,6 +9,7 @@ from problems import F64, flat, images, parameters, relative_error, sinusoids
 from torch import Tensor, nn
 
 from mamlbench.algorithms import MultiTask
+from mamlbench.algorithms.multi_task import PENALTIES
 from mamlbench.errors import BadValue, UserError
 from mamlbench.networks import MLP, Conv4, GaussianMLP, Rows
 from mamlbench.objectives import Classification, Regression
@@ -51,35 +52,17 @@ def batches() -> list[TaskBatch]:
     return [sinusoids(2, seed=seed) for seed in range(3)]
 
 
-def test_the_meta_parameters_are_the_mean_of_all_networks():
-    ours, found, expected = learner(), [], []
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_the_meta_parameters_are_the_mean_of_all_networks(penalty):
+    ours, found = learner(penalty=penalty, penalty_weight=0.05), []
     for tasks in batches():
         losses = ours.meta_step(tasks)["loss"]
-        for index in range(2):
-            values, loss = by_itself(tasks, index)
-            found.append(values)
-            expected.append(loss)
-        torch.testing.assert_close(losses.tolist(), expected[-2:], rtol=1e-5, atol=0)
-    assert relative_error(parameters(ours), torch.stack(found).mean(0)) < 1e-5
-
-
-def test_a_penalty_draws_networks_to_zero():
-    weight, found = 0.05, []
-    ours = learner(penalty="zero", penalty_weight=weight)
-    for tasks in batches():
-        ours.meta_step(tasks)
-        found += [by_itself(tasks, index, weight)[0] for index in range(2)]
-    assert relative_error(parameters(ours), torch.stack(found).mean(0)) < 1e-5
-
-
-def test_a_penalty_draws_networks_to_the_mean_of_those_before():
-    weight, found = 0.05, []
-    ours = learner(penalty="mean", penalty_weight=weight)
-    for tasks in batches():
-        ours.meta_step(tasks)
-        centre = torch.stack(found).mean(0) if found else None
-        strength = weight if found else 0.0  # nothing to be drawn to in the first step
-        found += [by_itself(tasks, index, strength, centre)[0] for index in range(2)]
+        # in the first step there is no mean to be drawn to
+        drawn = penalty == "zero" or (penalty == "mean" and found)
+        centre = torch.stack(found).mean(0) if penalty == "mean" and found else None
+        each = [by_itself(tasks, index, 0.05 if drawn else 0.0, centre) for index in range(2)]
+        found += [values for values, _ in each]
+        torch.testing.assert_close(losses.tolist(), [loss for _, loss in each], rtol=1e-5, atol=0)
     assert relative_error(parameters(ours), torch.stack(found).mean(0)) < 1e-5
 
 

@@ -57,14 +57,8 @@ def moved_as_a_whole(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Ten
 def from_trained_networks(learner: MultiTask, tasks: TaskBatch) -> Callable[[], Tensor]:
     """Half the squared distance to each task's network: least at their mean."""
     trained, _ = learner.trained(tasks.support.together(tasks.query))
-    own = dict(learner.network.named_parameters())
-    return lambda: (
-        0.5
-        * sum(
-            (own[name] - trained[name]).square().sum() / len(tasks)
-            for name in learner.adapted_names
-        )
-    )
+    own, names = dict(learner.network.named_parameters()), learner.adapted_names
+    return lambda: 0.5 * sum((own[n] - trained[n]).square().sum() for n in names) / len(tasks)
 
 
 @pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
