@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import yaml
@@ -204,6 +205,12 @@ def load_table(name: str, overrides: Sequence[str] = (), tree: ConfigTree | None
     except yaml.YAMLError as error:
         raise UserError(f"{place}: YAML: " + " ".join(str(error).split())) from error
     return _table(values, overrides, place)
+
+
+@cache
+def load_tables() -> tuple[Table, ...]:
+    """All of mamlbench's own tables, by name."""
+    return tuple(load_table(name) for name in ConfigTree().choices("table"))
 
 
 _RUN = ("experiment", "overrides", "evaluate")

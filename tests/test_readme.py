@@ -95,3 +95,17 @@ def test_the_results_are_those_of_the_kept_runs(monkeypatch: pytest.MonkeyPatch)
     made = readme.block(report_folders([Path("outputs/reference")]))
     shown = README[README.index(readme.BEGIN) : README.index(readme.END) + len(readme.END)]
     assert shown == made, "run: mamlbench-report outputs/reference --readme README.md"
+
+
+@pytest.mark.parametrize("path", ["README.md", "outputs/reference/README.md"])
+def test_links_lead_somewhere(path: str) -> None:
+    page = ROOT / path
+    found = re.findall(r"\]\(([^)]+)\)", page.read_text())
+    links = [link.split("#") for link in found if not link.startswith("https://")]
+    assert links
+    for file, *anchor in links:
+        target = page.parent / file
+        assert target.exists(), file
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), flags=re.MULTILINE)
+            assert anchor[0] in [title.lower().replace(" ", "-") for title in headings]

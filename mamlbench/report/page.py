@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mamlbench import metrics
 from mamlbench.files import write_atomically
 from mamlbench.report import paper_tables, style
+from mamlbench.report.coverage import not_run, printed_once
 from mamlbench.report.curves import SIZE, Drawing, of_folder, paper_figure
 from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable, sheets, training_time
@@ -26,11 +27,9 @@ from mamlbench.report.paper_tables import (
     published_text,
     tally,
 )
-from mamlbench.report.readme import printed_once
 from mamlbench.report.report import Report
 from mamlbench.report.report import pairing as pairing_of_paper
 from mamlbench.report.results import KINDS, score_text, seeds_text
-from mamlbench.tables import Cell
 from mamlbench.words import number_of
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -86,19 +85,9 @@ def _content(found: Report) -> dict[str, Any]:
 def _tiles(found: Report) -> list[dict[str, Any]]:
     """How many cells came out how; what two papers print counts once, as in a README."""
     measured = [line for _, line in printed_once(found.papers)]
-    counts = tally([*measured, *_not_run(found.papers)])
+    counts = tally([*measured, *not_run(found.papers)])
     counts["runs"] = len(found.runs)
     return [{"word": w, "count": c, "tone": _TONES.get(w, "")} for w, c in counts.items()]
-
-
-def _not_run(papers: Sequence[PaperTable]) -> list[Line]:
-    lines = [line for paper in papers for line in paper.lines if line.verdict.word == "not run"]
-    return list({_of_cell(line.cell): line for line in lines}.values())
-
-
-def _of_cell(cell: Cell) -> tuple[object, ...]:
-    """What the same cell of another paper's table has too."""
-    return cell.run, cell.metric, cell.step, cell.published_text
 
 
 class _Details:

@@ -10,6 +10,7 @@ from pathlib import Path
 from mamlbench.errors import UserError
 from mamlbench.files import write_atomically
 from mamlbench.overrides import command_line
+from mamlbench.report.coverage import coverage, printed_once
 from mamlbench.report.entries import Entry
 from mamlbench.report.paper_tables import (
     Line,
@@ -23,6 +24,7 @@ from mamlbench.report.paper_tables import (
 )
 from mamlbench.report.report import Report
 from mamlbench.report.results import result, score_text, seeds_text
+from mamlbench.tables import Table
 
 BEGIN, END = "<!-- made by mamlbench-report: begin -->", "<!-- made by mamlbench-report: end -->"
 
@@ -58,15 +60,34 @@ def block(found: Report) -> str:
     parts = [BEGIN]
     if published:
         rows = [_row(paper, line, line.entry, notes) for paper, line in published if line.entry]
-        counts = tally(line for _, line in published)
-        told = ", ".join(f"{count} {word}" for word, count in counts.items())
-        parts += [f"{len(published)} numbers that papers print, measured: {told}."]
+        parts += _covered(coverage(found.papers))
         marked = "\n".join(f"{line}  " for line in notes.lines()).rstrip()
         parts += _folded("Each of them", [_compact(_PAPERS, rows), *([marked] * bool(marked))])
     if others:
         summary = f"{len(others)} more results, of settings beside which no number is printed"
         parts += _folded(summary, [_compact(_OTHERS, others)])
     return "\n\n".join([*parts, END])
+
+
+def _covered(tables: Sequence[tuple[Table, Sequence[Line]]]) -> list[str]:
+    """How many numbers are measured, in a line, then by table."""
+    total = tally(line for _, lines in tables for line in lines)
+    printed, left = sum(total.values()), total.get("not run", 0)
+    told = ", ".join(f"{count} {word}" for word, count in total.items() if word != "not run")
+    rows = []
+    for table, lines in tables:
+        counts = tally(lines)
+        rows.append([_linked(table), *(str(counts.get(word, "–")) for word in total)])
+    return [
+        f"{printed - left} of {printed} printed numbers are measured: {told}.",
+        _compact(("table or figure", *total), rows),
+    ]
+
+
+def _linked(table: Table) -> str:
+    """Its title, as a link to the paper where arXiv has it."""
+    number = re.search(r"\d{4}\.\d{5}", table.paper)
+    return f"[{table.title}](https://arxiv.org/abs/{number[0]})" if number else table.title
 
 
 def _folded(summary: str, parts: Sequence[str]) -> list[str]:
@@ -79,25 +100,9 @@ def _compact(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
 
 
-def printed_once(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Line]]:
-    """The measured cells with a published number; what two papers print, once."""
-    seen = set()
-    for paper in papers:
-        for line in paper.lines:
-            if line.entry is None or line.ours is None or line.cell.published is None:
-                continue
-            cell = line.cell
-            key = (line.entry.first.folder, cell.metric, cell.step, cell.published_text)
-            if key not in seen:
-                seen.add(key)
-                yield paper, line
-
-
 def _row(paper: PaperTable, line: Line, entry: Entry, notes: Notes) -> list[str]:
-    number = re.search(r"\d{4}\.\d{5}", paper.table.paper)
-    title = paper.table.title
     return [
-        f"[{title}](https://arxiv.org/abs/{number[0]})" if number else title,
+        _linked(paper.table),
         line.cell.row,
         line.cell.column,
         published_text(line.cell, True) + _marks(line, 0, paper, notes),

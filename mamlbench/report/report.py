@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
-from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError
 from mamlbench.report.folder_tables import FolderTable, folder_tables
 from mamlbench.report.folder_tables import sheets as folder_sheets
@@ -18,7 +16,7 @@ from mamlbench.report.paper_tables import Line, PaperTable, paper_table
 from mamlbench.report.paper_tables import sheet as paper_sheet
 from mamlbench.report.runs import Run, Skipped, collect
 from mamlbench.report.sheets import Sheet
-from mamlbench.tables import Table, load_table
+from mamlbench.tables import Table, load_table, load_tables
 
 
 @dataclass(frozen=True)
@@ -57,8 +55,8 @@ def report_tables(
     Raises:
         UserError: a table, row or folder that there is not; with `strict`, other protocols.
     """
-    wanted = ConfigTree().choices("table") if "all" in names else names
-    tables = [_table(name).only(rows, seeds) for name in wanted]
+    wanted = load_tables() if "all" in names else [load_table(name) for name in names]
+    tables = [table.only(rows, seeds) for table in wanted]
     runs, skipped = collect(folders)
     runs = [run for run in runs if seeds is None or run.seed in seeds]
     matches = match(tables, runs)
@@ -83,16 +81,11 @@ def report_folders(folders: Sequence[Path], strict: bool = False) -> Report:
             f"{named}: no finished run in it{why}; accepted is a folder with summary.json and "
             "config.yaml of runs somewhere below"
         )
-    tables = [_table(name) for name in ConfigTree().choices("table")]
+    tables = load_tables()
     matches = match(tables, runs)
     papers = [paper_table(_measured(table, matches), matches, strict) for table in tables]
     papers = [paper for paper in papers if paper.lines]
     return Report(tuple(papers), tuple(folder_tables(runs, strict)), tuple(runs), tuple(skipped))
-
-
-@cache
-def _table(name: str) -> Table:
-    return load_table(name)
 
 
 def _measured(table: Table, matches: Mapping[int, Sequence[Match]]) -> Table:

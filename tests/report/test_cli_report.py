@@ -266,11 +266,12 @@ def test_the_marked_part_of_a_readme(report, outputs):
     path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
     assert report("outputs", "--readme", "README.md")[:2] == (0, "rewritten: README.md\n")
     text = path.read_text()
-    told = r"before\n.*\n\n(\d+) numbers that papers print, measured: (.*)\.\n\n<details>"
+    told = r"before\n.*\n\n(\d+) of \d+ printed numbers are measured: (.*)\.\n\n\| table or fig"
     found = re.match(told, text)
     assert found is not None
     counts = [int(count) for count in re.findall(r"\d+", found[2])]
-    assert sum(counts) == int(found[1]) == len(re.findall(r"\n\| \[MAML, ", text))
+    each = text.split("<summary>Each of them</summary>")[1]
+    assert sum(counts) == int(found[1]) == len(re.findall(r"\n\| \[MAML, ", each))
     assert text.endswith(f"\n\n</details>\n\n{readme.END}\nafter\n")
     assert "old" not in text
     assert re.search(

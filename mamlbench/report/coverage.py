@@ -1,0 +1,55 @@
+"""How many of the numbers that papers print are measured, and how those came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mamlbench.report.paper_tables import Line, PaperTable
+from mamlbench.report.results import Verdict
+from mamlbench.tables import Cell, Table, load_tables
+
+
+def printed_once(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Line]]:
+    """The measured cells with a published number; what two papers print, once."""
+    seen = set()
+    for paper in papers:
+        for line in paper.lines:
+            if line.entry is None or line.ours is None or line.cell.published is None:
+                continue
+            cell = line.cell
+            key = (line.entry.first.folder, cell.metric, cell.step, cell.published_text)
+            if key not in seen:
+                seen.add(key)
+                yield paper, line
+
+
+def not_run(papers: Sequence[PaperTable]) -> list[Line]:
+    """The cells without a result; what two papers print, once."""
+    lines = [line for paper in papers for line in paper.lines if line.verdict.word == "not run"]
+    return list({_of_cell(line.cell): line for line in lines}.values())
+
+
+def coverage(papers: Sequence[PaperTable]) -> list[tuple[Table, list[Line]]]:
+    """Of every table that mamlbench knows, the printed numbers that have a run, measured or not.
+
+    What two tables print stands in the first that measured it, or else in the first.
+
+    Args:
+        papers: the tables with our results; they may lack what has none.
+    """
+    lines: dict[str, list[Line]] = {}
+    for paper, line in printed_once(papers):
+        lines.setdefault(paper.table.name, []).append(line)
+    seen = {_of_cell(line.cell) for paper in papers for line in paper.lines if line.ours}
+    for table in load_tables():
+        for cell in table.cells:
+            if cell.run and cell.published is not None and _of_cell(cell) not in seen:
+                seen.add(_of_cell(cell))
+                line = Line(cell, None, None, Verdict("not run"))
+                lines.setdefault(table.name, []).append(line)
+    return [(table, lines[table.name]) for table in load_tables() if table.name in lines]
+
+
+def _of_cell(cell: Cell) -> tuple[object, ...]:
+    """What the same cell of another paper's table has too."""
+    return cell.run, cell.metric, cell.step, cell.published_text
