@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from mamlbench import __version__
-from mamlbench.errors import Busy, UserError
+from mamlbench.errors import Busy, Pruned, UserError
 from mamlbench.processes import STOPPED, Lost, here, launch
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _here(job: _Job) -> float | None:
             for at_work in other_tests(experiment, job.searchpath):
                 announce(at_work)
                 report(at_work, at_work.run())
-    except trial.Pruned as pruned:
+    except Pruned as pruned:
         _end(f"{experiment.folder.path}: {pruned}")
         return None
     except Stopped as stop:

@@ -114,6 +114,8 @@ def _run(options: argparse.Namespace) -> int:
 
         if options.what:
             raise UserError(f"{options.what[0]}: accepted with --status is one folder")
+        beside = ("format", "out", "html", "figures", "readme", "compare", "strict")
+        _refuse(options, beside, "not of a status; accepted beside --status is nothing")
         print(show(options.status))
         return 0
     if options.compare is not None:
@@ -127,12 +129,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    asked = {f"--{name} ": getattr(options, name) for name in ("html", "figures", "readme")}
-    asked[""] = next(iter(options.what), None)
-    for name, value in asked.items():
-        if value is not None:
-            accepted = "accepted beside --compare are --format, --out and --strict"
-            raise UserError(f"{name}{value}: not of two runs; {accepted}")
+    why = "not of two runs; accepted beside --compare are --format, --out and --strict"
+    _refuse(options, ("html", "figures", "readme"), why)
+    if options.what:
+        raise UserError(f"{options.what[0]}: {why}")
     from mamlbench.report.compare import compare
 
     one, other = options.compare
@@ -143,6 +143,16 @@ def _compare(options: argparse.Namespace) -> None:
         _put(options.out, comparison_to_csv(found))
     else:
         _write_sheets(options, found.sheets())
+
+
+def _refuse(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """No option of these may be given."""
+    unset = vars(_parser().parse_args([]))
+    for name in names:
+        value = getattr(options, name)
+        if value != unset[name]:
+            shown = " ".join(map(str, value)) if isinstance(value, list) else value
+            raise UserError(f"--{name}{'' if value is True else f' {shown}'}: {why}")
 
 
 def _report(options: argparse.Namespace) -> Report:

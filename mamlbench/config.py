@@ -74,7 +74,7 @@ def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context
     schema, required = constructor_options(cls)
     own = [name for name in schema if name not in context]
     for name in values:
-        if name not in schema:
+        if name not in own:
             accepted = ", ".join(own) + did_you_mean(name, own)
             raise UserError(f"{_key(group, name)}: unknown to {cls.__name__}; accepted: {accepted}")
     checked = {name: _checked(_key(group, name), v, schema[name]) for name, v in values.items()}
@@ -194,6 +194,8 @@ def _in_words(hint: Any) -> str:
     if hint in names:
         return names[hint]
     parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (dict, Mapping):
+        return "options, as {name: value}"
     if typing.get_origin(hint) is typing.Literal:
         return ", ".join(map(str, parts))
     if typing.get_origin(hint) is tuple:

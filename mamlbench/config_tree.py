@@ -174,6 +174,8 @@ def options_of_each_job(arguments: Sequence[str]) -> list[str]:
 def _of_each_job(override: str) -> str:
     key, _, value = override.partition("=")
     is_option = "." in key and value and not key.startswith(("~", "hydra."))
+    if value.strip().lower() == "null":  # which Hydra takes in no choice
+        return override
     return f"{key}=choice({value})" if is_option else override
 
 

@@ -17,6 +17,10 @@ class Busy(Exception):
     """Another process is at work on it; the message says which, and on what."""
 
 
+class Pruned(Exception):
+    """A search expects no more of this run; the message says where it ended."""
+
+
 class BadValue(UserError):
     """An argument whose value cannot be used.
 

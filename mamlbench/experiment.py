@@ -80,13 +80,15 @@ class Experiment:
         per_task = sum(self._sides) * math.prod(self.dataset.input_shape)
         self.hardware.apply(self.training.meta_batch_size * per_task)
         self.learner = self._build_learner()
-        self._check_inner_steps()
+        self._check_protocol()
         # the console last, so that the others' start-up counts in no estimate of the time left
         loggers = [*self._build_loggers(), ConsoleProgress()]
         self.loggers = Loggers(loggers if ranks.is_first else [])
         if self.options.warm_start is not None:
             self._warm_start(self.options.warm_start)
         self.tested_checkpoints = tested_checkpoints(self.config)
+        self.trained_in: dict[str, Any] | None = None
+        """What a tested checkpoint says of the run that made it; older ones say nothing."""
         self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
         self.overrides, self.hash = overrides, hash_of_result(self.config)
         names = algorithm, dataset, self.dataset.setting
@@ -113,11 +115,11 @@ class Experiment:
         each = data.ways * data.examples_per_shot
         return each * data.train_shots, each * data.queries
 
-    def _check_inner_steps(self) -> None:
-        if self.protocol.inner_steps is None:
-            return
+    def _check_protocol(self) -> None:
         try:
-            self.learner.check_steps(self.protocol.inner_steps)
+            self.protocol.require_for(self.dataset)
+            if self.protocol.inner_steps is not None:
+                self.learner.check_steps(self.protocol.inner_steps)
         except BadValue as error:
             raise error.under("evaluation") from error
 
@@ -172,7 +174,7 @@ class Experiment:
 
     def _load(self) -> None:
         self.dataset.load(self.hardware.torch_device)
-        self._check_protocol()
+        self._sample_once()
 
     def _run(self) -> dict[str, Any]:
         self.ranks.together(self._load)
@@ -187,7 +189,12 @@ class Experiment:
             self.options.seed,
             self.options.on_nan,
             self.folder.path,
-            {"overrides": self.overrides, "hash": self.hash, "data_sha256": self.dataset.sha256},
+            {
+                "overrides": self.overrides,
+                "hash": self.hash,
+                "data_sha256": self.dataset.sha256,
+                "run": {**self.names, "iterations": self.training.iterations},
+            },
             self.ranks,
         )
         trainer.resume()
@@ -214,7 +221,7 @@ class Experiment:
         self.folder.finish(summary)
         return summary
 
-    def _check_protocol(self) -> None:
+    def _sample_once(self) -> None:
         """Sample a task of each tested split now, so that a mistake shows before training."""
         for split in {"val", "test"} & set(self.dataset.splits):
             try:
@@ -235,6 +242,7 @@ class Experiment:
             state = self.ranks.from_first(partial(checkpoint.load, path, "cpu"))
             load_learner(learner, state, path)
             iterations.append(state.get("iteration", 0))
+            self.trained_in = state.get("run")
         if len(members) > 1:
             self.learner = Ensemble(members)
         scores = self._test(trainer.iteration)
@@ -311,6 +319,7 @@ class Experiment:
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
             "trained_iterations": trained_iterations,  # also where another run did them
             "of_unfinished": any(map(is_of_unfinished, self.tested_checkpoints)),
+            **({"trained_in": self.trained_in} if self.tested_checkpoints else {}),
             "norm": norm,
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,

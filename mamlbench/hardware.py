@@ -211,6 +211,9 @@ class Hardware:
             BadValue: an option that this learner does not have.
         """
         learner.to(self.torch_device, self.dtype)
+        if self.checkpoint_inner_steps and not learner.recomputable:
+            why = f"{type(learner).__name__} keeps the activations of its inner steps"
+            raise BadValue("checkpoint_inner_steps", True, f"false: {why}", "hardware")
         learner.checkpoint_inner_steps = self.checkpoint_inner_steps
         if self.precision == "bf16" and not take_products_in(learner.network, torch.bfloat16):
             accepted = "float32 or float64: this network has no layers of mamlbench.networks.layers"

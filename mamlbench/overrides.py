@@ -10,6 +10,7 @@ from typing import Any
 from mamlbench.errors import UserError
 
 _KEY = re.compile(r"(\+{0,2}|~)[\w./@:$-]+", re.ASCII)
+_BEFORE_QUOTES = re.compile(r"(\\*)('|\Z)")
 _CLOSED_BY = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -23,7 +24,8 @@ def quoted(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(quoted, value)) + "]"
     if isinstance(value, str):
-        return "'" + value.replace("'", "\\'") + "'"
+        # a backslash counts only where quotes follow it
+        return "'" + _BEFORE_QUOTES.sub(lambda m: 2 * m[1] + m[2].replace("'", "\\'"), value) + "'"
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 

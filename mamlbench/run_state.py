@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mamlbench.errors import UserError
+from mamlbench.errors import Pruned, UserError
 from mamlbench.files import write_json
+from mamlbench.processes import Lost
 from mamlbench.slurm.this_job import job_id
 
 NAME, SUMMARY = "status.json", "summary.json"
-RUNNING, STOPPED, FAILED = "running", "stopped", "failed"
+RUNNING, STOPPED, FAILED, PRUNED = "running", "stopped", "failed", "pruned"
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class Status:
     """What a run says of itself.
 
     Attributes:
-        state: `running`, `stopped` or `failed`.
+        state: `running`, `stopped`, `failed` or, by a search, `pruned`.
         job: its SLURM job, if any.
         host: the machine it works, or worked, on.
         pid: its process there.
         process_began: when that began, in the kernel's count: numbers of processes come again.
         signal: what stopped it.
         iteration: where.
-        error: why it failed.
+        error: why it failed or was pruned.
     """
 
     state: str
@@ -104,7 +105,9 @@ def _ended_by(error: BaseException) -> dict[str, Any]:
     if isinstance(number, int):  # mamlbench.signals.Stopped
         name = signal.Signals(number).name
         return {"state": STOPPED, "signal": name, "iteration": getattr(error, "iteration", None)}
-    if isinstance(error, UserError):
+    if isinstance(error, Pruned):
+        return {"state": PRUNED, "error": str(error)}
+    if isinstance(error, (UserError, Lost)):
         return {"state": FAILED, "error": str(error)}
     if isinstance(error, KeyboardInterrupt):
         return {"state": STOPPED, "signal": "SIGINT"}

@@ -176,7 +176,7 @@ def send(run: KeptRun, mode: str, timeout: float) -> None:
                 logger.log(iteration, metrics)
             logger.finish(run.summary)
         finally:
-            logger.close()
+            logger.close_when_sent()
     if logger.failure is not None:
         raise UserError(f"{run.folder}: W&B did not take it: {logger.failure}")
     if mode == "online":

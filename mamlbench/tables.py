@@ -28,7 +28,7 @@ A table is `conf/table/<name>.yaml`:
         note: null                    # a remark on this cell
 
 Of a figure over `iterations` a row is the curve in its run's `metrics.csv`, over `labels` that in
-its `active_learning.csv`; over anything else each column is a point, of a run or an inner step.
+its `summary.json`; over anything else each column is a point, of a run or an inner step.
 
 What most cells share can be said once, under `each:`. Cells of equal experiment and overrides share
 one training run, and with equal `evaluate` one test.

@@ -29,11 +29,13 @@ def selected_in_words(protocol: Protocol, chosen: Sequence[Path]) -> str:
 
     A run without meta-validation has no best checkpoint, and a folder may lack one.
     """
-    if protocol.kept > 1 and chosen:
+    if not chosen:
+        return "last"
+    if len(chosen) > 1:
         return f"top{len(chosen)}"
     best = protocol.select if protocol.by_training else "best"
-    names = {"best.pt": best, "checkpoint.pt": "last"}
-    return names.get(chosen[0].name, protocol.select) if chosen else "last"
+    named = "best" if protocol.kept > 1 else protocol.select
+    return {"best.pt": best, "checkpoint.pt": "last"}.get(chosen[0].name, named)
 
 
 def is_of_unfinished(path: Path) -> bool:

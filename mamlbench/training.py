@@ -75,8 +75,8 @@ class Trainer:
         folder: where `checkpoint.pt` and the one before it, and `best.pt` go, and
             `best_<iteration>.pt` of each of the best validated learners, where the protocol tests
             several.
-        identity: what else a checkpoint carries: the command that made it, the config's hash, and
-            `data_sha256`, on which a resume insists.
+        identity: what else a checkpoint carries: the command that made it, its run, the config's
+            hash, and `data_sha256`, on which a resume insists.
         ranks: the processes that train together; the first one alone reads and writes the folder.
     """
 

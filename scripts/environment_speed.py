@@ -61,10 +61,10 @@ def share_of_mujoco(environments: MuJoCoEnvironments, episodes: int, steps: int)
     return inside[0] / whole
 
 
-def plain(name: str, frame_skip: int, steps: int, repeats: int) -> float:
+def plain(name: str, steps: int, repeats: int) -> float:
     """The same for one gymnasium environment, in a loop, without anything of ours."""
     make: Any = maker(name)
-    env = make(frame_skip=frame_skip)
+    env = make(frame_skip=1)
     env.action_space.seed(0)
     rates = []
     for repeat in range(1 + repeats):
@@ -93,8 +93,8 @@ def main() -> None:
         inside = share_of_mujoco(environments, given.episodes, given.steps)
         rows[f"{name}, threads of MuJoCo, {inside:.0%} of the time in its own call"] = rate
         environments.close()
-    for name, skip in (("HalfCheetah-v5", 1), ("Ant-v5", 2)):
-        rows[f"{name}, one by one"] = plain(name, skip, 10 * given.steps, given.repeats)
+    for name in ("HalfCheetah-v5", "Ant-v5"):
+        rows[f"{name}, one by one"] = plain(name, 10 * given.steps, given.repeats)
         adapted = GymEnvironments(f"mamlbench.benchmark.gym_rivals.{name[:-3]}", (0.0,), (1.0,))
         rows[f"{name}, worker processes"] = steps_a_second(adapted, *shape)
         adapted.close()

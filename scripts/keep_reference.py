@@ -12,12 +12,14 @@ import argparse
 import json
 import shutil
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 REFERENCE = Path(__file__).parent.parent / "outputs" / "reference"
-KEPT = ("summary.json", "config.yaml", "metrics.csv", "figures")
+KEPT = ("summary.json", "config.yaml", "metrics.csv", "active_learning.csv", "figures")
 FREE_PICTURES = ("omniglot", "glyphs")  # others' terms may forbid to show them here
 STEPS = 10  # of longer adaptations, the scores after the last step alone
 
@@ -32,20 +34,34 @@ def main() -> int:
         print(f"{arguments.run}: not the folder of a finished run", file=sys.stderr)
         return 2
     target = REFERENCE / arguments.name
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    for name in KEPT[:-1] if arguments.no_figures else KEPT:
-        source = arguments.run / name
+    if target.parent != REFERENCE or arguments.name in (".", ".."):
+        print(f"{arguments.name}: accepted is the name of one folder", file=sys.stderr)
+        return 2
+    if REFERENCE.resolve() in arguments.run.resolve().parents:
+        print(f"{arguments.run}: is kept already", file=sys.stderr)
+        return 2
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=REFERENCE) as new:
+        copy(arguments.run, Path(new), KEPT[:-1] if arguments.no_figures else KEPT)
+        # only now: what was kept before is not lost where the copy fails
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(new, target)
+    print(target)
+    return 0
+
+
+def copy(run: Path, target: Path, names: Sequence[str]) -> None:
+    """These files and folders of a run, what is free of them, and its scores."""
+    for name in names:
+        source = run / name
         if source.is_dir():
             shutil.copytree(source, target / name)
         elif source.is_file():
             shutil.copy2(source, target / name)
     if json.loads((target / "summary.json").read_text()).get("dataset") not in FREE_PICTURES:
         (target / "figures" / "tasks.png").unlink(missing_ok=True)
-    if (arguments.run / "test_tasks.csv").is_file():
-        keep_tests(arguments.run / "test_tasks.csv", target / "test_tasks.csv.gz")
-    print(target)
-    return 0
+    if (run / "test_tasks.csv").is_file():
+        keep_tests(run / "test_tasks.csv", target / "test_tasks.csv.gz")
 
 
 def keep_tests(source: Path, target: Path) -> None:

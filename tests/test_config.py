@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import runs
 import yaml
 from omegaconf import OmegaConf
 
@@ -173,11 +176,17 @@ PRESETS = [name for name in ConfigTree().choices("preset") if "learn2learn" not 
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_preset_of_a_pair_is_picked_up_and_builds(preset):
+def test_the_preset_of_a_pair_is_picked_up_and_builds(preset, monkeypatch):
     algorithms = [a for a in ConfigTree().choices("algorithm") if preset.startswith(f"{a}_")]
     algorithm = max(algorithms, key=len)  # maml_noise, where maml fits too
     dataset = preset.removeprefix(f"{algorithm}_")
-    run = experiment([f"algorithm={algorithm}", f"dataset={dataset}", "logger=csv"])
+    typed = [f"algorithm={algorithm}", f"dataset={dataset}", "logger=csv"]
+    runs.needing_simulator(dataset)
+    if dataset == "gym":
+        pytest.importorskip("gymnasium")
+        monkeypatch.syspath_prepend(Path(__file__).parent / "rl" / "environments")
+        typed += ["dataset.environment=tiny_env.Line", "dataset.workers=0"]
+    run = experiment(typed)
     assert run.config["training"] == typed_training(preset)
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from mamlbench.algorithms import MAML, Reptile
+from mamlbench.algorithms import LEO, MAML, Reptile
 from mamlbench.errors import BadValue
 from mamlbench.hardware import Hardware
-from mamlbench.networks import MLP, Conv4
+from mamlbench.networks import MLP, Conv4, LinearClassifier
 from mamlbench.objectives import Classification, Regression
 from mamlbench.tasks import Examples, TaskBatch
 
@@ -106,6 +106,14 @@ def test_bf16_shortens_the_products_and_nothing_else(kind):
 def test_bf16_is_refused_where_it_would_do_nothing():
     with pytest.raises(BadValue, match=r"hardware\.precision=bf16: accepted is float32"):
         prepared("bf16", nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+
+
+def test_inner_steps_that_cannot_be_computed_again_are_refused():
+    learner = LEO(LinearClassifier((6,), 3), Classification())
+    with pytest.raises(
+        BadValue, match=r"hardware\.checkpoint_inner_steps=true: accepted is false: LEO keeps"
+    ):
+        Hardware(checkpoint_inner_steps=True).prepare(learner, 3, 3, (6,))
 
 
 def test_what_cannot_be_compiled_is_refused():

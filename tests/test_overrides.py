@@ -10,6 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from mamlbench.config_tree import options_of_each_job
 from mamlbench.errors import UserError
 from mamlbench.overrides import command_line, list_of, quoted, require_one_run, why_unreadable
 
@@ -66,6 +67,32 @@ def test_the_quotes_that_are_advised_work_in_a_shell(text: str) -> None:
     line = f"printf %s {advised}"
     said = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     assert OverridesParser.create().parse_override(said.stdout).value() == text
+
+
+@pytest.mark.parametrize(
+    "text", ["plain", "it's", "a\\", "a\\'b", "\\\\'", "x='it\\'s'", "C:\\new\\", "", "'"]
+)
+def test_text_in_quotes_is_read_as_it_was(text: str) -> None:
+    read = OverridesParser.create().parse_override(f"key={quoted(text)}").value()
+    assert read == text
+    twice = OverridesParser.create().parse_override(f"key={quoted([f'x={quoted(text)}'])}")
+    assert twice.value() == [f"x={quoted(text)}"]
+
+
+def test_options_beside_a_sweep_over_a_group_are_each_jobs_own() -> None:
+    typed = [
+        "-m",
+        "algorithm=maml,fomaml",
+        "training.patience=null",
+        "dataset.shots=[1,2]",
+        "seed=1",
+    ]
+    assert options_of_each_job(typed) == [
+        *typed[:2],
+        "training.patience=null",
+        "dataset.shots=choice([1,2])",
+        "seed=1",
+    ]
 
 
 def test_lists() -> None:

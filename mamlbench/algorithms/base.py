@@ -62,6 +62,7 @@ class MetaLearner(nn.Module, ABC):
         replayable: whether `meta_loss` depends on nothing but the tasks and the meta-parameters: no
             counters, no random numbers. Steps are then replayed (see `Replay`). Each class says so
             for itself; a subclass does not inherit it.
+        recomputable: whether `checkpoint_inner_steps` can be asked of it.
         needs_queries: whether `meta_step` learns from query sets, which may then not be empty.
 
     Raises:
@@ -69,6 +70,7 @@ class MetaLearner(nn.Module, ABC):
     """
 
     replayable: ClassVar[bool] = False
+    recomputable: bool = True
     needs_queries: bool = True
     epoch_length: int = 1
     particles: int = 1

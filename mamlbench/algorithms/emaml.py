@@ -50,6 +50,8 @@ class EMAML(Particles, MAML):
             moves = len(self.adapted_names) == len(list(network.parameters()))
             accepted = "query, where the inner loop does not move every parameter"
             require(moves, "meta_loss", meta_loss, accepted)
+            learned = self.learned_inner_lr is not None
+            require(not learned, "learn_inner_lr", True, "false, where meta_loss=reptile")
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:

@@ -34,6 +34,8 @@ class Learn2LearnMAML(MetaLearner):
         UserError: learn2learn is not installed.
     """
 
+    recomputable = False
+
     def __init__(
         self,
         network: nn.Module,

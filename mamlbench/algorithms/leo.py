@@ -80,6 +80,8 @@ class LEO(MetaLearner):
         BadValue: an argument outside of its range, or a network that cannot be generated.
     """
 
+    recomputable = False
+
     def __init__(
         self,
         network: nn.Module,

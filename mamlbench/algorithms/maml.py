@@ -54,7 +54,7 @@ class MAML(MetaLearner):
             self.start_optimizer()
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
-        """Gradient descent on the support loss: φ ← φ − α ∇L_support(φ), from φ = θ (eq. 1)."""
+        """Gradient descent on the support loss: φ ← φ − α ∇L_support(φ), from φ = θ (line 7)."""
         params = [self.initial(len(support))]
         for step in range(self.inner_steps if steps is None else steps):
             batch = self.support_at(support, step, params[-1])
@@ -80,7 +80,7 @@ class MAML(MetaLearner):
         return dict.fromkeys(self.adapted_names, rate)
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The query loss after the last inner step (eq. 2)."""
+        """The query loss after the last inner step (section 2.2), which eq. 1 descends."""
         adapted = self.adapt(tasks.support)
         outputs = self.predict(adapted, tasks.query.x)
         loss = self.objective.loss(outputs.squeeze(1), tasks.query.y)

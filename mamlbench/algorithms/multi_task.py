@@ -64,6 +64,8 @@ class MultiTask(MAML):
         require(task_steps >= 1, "task_steps", task_steps, "1 or more")
         for option, value in (("task_lr", task_lr), ("penalty_weight", penalty_weight)):
             require(value >= 0 and math.isfinite(value), option, value, "0 or more")
+        weighed = penalty == "none" or penalty_weight > 0
+        require(weighed, "penalty_weight", penalty_weight, f"more than 0, where penalty={penalty}")
         if isinstance(objective, PolicyGradient):
             raise UserError("algorithm: multi_task has no policies: accepted is another algorithm")
         self.task_steps, self.task_lr = task_steps, task_lr

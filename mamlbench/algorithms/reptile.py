@@ -38,6 +38,8 @@ class Reptile(MetaLearner):
         inner_optimizer: `sgd`, or `adam` with β1 = 0, β2 = 0.999 and TensorFlow's ε of 1e-8.
         inner_batch: examples in an inner mini-batch at meta-training (None: the whole support set).
         test_batch: the same at meta-test.
+            Where a policy acts, neither these nor `replacement` have an effect: each inner step
+            learns from all that was met.
         replacement: draw each mini-batch from the whole support set, instead of cycling through it
             shuffled.
         moments: where Adam's second moments start in a task: `serial`, where the task before ended

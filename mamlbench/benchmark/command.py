@@ -28,7 +28,12 @@ TABLES = Path("outputs") / "benchmark"
 def main(arguments: Sequence[str]) -> int:
     """Run the command line, its script's name first; gives the exit code."""
     script, *rest = arguments
-    options = _parser().parse_args(rest)
+    parser = _parser()
+    options = parser.parse_args(rest)
+    if options.repeats < 1:
+        parser.error(f"--repeats {options.repeats}: accepted is 1 or more")
+    if options.scaling and (options.works or options.only_times or options.seconds is not None):
+        parser.error("--scaling: takes no works, --seconds or --only-times")
     try:
         hardware = Hardware(
             device=options.device,
@@ -58,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("works", nargs="*", help="which works (default: all)")
     parser.add_argument("--repeats", type=int, default=7, help="turns of each (default: 7)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="a turn's length (default: 1)")
+    parser.add_argument("--seconds", type=float, default=None, help="a turn's length (default: 1)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: as a run)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--precision", default="float32", help="or tf32, on a GPU, of all of them")
@@ -115,7 +120,8 @@ def _timed(work: Work, hardware: Hardware, options: argparse.Namespace) -> dict[
     apart = measure.disagreement(work, replace(hardware, precision="float64"))
     built = [kind(work, hardware) for kind in implementations(work)]
     measure.warm(built)
-    times = measure.seconds(built, options.repeats, options.seconds)
+    turn = 1.0 if options.seconds is None else options.seconds
+    times = measure.seconds(built, options.repeats, turn)
     medians = {one.column: measure.median(times[one.label]) for one in built}
     first_rival = medians[built[1].column]
     return {

@@ -30,8 +30,8 @@ class Dataset(ABC):
         shots: K at meta-test, and at meta-training unless `train_shots` says otherwise.
         queries: Q at meta-training.
         train_shots: K at meta-training.
-        examples_per_shot: rows that a network sees of one shot or query at meta-training.
-        examples_per_test_shot: the same at meta-test, as memory has to be planned for.
+        examples_per_shot: rows that a network sees of one shot or query.
+        acts: whether a task's examples are made by the learner's own policy.
     """
 
     objective: Objective
@@ -39,7 +39,7 @@ class Dataset(ABC):
     outputs: int
     ways: int = 1
     examples_per_shot: int = 1
-    examples_per_test_shot: int = 1
+    acts: bool = False
 
     def __init__(self, shots: int, queries: int, train_shots: int | None = None) -> None:
         require(shots >= 1, "shots", shots, "1 or more")

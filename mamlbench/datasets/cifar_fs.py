@@ -76,7 +76,10 @@ def _bertinetto(folder: Path) -> Layout | None:
 
     def read(split: str) -> Classes:
         found = class_folders(data)
-        names = lists[split].read_text().split()
+        try:
+            names = lists[split].read_text(encoding="utf-8").split()
+        except UnicodeDecodeError as error:
+            raise UserError(f"{lists[split]}: {error}; accepted are names of classes") from error
         missing = [name for name in names if name not in found]
         if missing:
             raise UserError(f"{lists[split]}: class {missing[0]} has no pictures in {data}")

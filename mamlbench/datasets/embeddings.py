@@ -135,7 +135,10 @@ def read_embeddings(path: Path) -> ImageSet:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             vectors, classes, counts = (file[name] for name in ("embeddings", "classes", "counts"))
         return _checked(path, vectors, [str(name) for name in classes], [int(n) for n in counts])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        *(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile),
+        *(TypeError, AttributeError),  # one array alone is no file of several
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: {reason}; {_ACCEPTED}") from error
 
@@ -159,6 +162,9 @@ def _gathered(folder: Path, paths: Mapping[str, Path]) -> ImageSet:
 
 
 def _checked(path: Path, vectors: np.ndarray, classes: list[str], counts: list[int]) -> ImageSet:
+    if len(classes) != len(counts) or any(count < 1 for count in counts):
+        found = f"{len(classes)} names and counts {counts}"
+        raise UserError(f"{path}: its classes are {found}; accepted is a count from 1 for each")
     if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != sum(counts):
         found = f"{vectors.dtype} {list(vectors.shape)} for {sum(counts)} images"
         raise UserError(f"{path}: its embeddings are {found}; accepted is float32 [images, width]")
@@ -167,6 +173,8 @@ def _checked(path: Path, vectors: np.ndarray, classes: list[str], counts: list[i
     split_of: dict[str, str] = {}
     for name in classes:
         split, _, own = name.partition("/")
+        if split not in SPLITS or not own:
+            raise UserError(f"{path}: class {name}; accepted is train/..., val/... or test/...")
         if split_of.setdefault(own, split) != split:
             raise UserError(f"{path}: class {own} is in {split_of[own]} and in {split}")
     return ImageSet.of(vectors, classes, counts)

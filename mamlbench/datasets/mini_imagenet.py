@@ -76,6 +76,8 @@ def _by_list(folder: Path, split: str, images: Path) -> Classes:
     try:
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
+                if row["label"] is None:  # a line that is too short
+                    raise KeyError(f"label of {row['filename']}")
                 found.setdefault(row["label"], []).append(pictures[row["filename"]])
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(

@@ -131,7 +131,7 @@ def tasks_at_a_time(
 
     As many as suit the device, counting each particle's rows and adapted parameters.
     """
-    support = dataset.ways * shots * dataset.examples_per_test_shot
+    support = dataset.ways * shots * dataset.examples_per_shot
     alone = 1 if protocol.transductive else support + 1
     rows = (support + dataset.ways * queries * alone) * learner.particles
     weights = sum(parameter.numel() for parameter in learner.network.parameters())

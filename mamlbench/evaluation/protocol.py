@@ -86,13 +86,34 @@ class Protocol:
         """After how many inner steps to score, of an adaptation of `last`."""
         return [*range(0, last, self.score_every), last]
 
+    def require_for(self, dataset: Dataset) -> None:
+        """Nothing, where the dataset's tasks can be tested so.
+
+        Raises:
+            BadValue: outputs of several learners together, or labels one at a time, where a policy
+                acts, whose returns no outputs change afterwards.
+        """
+        if dataset.acts:
+            accepted = "best, best_training or last, as one policy acts"
+            require(self.kept == 1, "select", self.select, accepted)
+            accepted = "0: a policy's examples have no labels to ask for"
+            require(self.active_rounds == 0, "active_rounds", self.active_rounds, accepted)
+
     def shots_and_queries(self, dataset: Dataset, split: str) -> tuple[int, int]:
-        """K and Q as numbers."""
+        """K and Q as numbers.
+
+        Raises:
+            BadValue: Q is what K leaves of a class, and that is nothing.
+        """
         shots = self.shots or dataset.shots
         if self.queries == "shots":
             return shots, shots
         if self.queries == "remaining":
-            return shots, dataset.remaining(split, shots)
+            left = dataset.remaining(split, shots)
+            require(
+                left >= 1, "shots", shots, f"fewer, as none of a {split} class remain as queries"
+            )
+            return shots, left
         return shots, int(self.queries)
 
     def in_words(self, dataset: Dataset, inner_steps: int, norm: str) -> str:

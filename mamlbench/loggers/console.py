@@ -72,7 +72,9 @@ class ConsoleProgress(Logger):
         now = time.monotonic()
         if not self._testing:
             self._began, self._drawn, self._testing = now, now, True
-        status = "  ".join([f"tested {tasks:,} of {of:,} tasks", *self._left(tasks, of - tasks)])
+            self._first = tasks  # those of a test that was interrupted
+        left = self._left(tasks - self._first, of - tasks)
+        status = "  ".join([f"tested {tasks:,} of {of:,} tasks", *left])
         if self._bar is None:
             if tasks and now - self._drawn > _LINE_SECONDS:
                 self._console.print(status, markup=False, soft_wrap=True)

@@ -96,10 +96,17 @@ class WandBLogger(Logger):
 
     def close(self) -> None:
         """End W&B's part in this run, as failed if it was not finished."""
+        # who was asked to stop has little time left
+        self._close_within(min(self._timeout, _STOPPING_SECONDS))
+
+    def close_when_sent(self) -> None:
+        """The same, with as much time for what was logged as `finish` has."""
+        self._close_within(2 * self._timeout)
+
+    def _close_within(self, seconds: float) -> None:
         if self._thread is not None:
             self._thread.do(lambda: self._end(1, {}))
-            # who was asked to stop has little time left
-            self._await(min(self._timeout, _STOPPING_SECONDS))
+            self._await(seconds)
             self._thread = None
 
     # --- in the thread --------------------------------------------------------------------------

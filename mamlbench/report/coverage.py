@@ -10,7 +10,7 @@ from mamlbench.tables import Cell, Table, load_tables
 
 
 def printed_once(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Line]]:
-    """The measured cells with a published number; what two papers print, once."""
+    """The results of cells with a published number; what two papers print, once."""
     seen = set()
     for paper in papers:
         for line in paper.lines:
@@ -21,6 +21,14 @@ def printed_once(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Lin
             if key not in seen:
                 seen.add(key)
                 yield paper, line
+
+
+def counted_once(papers: Sequence[PaperTable]) -> list[tuple[PaperTable, Line]]:
+    """The same, of a cell with several results the first alone."""
+    found: dict[tuple[object, ...], tuple[PaperTable, Line]] = {}
+    for paper, line in printed_once(papers):
+        found.setdefault(_of_cell(line.cell), (paper, line))
+    return list(found.values())
 
 
 def not_run(papers: Sequence[PaperTable]) -> list[Line]:
@@ -38,7 +46,7 @@ def coverage(papers: Sequence[PaperTable]) -> list[tuple[Table, list[Line]]]:
         papers: the tables with our results; they may lack what has none.
     """
     lines: dict[str, list[Line]] = {}
-    for paper, line in printed_once(papers):
+    for paper, line in counted_once(papers):
         lines.setdefault(paper.table.name, []).append(line)
     seen = {_of_cell(line.cell) for paper in papers for line in paper.lines if line.ours}
     for table in load_tables():

@@ -115,6 +115,7 @@ def _matches(
             at_most = planned if run.iterations is None else run.iterations
             # longer training is another result, and so is what was not trained at all
             is_another = at_most > length or run.iterations == 0 < length
+            is_another = is_another or run.trained_on is not None
             if not is_another and bool(run.config.get("warm_start")) == setting.begins_warm:
                 less = shortened(setting.options, options, run.iterations)
                 found.append(Match(run, tuple(less), otherwise_tested))

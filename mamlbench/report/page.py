@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mamlbench import metrics
 from mamlbench.files import write_atomically
 from mamlbench.report import paper_tables, style
-from mamlbench.report.coverage import not_run, printed_once
+from mamlbench.report.coverage import counted_once, not_run
 from mamlbench.report.curves import SIZE, Drawing, of_folder, paper_figure
 from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable, sheets, training_time
@@ -84,7 +84,7 @@ def _content(found: Report) -> dict[str, Any]:
 
 def _tiles(found: Report) -> list[dict[str, Any]]:
     """How many cells came out how; what two papers print counts once, as in a README."""
-    measured = [line for _, line in printed_once(found.papers)]
+    measured = [line for _, line in counted_once(found.papers)]
     counts = tally([*measured, *not_run(found.papers)])
     counts["runs"] = len(found.runs)
     return [{"word": w, "count": c, "tone": _TONES.get(w, "")} for w, c in counts.items()]

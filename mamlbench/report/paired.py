@@ -183,7 +183,7 @@ def difference(
     if len(by_task) < 2 or not np.isfinite(by_task).all():
         return None
     factor, mean = scale(metric), float(by_task.mean())
-    half = half_interval(by_task - mean)  # SciPy warns of a spread that is small beside the mean
+    half = half_interval(by_task)
     seeds = tuple(sorted({run.seed for pair in pairs for run in pair}))
     return Difference(factor * mean, factor * half, len(by_task), seeds)
 

@@ -33,7 +33,9 @@ _PAPERS = (
     *("seeds", "iterations", "protocol", "device", "verdict"),
 )
 _OTHERS = ("run", "result (± 95% over tasks)", "seeds", "iterations", "protocol", "device")
-_OF_NO_INTEREST = re.compile(r"(?:name|outputs|logger|hardware[.\w]*|seed)=")
+_OF_NO_INTEREST = re.compile(
+    r"(?:name|outputs|restart|seed|logger[.\w]*|hardware(?!\.precision)[.\w]*)="
+)
 
 
 def rewrite(path: Path, found: Report) -> None:
@@ -44,8 +46,9 @@ def rewrite(path: Path, found: Report) -> None:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--readme {path}: cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"--readme {path}: cannot be read: {why}") from error
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UserError(f"--readme {path}: accepted is a file with the lines {BEGIN} and {END}")
     before, rest = text.split(BEGIN)

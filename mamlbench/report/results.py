@@ -63,7 +63,8 @@ def result(runs: Sequence[Run], metric: str, step: int | None = None) -> Result 
     halves = [e.ci95 for e in known]
     ci95 = None if None in halves else factor * float(np.mean([h for h in halves if h is not None]))
     if len(runs) > 1:
-        ci95 = _over_tasks(runs, metric, step) or ci95
+        over_tasks = _over_tasks(runs, metric, step)
+        ci95 = ci95 if over_tasks is None else over_tasks
     return Result(
         float(means.mean()),
         ci95,
@@ -90,7 +91,8 @@ def half_interval(values: np.ndarray) -> float:
     """Half the 95% interval of the mean of `values`, [T], by Student's t."""
     from scipy import stats
 
-    interval = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    apart = values - values.mean()  # SciPy warns of a spread that is small beside the mean
+    interval = stats.ttest_1samp(apart, 0.0).confidence_interval(0.95)
     return float(interval.high - interval.low) / 2
 
 

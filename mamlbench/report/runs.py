@@ -58,6 +58,12 @@ class _Train(BaseModel):
     seconds: float
 
 
+class _TrainedIn(BaseModel):
+    dataset: str
+    setting: str
+    iterations: int
+
+
 class Summary(BaseModel):
     """What reports need of a `summary.json`; the rest is left as it is."""
 
@@ -73,6 +79,7 @@ class Summary(BaseModel):
     diverged_tasks: int = 0
     trained_iterations: int | None = None
     of_unfinished: bool | None = None
+    trained_in: _TrainedIn | None = None
 
 
 class Config(BaseModel):
@@ -161,7 +168,16 @@ class Run:
             "hardware.precision": (self.config.get("hardware") or {}).get("precision", FLOAT32),
             "warm_start": self.config.get("warm_start"),
             "data_sha256": self.summary.data_sha256,
+            "trained_on": self.trained_on,
         }
+
+    @property
+    def trained_on(self) -> str | None:
+        """Dataset and setting of a tested checkpoint's training, where they are not the test's."""
+        run = self.summary.trained_in
+        if run is None or (run.dataset, run.setting) == (self.dataset, self.setting):
+            return None
+        return f"{run.dataset} {run.setting}"
 
     @property
     def iterations(self) -> int | None:
@@ -176,9 +192,10 @@ class Run:
             return reached
         # reached is the best checkpoint's own iteration: how far its run went on is not recorded,
         # but one that came to its end did all that were planned, if it had no patience to lose
-        training = self.config["training"]
+        training, run = self.config["training"], self.summary.trained_in
+        planned = training["iterations"] if run is None else run.iterations
         did_all = unfinished is False and training.get("patience") is None
-        return max(reached, training["iterations"]) if did_all else None
+        return max(reached, planned) if did_all else None
 
     @property
     def measured(self) -> list[str]:

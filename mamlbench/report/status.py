@@ -21,12 +21,12 @@ from rich.table import Table
 from mamlbench.errors import UserError
 from mamlbench.report import progress
 from mamlbench.report.progress import Progress
-from mamlbench.run_state import FAILED, RUNNING, STOPPED, Status, read, works_here
+from mamlbench.run_state import FAILED, PRUNED, RUNNING, STOPPED, Status, read, works_here
 from mamlbench.slurm import queue
 from mamlbench.slurm.submitted import SubmittedCell, last_error, submissions
 from mamlbench.words import number_of
 
-STATES = ("running", "queued", "preempted", "failed", "finished")
+STATES = ("running", "queued", "preempted", "failed", "pruned", "finished")
 _FILES_OF_A_RUN = ("config.yaml", "status.json", "summary.json")
 _MOST_ROWS = 40
 _SEED = re.compile(r"(^|/)seed\d+$")
@@ -165,8 +165,8 @@ def _state(
     if cell is not None and slurm is None and status is None:
         return "queued", _NOBODY_TO_ASK
     ended = "" if slurm is None or slurm.state in _TELLS_NOTHING else f"{slurm.state}: "
-    if status is not None and said == FAILED:
-        return "failed", status.error or ""
+    if status is not None and said in (FAILED, PRUNED):
+        return said, status.error or ""
     if status is not None and said == STOPPED:
         return "preempted", f"{ended}by {status.signal}; {_GOES_ON}"
     if status is not None and slurm is None and (works := works_here(status)) is not False:

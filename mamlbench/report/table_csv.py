@@ -123,4 +123,6 @@ def _of_entry(entry: Entry | None, found: Result | None) -> dict[str, Any]:
 def _iterations(entry: Entry) -> int | str | None:
     """One number, or one for each seed, as `seeds` has them; None where one is not recorded."""
     done = [run.iterations for run in entry.runs]
-    return done[0] if None in done or len(set(done)) == 1 else " ".join(map(str, done))
+    if None in done or len(set(done)) == 1:
+        return None if None in done else done[0]
+    return " ".join(map(str, done))

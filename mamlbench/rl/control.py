@@ -51,6 +51,7 @@ class Control(Dataset):
     """
 
     environments: Environments
+    acts = True
 
     def __init__(
         self,
@@ -83,7 +84,6 @@ class Control(Dataset):
         self.test_goals_seed = test_goals_seed
         horizon = self.environments.horizon
         self.examples_per_shot = horizon
-        self.examples_per_test_shot = horizon if fill else 1
         require(horizon >= 2, "horizon", horizon, "2 or more")
         self.objective = PolicyGradient(surrogate)
         self.input_shape = (self.environments.observation_size,)

@@ -1,4 +1,4 @@
-"""MuJoCo's and gymnasium's environments, as datasets."""
+"""MuJoCo's environments, as datasets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from mamlbench.errors import one_of
 from mamlbench.rl.control import Control
-from mamlbench.rl.environments import LOCOMOTION, GymEnvironments, MuJoCoEnvironments
+from mamlbench.rl.environments import LOCOMOTION, MuJoCoEnvironments
 
 
 class Locomotion(Control):
@@ -39,33 +39,4 @@ class Locomotion(Control):
         kind: Any = LOCOMOTION[environment]
         self.bodies: MuJoCoEnvironments = kind(horizon, frame_skip, threads)
         self.environments = self.bodies
-        super().__init__(**options)
-
-
-class GymControl(Control):
-    """A gymnasium environment and a box of goals; the arguments of both.
-
-    Args:
-        environment: see `GymEnvironments`, like the next four.
-        goal_low: lowest goal.
-        goal_high: highest goal.
-        horizon: steps of an episode.
-        workers: processes.
-        options: the arguments of `Control`.
-
-    Raises:
-        BadValue: an argument that cannot be used.
-        UserError: gymnasium is not installed.
-    """
-
-    def __init__(
-        self,
-        environment: str,
-        goal_low: tuple[float, ...],
-        goal_high: tuple[float, ...],
-        horizon: int = 200,
-        workers: int | None = None,
-        **options: Any,
-    ) -> None:
-        self.environments = GymEnvironments(environment, goal_low, goal_high, horizon, workers)
         super().__init__(**options)

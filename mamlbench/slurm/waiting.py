@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from mamlbench import run_state
 from mamlbench.cells import Cell
 from mamlbench.errors import UserError
 from mamlbench.slurm import queue
@@ -59,6 +60,9 @@ def _outcome(job: SubmittedCell, cell: Cell, slurm: queue.Job | None) -> float |
         mean = cell.folder.read_summary()["test"][cell.metric]["mean"]
         return None if mean is None else float(mean)
     if ended_well and cell.folder is None and job.returned:
+        return None
+    status = None if cell.folder is None else run_state.read(cell.folder.path)
+    if ended_well and status is not None and status.state == run_state.PRUNED:
         return None
     state = "ended" if slurm is None else slurm.state
     reason = last_error(job.log) or "it printed nothing"

@@ -44,9 +44,9 @@ def _distribution(key: str, override: Override) -> BaseDistribution:
         if isinstance(value, IntervalSweep):
             return _numbers(value.start, value.end, "log" in value.tags)
         if isinstance(value, RangeSweep) and not value.shuffle:
-            return _range(value.start, value.stop, value.step)
+            return _range(value.start, value.stop, value.step, "log" in value.tags)
         return CategoricalDistribution(list(override.sweep_string_iterator()))
-    except (TypeError, ValueError, AttributeError, HydraException) as error:
+    except (TypeError, ValueError, ArithmeticError, AttributeError, HydraException) as error:
         accepted = (
             "interval(0.1,1), int(interval(1,9)), tag(log,interval(0.1,1)), range(1,6) or "
             "choice(a,b)"
@@ -54,10 +54,10 @@ def _distribution(key: str, override: Override) -> BaseDistribution:
         raise UserError(f"{override.input_line}: accepted is {key}={accepted}") from error
 
 
-def _range(start: Any, stop: Any, step: Any) -> BaseDistribution:
+def _range(start: Any, stop: Any, step: Any, log: bool) -> BaseDistribution:
     """Of what `range` counts, `stop` not among it."""
     last = start + step * (math.ceil((stop - start) / step) - 1)
-    return _numbers(start, last, False, step)
+    return _numbers(start, last, log, step)
 
 
 def _numbers(low: Any, high: Any, log: bool, step: Any = None) -> BaseDistribution:

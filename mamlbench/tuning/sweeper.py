@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,44 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from mamlbench.config import build, plain, result_hash
+from mamlbench.config import build, construct, plain, result_hash
 from mamlbench.config_tree import ConfigTree
-from mamlbench.errors import UserError
+from mamlbench.errors import UserError, require
 from mamlbench.files import disk_errors
 from mamlbench.locks import only_one
-from mamlbench.overrides import command_line
+from mamlbench.overrides import command_line, quoted
 from mamlbench.tuning.space import space_of
 
 _INTERRUPTED = "interrupted"
 
 
+@dataclass(frozen=True)
+class Search:
+    """The options of a search; see `conf/hydra/sweeper/optuna.yaml`.
+
+    Raises:
+        BadValue: a value out of range.
+    """
+
+    params: dict[str, Any]
+    sampler: dict[str, Any]
+    pruner: dict[str, Any] | None
+    n_trials: int = 20
+    n_jobs: int = 1
+    storage: str | None = None
+    study_name: str | None = None
+    trial: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.n_trials >= 1, "n_trials", self.n_trials, "1 or more")
+        require(self.n_jobs >= 1, "n_jobs", self.n_jobs, "1 or more")
+
+
 class OptunaSweeper(Sweeper):
-    """Runs trials until there are `n_trials`; see `conf/hydra/sweeper/optuna.yaml`."""
+    """Runs trials until there are `n_trials`; its options are those of `Search`."""
 
     def __init__(self, **options: Any) -> None:
-        self.options = options
+        self._given = options
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -48,7 +71,8 @@ class OptunaSweeper(Sweeper):
         """Search, from where an earlier start of the same command stopped; print the best.
 
         Raises:
-            UserError: Optuna is missing, there is no space, or no trial finished.
+            UserError: Optuna is missing, an option or the database cannot be used, there is no
+                space, or no trial finished.
             Busy: another process runs the same search.
         """
         if importlib.util.find_spec("optuna") is None:
@@ -56,6 +80,8 @@ class OptunaSweeper(Sweeper):
                 "hydra/sweeper=optuna: Optuna is not installed; `pip install 'mamlbench[tune]'` "
                 "brings it"
             )
+        given = {name: plain(value) for name, value in self._given.items()}
+        self.options = construct(Search, given, "hydra.sweeper")
         space, fixed = self._space(arguments)
         composed: Any = self.config
         task = plain({key: node for key, node in composed.items() if key != "hydra"})
@@ -74,7 +100,7 @@ class OptunaSweeper(Sweeper):
 
     def _space(self, arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         """The search space, and the overrides that all trials share."""
-        params = [f"{key}={value}" for key, value in self.options["params"].items()]
+        params = [f"{key}={value}" for key, value in self.options.params.items()]
         space, fixed = space_of([*params, *arguments])
         composed: Any = self.config
         algorithm = composed.hydra.runtime.choices.algorithm
@@ -91,19 +117,27 @@ class OptunaSweeper(Sweeper):
     def _study(self, name: str, folder: Path, task: dict[str, Any]) -> Any:
         import optuna
         from hydra.utils import instantiate
+        from sqlalchemy.exc import SQLAlchemyError
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         objective = build(task["dataset"], "dataset").objective
         self.metric = objective.metric
-        self.storage = self.options["storage"] or f"sqlite:///{folder.absolute() / name}.db"
-        study = optuna.create_study(
-            study_name=self.options["study_name"] or name,
-            storage=self.storage,
-            direction="maximize" if objective.higher_is_better else "minimize",
-            load_if_exists=True,
-        )
-        sampler = dict(self.options["sampler"])
-        if "seed" in sampler:  # of a search that goes on: not the values of its beginning again
+        self.storage = self.options.storage or f"sqlite:///{folder.absolute() / name}.db"
+        try:
+            study = optuna.create_study(
+                study_name=self.options.study_name or name,
+                storage=self.storage,
+                direction="maximize" if objective.higher_is_better else "minimize",
+                load_if_exists=True,
+            )
+        except (SQLAlchemyError, ImportError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"hydra.sweeper.storage={self.storage}: {reason}; accepted is the URL of a "
+                "database, as sqlite:///FILE, or null"
+            ) from error
+        sampler = dict(self.options.sampler)
+        if sampler.get("seed") is not None:  # a search that goes on: not its first values again
             sampler["seed"] += len(study.trials)
         study.sampler = instantiate(sampler)
         return study
@@ -111,8 +145,8 @@ class OptunaSweeper(Sweeper):
     def _search(self, study: Any, space: dict[str, Any], fixed: list[str]) -> None:
         from optuna.trial import TrialState
 
-        while (left := self.options["n_trials"] - _counted(study)) > 0:
-            trials = [study.ask(space) for _ in range(min(left, self.options["n_jobs"]))]
+        while (left := self.options.n_trials - _counted(study)) > 0:
+            trials = [study.ask(space) for _ in range(min(left, self.options.n_jobs))]
             jobs = [[*fixed, *_values(t.params), *self._place(study, t.number)] for t in trials]
             launcher: Any = self.launcher
             returned = launcher.launch(jobs, initial_job_idx=trials[0].number)
@@ -122,10 +156,9 @@ class OptunaSweeper(Sweeper):
 
     def _place(self, study: Any, number: int) -> list[str]:
         """Where a job finds its trial; options of Hydra's, which are no part of the run."""
-        storage = self.storage.replace("'", "\\'")
         return [
-            f"hydra.sweeper.storage='{storage}'",
-            f"hydra.sweeper.study_name='{study.study_name}'",
+            f"hydra.sweeper.storage={quoted(self.storage)}",
+            f"hydra.sweeper.study_name={quoted(study.study_name)}",
             f"hydra.sweeper.trial={number}",
         ]
 

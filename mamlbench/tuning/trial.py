@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mamlbench.errors import UserError
+from mamlbench.errors import Pruned, UserError
 from mamlbench.loggers import Logger, RunInfo
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
-
-
-class Pruned(Exception):
-    """The study expects no more of this trial."""
 
 
 class TrialLogger(Logger):
@@ -61,11 +57,7 @@ def watch(experiment: Experiment, sweeper: Any) -> Any:
     import optuna
     from hydra.utils import instantiate
 
-    if not (experiment.training.validate_every and "val" in experiment.dataset.splits):
-        raise UserError(
-            f"training.validate_every={experiment.training.validate_every}: accepted is 1 or more, "
-            "on a dataset with a validation split, as a search goes by meta-validation"
-        )
+    _require_validation(experiment)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     pruner = instantiate(sweeper.pruner) if sweeper.pruner else optuna.pruners.NopPruner()
     study = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage, pruner=pruner)
@@ -75,13 +67,37 @@ def watch(experiment: Experiment, sweeper: Any) -> Any:
     return study
 
 
+def _require_validation(experiment: Experiment) -> None:
+    training, select = experiment.training, experiment.protocol.select
+    checkpoint = experiment.options.checkpoint
+    validated = training.validate_every > 0 and "val" in experiment.dataset.splits
+    for option, found, fits, accepted in (
+        ("checkpoint", checkpoint, checkpoint is None, "null, as a trial is trained"),
+        ("training.iterations", training.iterations, training.iterations > 0, "1 or more"),
+        ("evaluation.select", select, not experiment.protocol.by_training, "best, topK or last"),
+        (
+            "training.validate_every",
+            training.validate_every,
+            validated,
+            "1 or more, on a dataset with a validation split",
+        ),
+    ):
+        if not fits:
+            raise UserError(
+                f"{option}={found}: accepted is {accepted}; a search goes by meta-validation"
+            )
+
+
 def conclude(study: Any, number: int, summary: dict[str, Any]) -> None:
     """Tell the study the result of a trial: its best meta-validation, never the meta-test.
 
     Raises:
-        UserError: it is not finite.
+        UserError: there was none, or it is not finite.
     """
-    value = summary["validation"]["value"]
-    if not math.isfinite(value):
+    validation = summary["validation"]
+    if validation is None:
+        raise UserError("nothing was meta-validated, which a search goes by")
+    value = validation["value"]
+    if value is None or not math.isfinite(value):  # None: what a file keeps of it
         raise UserError("no meta-validation was finite")
     study.tell(number, value)

@@ -129,6 +129,7 @@ def test_it_learns_from_support_sets_alone():
         ({"task_lr": -1.0}, "task_lr=-1.0: accepted is 0 or more"),
         ({"penalty_weight": np.inf}, "penalty_weight=inf: accepted is 0 or more"),
         ({"penalty": "l1"}, "penalty=l1: accepted is none, zero, mean"),
+        ({"penalty": "zero"}, "penalty_weight=0.0: accepted is more than 0, where penalty=zero"),
     ],
 )
 def test_bad_values_are_named(options, message):

@@ -153,6 +153,20 @@ def test_an_unknown_work(capsys):
     )
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--repeats=0"],
+        *(["--scaling", more] for more in ("sinusoid", "--seconds=2", "--only-times")),
+    ],
+)
+def test_options_that_would_do_nothing(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(SCRIPT), *arguments])
+    assert stopped.value.code == 2
+    assert f"error: {arguments[0].replace('=', ' ')}: " in capsys.readouterr().err
+
+
 def test_the_figure(tmp_path):
     rows = [
         {"sweep": sweep, "value": value, "who": who, "ms": value * factor}

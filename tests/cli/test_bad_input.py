@@ -58,6 +58,18 @@ VALUES = {
         ["+algorithm.iner_lr=1"],
         r"algorithm\.iner_lr: unknown to MAML; accepted: .*\(did you mean 'inner_lr'\?\)",
     ),
+    "an option that the run itself gives": (
+        ["+network.outputs=3"],
+        r"network\.outputs: unknown to MLP; accepted: .*",
+    ),
+    "checkpoints together where a policy acts": (
+        ["dataset=navigation2d", "evaluation=mamlpp"],
+        r"evaluation\.select=top5: accepted is best, best_training or last, as one policy acts",
+    ),
+    "labels where a policy acts": (
+        ["dataset=navigation2d", "evaluation=active_learning"],
+        r"evaluation\.active_rounds=\d+: accepted is 0: .*",
+    ),
     "a seed that torch cannot take": (
         ["seed=99999999999999999999"],
         r"seed=99999999999999999999: accepted is 0 to 18446744073709551615",

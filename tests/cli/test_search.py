@@ -182,6 +182,22 @@ def test_one_process_searches_at_a_time(mamlbench):
             ["-m", "tune=maml", "training.validate_every=0"],
             "no trial of this search finished (0 finished, 0 pruned, 1 failed); ",
         ),
+        (
+            ["-m", "tune=maml", "hydra.sweeper.n_jobs=0"],
+            "hydra.sweeper.n_jobs=0: accepted is 1 or more",
+        ),
+        (
+            ["-m", "tune=maml", "hydra.sweeper.n_trials=few"],
+            'hydra.sweeper.n_trials="few": accepted is a whole number',
+        ),
+        (
+            ["-m", "tune=maml", "hydra.sweeper.storage=garbage"],
+            "hydra.sweeper.storage=garbage: ",
+        ),
+        (
+            ["-m", "tune=maml", "hydra.sweeper.storage='sqlite:////no/such/folder/x.db'"],
+            "hydra.sweeper.storage=sqlite:////no/such/folder/x.db: ",
+        ),
     ],
 )
 def test_mistakes(mamlbench, arguments, says):
@@ -191,6 +207,28 @@ def test_mistakes(mamlbench, arguments, says):
     last = result.err.splitlines()[-1]
     assert last.startswith(f"mamlbench: {says}"), result.err
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("evaluation.select=best_training", "evaluation.select=best_training: accepted is best, "),
+        ("training.iterations=0", "training.iterations=0: accepted is 1 or more; a search goes by"),
+        ("training.validate_every=0", "training.validate_every=0: accepted is 1 or more, on a "),
+    ],
+)
+def test_a_trial_has_to_be_validated(mamlbench, more, says):
+    result = mamlbench(*SEARCH, more, "hydra.sweeper.n_trials=1")
+    assert result.code == 2
+    assert says in result.err
+    assert "Traceback" not in result.err
+    assert not summaries()
+
+
+def test_any_seed_of_the_sampler(mamlbench):
+    more = "hydra.sweeper.n_trials=1", "hydra.sweeper.sampler.seed=null"
+    assert mamlbench(*SEARCH, *more).code == 0
+    assert states(the_study()) == ["COMPLETE"]
 
 
 def test_without_optuna(mamlbench, monkeypatch):

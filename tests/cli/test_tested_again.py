@@ -32,6 +32,10 @@ def test_another_protocol(mamlbench, run):
     assert summary["evaluation"].startswith("standard: 5 tasks, 10 shots, 15 queries")
     assert summary["train"]["iterations"] == 0
     assert summary["checkpoint"] == str(run / "best.pt")
+    trained = json.loads((run / "summary.json").read_text())
+    assert "trained_in" not in trained
+    names = {name: trained[name] for name in ("algorithm", "dataset", "setting")}
+    assert summary["trained_in"] == {**names, "iterations": trained["train"]["iterations"]}
     assert not (folder / "checkpoint.pt").exists()
     written = yaml.safe_load((folder / "config.yaml").read_text())
     assert written["network"]["hidden"] == [8]  # of the run that trained it
@@ -55,6 +59,12 @@ def test_the_words_are_of_the_checkpoint_that_was_tested(mamlbench, run):
     _, summary = finished(run)
     assert summary["checkpoint"] == str(run / "checkpoint.pt")
     assert ", last checkpoint, " in summary["evaluation"]
+
+
+def test_the_last_checkpoint_alone_is_never_called_the_best(mamlbench, run):
+    more = "evaluation.tasks=5", f"checkpoint={run / 'checkpoint.pt'}"
+    assert mamlbench("evaluation=standard", "evaluation.select=top5", *more).code == 0
+    assert ", last checkpoint, " in finished(run)[1]["evaluation"]
 
 
 def test_a_run_without_validation_has_no_best_checkpoint(mamlbench):

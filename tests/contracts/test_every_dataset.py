@@ -22,6 +22,8 @@ def loaded(choice: str) -> Dataset:
     node = composed(f"dataset={choice}")["dataset"]
     if "root" in node:
         pytest.skip(f"{choice} needs files")
+    if choice == "gym":
+        pytest.skip("gym needs an environment: see tests/rl/test_gym.py")
     dataset = build(node, "dataset")
     if isinstance(dataset, Control):
         pytest.skip(f"{choice} has no examples until a policy acts: see tests/rl")

@@ -114,6 +114,12 @@ def test_cifar_fs_in_the_folder_of_its_zip(bertinetto):
     assert after.sha256 == before.sha256
 
 
+def test_a_list_of_cifar_fs_that_is_no_text(bertinetto):
+    (bertinetto / "cifar_fs/splits/bertinetto/val.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"val.txt: 'utf-8' codec .*; accepted are names"):
+        SmallFS(ways=2, queries=1, root=str(bertinetto)).read()
+
+
 def test_fc100_is_split_by_superclass(official):
     pictures_of(SmallFC(ways=2, queries=1, root=str(official)).read(), FC_SPLIT)
 

@@ -144,12 +144,16 @@ def test_too_few_classes_or_images(npz):
         ({"vectors": np.ones((4, 2))}, r"float64 \[4, 2\] for 4 images; accepted is float32"),
         ({"vectors": np.ones((5, 2), np.float32)}, r"\[5, 2\] for 4 images"),
         ({"vectors": np.full((4, 2), np.nan, np.float32)}, "embeddings that are not finite"),
+        ({"counts": [4]}, r"classes are 2 names and counts \[4\]; accepted is a count from 1 for"),
+        ({"counts": [4, 0]}, r"2 names and counts \[4, 0\]"),
+        ({"classes": ["dog0", "dog1"]}, "class dog0; accepted is train/..., val/... or test/..."),
     ],
 )
 def test_what_cannot_be(tmp_path, change, message):
     path = tmp_path / "bad.npz"
-    given = {"vectors": np.ones((4, 2), np.float32), "classes": ["train/a", "val/b"]} | change
-    write_embeddings(path, given["vectors"], given["classes"], [2, 2])
+    classes = {"classes": ["train/a", "val/b"], "counts": [2, 2]}
+    given = {"vectors": np.ones((4, 2), np.float32), **classes} | change
+    write_embeddings(path, given["vectors"], given["classes"], given["counts"])
     with pytest.raises(UserError, match=message):
         read_embeddings(path)
 
@@ -169,6 +173,9 @@ def test_damage_and_foreign_files(npz, tmp_path):
     np.savez(tmp_path / "foreign.npz", x=np.ones(3))
     with pytest.raises(UserError, match=r"foreign.npz: .*embeddings"):
         read_embeddings(tmp_path / "foreign.npz")
+    np.save(tmp_path / "one.npy", np.ones(3))
+    with pytest.raises(UserError, match=r"one.npy: .*; accepted are an .npz"):
+        read_embeddings(tmp_path / "one.npy")
     np.savez(tmp_path / "objects.npz", embeddings=np.array([{}]), classes=[], counts=[])
     with pytest.raises(UserError, match=r"objects.npz: Object arrays cannot be loaded"):
         read_embeddings(tmp_path / "objects.npz")

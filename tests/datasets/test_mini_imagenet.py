@@ -115,6 +115,14 @@ def test_a_list_that_names_what_is_not_there(tmp_path, folders):
         make(tmp_path / "lists").read()
 
 
+def test_a_list_with_a_line_that_is_too_short(tmp_path, folders):
+    lists(tmp_path / "lists", folders)
+    with (tmp_path / "lists/mini_imagenet/train.csv").open("a") as file:
+        file.write("n0100000001.png\n")
+    with pytest.raises(UserError, match=r"train.csv: no 'label of n0100000001.png' in it"):
+        make(tmp_path / "lists").read()
+
+
 def test_a_hostile_pickle(tmp_path):
     pickles(tmp_path, "mini-imagenet-cache-{}.pkl", by_label=False)
     path = tmp_path / "mini_imagenet" / "mini-imagenet-cache-val.pkl"

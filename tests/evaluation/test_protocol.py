@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from mamlbench.datasets import Glyphs, Sinusoid
 from mamlbench.errors import BadValue
@@ -86,3 +87,19 @@ def test_bad_values_are_named(option, value):
     with pytest.raises(BadValue) as error:
         Protocol(**{option: value})
     assert error.value.option == option
+
+
+@pytest.mark.parametrize(("option", "value"), [("select", "top5"), ("active_rounds", 1)])
+def test_what_cannot_be_asked_of_a_policy(option, value):
+    protocol = Protocol(**{option: value})
+    protocol.require_for(Glyphs())
+    with pytest.raises(BadValue) as error:
+        protocol.require_for(Navigation2D())
+    assert error.value.option == option
+
+
+def test_a_class_has_to_have_queries_left():
+    dataset = Glyphs(shots=20, train_shots=1)
+    dataset.load(torch.device("cpu"))
+    with pytest.raises(BadValue, match="shots=20: accepted is fewer, as none of a test class"):
+        Protocol(queries="remaining").shots_and_queries(dataset, "test")

@@ -72,6 +72,16 @@ def test_a_long_test_prints_a_line_twice_a_minute_where_there_is_no_bar(monkeypa
     )
 
 
+def test_the_time_left_of_a_test_that_goes_on_knows_where_it_went_on(monkeypatch):
+    now, out = clock(monkeypatch), console(terminal=False)
+    with Loggers([ConsoleProgress(out)]) as loggers:
+        loggers.start(run_info())
+        for tasks in (500, 510):
+            loggers.tested(tasks, 600)
+            now[0] += 100
+    assert out.file.getvalue() == "tested 510 of 600 tasks  0:15:00 left\n"
+
+
 def test_a_short_test_prints_nothing(monkeypatch):
     now, out = clock(monkeypatch), console(terminal=False)
     with Loggers([ConsoleProgress(out)]) as loggers:

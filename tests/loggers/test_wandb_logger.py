@@ -272,6 +272,15 @@ def test_a_run_that_is_stopped_waits_less_for_it(tmp_path, recorder, caplog, mon
     assert "(no answer within 0.1 s)" in the_warning(caplog)
 
 
+def test_what_is_sent_afterwards_has_its_own_time(tmp_path, recorder, caplog):
+    recorder(hangs="log")
+    logger = WandBLogger(mode="online", timeout=0.1)
+    logger.start(run_info(tmp_path))
+    logger.log(1, {"a": 1.0})
+    logger.close_when_sent()
+    assert "(no answer within 0.2 s)" in the_warning(caplog)
+
+
 @pytest.mark.slow
 def test_a_server_that_never_answers(tmp_path):
     """The real W&B beside a server that takes connections and says nothing."""

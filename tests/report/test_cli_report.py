@@ -118,6 +118,12 @@ def test_a_table_that_there_is_not(report):
         (["--compare", "a", "b", "c"], "c: not of two runs; accepted beside --compare are .*"),
         (["--status", "a", "b"], "b: accepted with --status is one folder"),
         (
+            ["--status", "a", "--out", "x"],
+            "--out x: not of a status; accepted beside --status is nothing",
+        ),
+        (["--status", "a", "--strict"], "--strict: not of a status; .*"),
+        (["--status", "a", "--compare", "b", "c"], "--compare b c: not of a status; .*"),
+        (
             ["--figure-s=x"],
             r"--figure-s=x: there is no such option; accepted: --format, --out, --html, --figures, "
             r".*, --strict \(did you mean '--figures'\?\)",
@@ -297,6 +303,10 @@ def test_a_readme_without_a_marked_part(report, outputs):
     code, _, err = report("outputs", "--readme", "README.md")
     assert code == 2
     assert err.startswith("mamlbench-report: --readme README.md: accepted is a file with the lines")
+    (outputs.parent / "other.md").write_bytes(b"\xff\xfe")
+    code, _, err = report("outputs", "--readme", "other.md")
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("mamlbench-report: --readme other.md: cannot be read: 'utf-8' codec")
     assert (outputs.parent / "README.md").read_text() == "nothing\n"
 
 

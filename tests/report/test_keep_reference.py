@@ -83,3 +83,15 @@ def test_of_many_steps_the_last_alone(keep_reference, tmp_path, sinusoid):
 def test_what_is_no_finished_run(keep_reference, tmp_path, capsys):
     assert keep_reference(tmp_path, "mine")[0] == 2
     assert "not the folder of a finished run" in capsys.readouterr().err
+
+
+def test_what_is_kept_is_not_lost(keep_reference, tmp_path, sinusoid, capsys):
+    run = kept.keep(tmp_path / "run", sinusoid())
+    _, target = keep_reference(run, "mine")
+    for name in ("", ".", "..", "a/b", str(tmp_path)):
+        assert keep_reference(run, name)[0] == 2
+        assert "accepted is the name of one folder" in capsys.readouterr().err
+    assert keep_reference(target, "mine")[0] == 2
+    assert "is kept already" in capsys.readouterr().err
+    assert (target / "summary.json").is_file()
+    assert [path.name for path in target.parent.iterdir()] == ["mine"]

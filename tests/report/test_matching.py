@@ -199,6 +199,16 @@ def test_another_test_of_what_was_learned(tmp_path, sinusoid):
     assert [row[3] for row in found.rows] == ["0.650 ± 0.305", "1.650 ± 0.305"]
 
 
+def test_what_was_trained_on_something_else_is_not_of_the_cell(tmp_path, sinusoid):
+    config = {**sinusoid(), "checkpoint": "outputs/somewhere"}
+    made = {"algorithm": "maml", "dataset": "harmonic_sinusoid", "setting": "10shot"}
+    known = {"trained_iterations": 70_000, "of_unfinished": False}
+    for dataset, word in (("sinusoid", "within"), ("harmonic_sinusoid", "not run")):
+        made = {**made, "dataset": dataset, "iterations": 70_000}
+        run = read_run(kept.keep(tmp_path / dataset, config, **known, trained_in=made))
+        assert row_of(table(cell()), [run])[0][-1].startswith(word)
+
+
 def test_shortened_runs_behind_a_longer_one_are_named(tmp_path, sinusoid):
     short = sinusoid(training__iterations=7000)
     runs = [read_run(kept.keep(tmp_path / str(s), short, seed=s)) for s in range(3)]

@@ -102,6 +102,15 @@ def test_several_seeds(tmp_path, sinusoid):
     assert result(anew, "mse").ci95 == pytest.approx(np.mean(halves), rel=1e-4)
 
 
+def test_seeds_that_all_score_alike_have_an_interval_of_no_width(tmp_path, sinusoid, recwarn):
+    scores = np.full_like(kept.SCORES, 0.7)
+    runs = [
+        read_run(kept.keep(tmp_path / str(seed), sinusoid(), scores, seed=seed)) for seed in (0, 1)
+    ]
+    assert result(runs, "mse").ci95 == pytest.approx(0.0, abs=1e-12)
+    assert not [w for w in recwarn if "Precision loss" in str(w.message)]
+
+
 def test_several_seeds_have_no_interval_where_a_score_of_one_is_not_finite(tmp_path, sinusoid):
     diverged = kept.SCORES.copy()
     diverged[-1, 1] = np.nan

@@ -49,6 +49,19 @@ def test_the_iterations_of_a_tested_checkpoint(
     assert read_run(folder).iterations == iterations
 
 
+def test_a_checkpoint_that_was_trained_on_something_else(tmp_path, sinusoid):
+    config = sinusoid(training__iterations=100, evaluation__select="best")
+    config["checkpoint"] = "outputs/elsewhere"
+    known = {"trained_iterations": 40, "of_unfinished": False}
+    train = {"iterations": 0, "seconds": 0.0}
+    for dataset, on in (("glyphs", "glyphs 10shot"), ("sinusoid", None)):
+        made = {"algorithm": "maml", "dataset": dataset, "setting": "10shot", "iterations": 50}
+        folder = kept.keep(tmp_path / dataset, config, train=train, **known, trained_in=made)
+        run = read_run(folder)
+        assert run.iterations == 50  # those of its own plan, not of the test's
+        assert run.trained_on == run.options["trained_on"] == on
+
+
 def test_how_far_a_run_with_patience_went_after_its_best_is_not_recorded(tmp_path, sinusoid):
     config = sinusoid(training__iterations=100, training__patience=2, evaluation__select="best")
     trained = {"iterations": 60, "seconds": 1.0}

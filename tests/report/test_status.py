@@ -9,7 +9,7 @@ import pytest
 import runs
 
 from mamlbench.compose import experiment
-from mamlbench.errors import UserError
+from mamlbench.errors import Pruned, UserError
 from mamlbench.report.status import Row, collect, show
 from mamlbench.run_state import recorded
 from mamlbench.signals import Stopped
@@ -86,6 +86,11 @@ def test_a_run_tells_that_it_works_and_what_ended_it(outputs):
         ends(folder, ZeroDivisionError("division by zero"))
     assert collect(outputs)[0].note == "ZeroDivisionError: division by zero"
     assert collect(outputs)[0].state == "failed"
+
+    with pytest.raises(Pruned):
+        ends(folder, Pruned("pruned at iteration 204: val/mse 3"))
+    pruned = collect(outputs)[0]
+    assert (pruned.state, pruned.note) == ("pruned", "pruned at iteration 204: val/mse 3")
 
     with recorded(folder):
         (folder / "summary.json").write_text("{}")
@@ -184,7 +189,7 @@ def test_the_text(outputs):
     submit(outputs, *(outputs / f"default/reptile/seed{seed}" for seed in range(60)))
     squeue(outputs, *(f"7_{n}|PENDING|Priority|4:00" for n in range(60)))
     first, blank, *table, last = show(outputs).splitlines()
-    told = "0 running, 60 queued, 0 preempted, 0 failed, 5 finished"
+    told = "0 running, 60 queued, 0 preempted, 0 failed, 0 pruned, 5 finished"
     assert first == f"65 runs in {outputs}: {told}"
     assert blank == ""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in [*table, last]]

@@ -31,6 +31,7 @@ ALGORITHMS = ConfigTree().choices("algorithm")
         ("range(0, 1, 0.25)", FloatDistribution(0.0, 0.75, step=0.25)),
         ("range(1, 6)", IntDistribution(1, 5)),
         ("range(2, 11, 4)", IntDistribution(2, 10, step=4)),
+        ("tag(log, range(1, 9))", IntDistribution(1, 8, log=True)),
         ("choice(adam, sgd)", CategoricalDistribution(["adam", "sgd"])),
         ("0.1,0.2", CategoricalDistribution(["0.1", "0.2"])),
         ("[8],[8,8]", CategoricalDistribution(["[8]", "[8,8]"])),
@@ -46,7 +47,13 @@ def test_the_last_word_on_an_option_counts():
     assert space_of([sweep, "a=choice(1, 2)"])[0] == {"a": CategoricalDistribution(["1", "2"])}
 
 
-@pytest.mark.parametrize("sweep", ["interval(1.0, 0.1)", "tag(log, interval(0.0, 1.0))", "glob(*)"])
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        *("interval(1.0, 0.1)", "tag(log, interval(0.0, 1.0))", "glob(*)"),
+        *("range(1, 6, 0)", "tag(log, range(1, 9, 2))", "tag(log, range(0, 1, 0.25))"),
+    ],
+)
 def test_a_sweep_that_cannot_be_searched(sweep):
     with pytest.raises(UserError, match=r"a\.b=.*: accepted is a\.b=interval"):
         space_of([f"a.b={sweep}"])

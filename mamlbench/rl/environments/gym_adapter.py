@@ -17,6 +17,8 @@ from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.extra import cores, imported, require_finite
 from mamlbench.rl.environments.workers import Episodes, Workers
 
+_ACCEPTED = "package.module.name of a gymnasium environment, or a name that it has registered"
+
 
 class GymEnvironments(Environments):
     """Episodes of a gymnasium environment whose `reset` takes the task as `options["goal"]`.
@@ -41,7 +43,7 @@ class GymEnvironments(Environments):
 
     def __init__(
         self,
-        environment: str,
+        environment: str | None,
         goal_low: tuple[float, ...],
         goal_high: tuple[float, ...],
         horizon: int = 200,
@@ -54,12 +56,10 @@ class GymEnvironments(Environments):
         self._low, self._high = np.array(goal_low, float), np.array(goal_high, float)
         ordered = bool((self._low <= self._high).all())
         require(ordered, "goal_high", list(goal_high), f"at least goal_low={list(goal_low)}")
-        one = maker(environment)()
-        self.observation_size, self.action_size = _sizes(one)
-        one.close()
-        self.environment = environment
+        self.environment = str(environment or "null")
+        self.observation_size, self.action_size = _sizes_of(self.environment)
         self.horizon, self.goal_words = horizon, len(goal_low)
-        self._make = functools.partial(GymRunner, environment)
+        self._make = functools.partial(GymRunner, self.environment, self.observation_size)
         self._count = cores() if workers is None else workers
         self._workers: Workers | None = None
 
@@ -111,8 +111,8 @@ class GymEnvironments(Environments):
 class GymRunner:
     """Episodes of one gymnasium environment, each in an object of its own; see `workers.Runner`."""
 
-    def __init__(self, environment: str) -> None:
-        self._make = maker(environment)
+    def __init__(self, environment: str, observation_size: int) -> None:
+        self._make, self._observation_size = maker(environment), observation_size
         self._environments: list[Any] = []
 
     def reset(self, goals: np.ndarray, seeds: np.ndarray) -> Episodes:
@@ -145,8 +145,8 @@ class GymRunner:
 
     def _episodes(self, rewards: np.ndarray) -> Episodes:
         # a worker may have no episode at all
-        size = _sizes(self._environments[0])[0] if self._environments else _sizes(self._make())[0]
-        observations = np.stack(self._now) if self._now else np.zeros((0, size))
+        none = np.zeros((0, self._observation_size))
+        observations = np.stack(self._now) if self._now else none
         return Episodes(observations, rewards, self._done.copy())
 
 
@@ -158,15 +158,33 @@ def maker(environment: str) -> Callable[[], Any]:
     """
     gymnasium = imported("gymnasium")
     module, _, name = environment.rpartition(".")
-    accepted = "package.module.name of a gymnasium environment, or a name that it has registered"
     try:
         if module:
             made: Callable[[], Any] = getattr(importlib.import_module(module), name)
             return made
         gymnasium.spec(environment)
     except (ImportError, AttributeError, gymnasium.error.Error) as error:
-        raise BadValue("environment", environment, f"{accepted} ({error})") from error
+        raise BadValue("environment", environment, f"{_ACCEPTED} ({error})") from error
     return functools.partial(gymnasium.make, environment, disable_env_checker=True)
+
+
+def _sizes_of(environment: str) -> tuple[int, int]:
+    """As `_sizes`, of the environment of this name.
+
+    Raises:
+        BadValue: there is none, it cannot be made, or what is made is no such environment.
+    """
+    make = maker(environment)
+    try:
+        one = make()
+        found = _sizes(one)
+        one.close()
+    except UserError:
+        raise
+    except Exception as error:  # whatever somebody's constructor raises
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadValue("environment", environment, f"{_ACCEPTED} ({reason})") from error
+    return found
 
 
 def _sizes(env: Any) -> tuple[int, int]:

@@ -110,9 +110,16 @@ def test_values_that_are_not_finite_are_named_by_their_task():
         environments.step(action)
 
 
-@pytest.mark.parametrize("name", ["tiny_env.Nothing", "no_such_module.Line", "NoSuch-v9"])
-def test_an_unknown_environment(name):
-    with pytest.raises(BadValue, match=f"environment={name}: accepted is package.module.name"):
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tiny_env.Nothing", "no_such_module.Line", "NoSuch-v9", None),
+        *("tiny_env.os", "fractions.Fraction", "tiny_env.Unbuildable"),
+    ],
+)
+def test_what_is_no_environment(name):
+    shown = "null" if name is None else name
+    with pytest.raises(BadValue, match=f"environment={shown}: accepted is package.module.name"):
         GymEnvironments(name, (0.0,), (1.0,))
 
 

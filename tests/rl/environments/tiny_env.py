@@ -48,3 +48,8 @@ class Unsound(Line):
 
 class Discrete(Line):
     action_space = gymnasium.spaces.Discrete(3)
+
+
+class Unbuildable(Line):
+    def __init__(self):
+        raise gymnasium.error.DependencyNotInstalled("the floor is not installed")

@@ -1,0 +1,37 @@
+"""Any gymnasium environment, as a dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mamlbench.rl.control import Control
+from mamlbench.rl.environments import GymEnvironments
+
+
+class Gym(Control):
+    """A gymnasium environment and a box of goals; see `GymEnvironments` for what it has to do.
+
+    Args:
+        environment: see `GymEnvironments`, like the next four; it has to be given.
+        goal_low: lowest goal.
+        goal_high: highest goal.
+        horizon: steps of an episode.
+        workers: processes.
+        options: the arguments of `Control`.
+
+    Raises:
+        BadValue: an argument that cannot be used.
+        UserError: gymnasium is not installed.
+    """
+
+    def __init__(
+        self,
+        environment: str | None = None,
+        goal_low: tuple[float, ...] = (0.0,),
+        goal_high: tuple[float, ...] = (1.0,),
+        horizon: int = 200,
+        workers: int | None = None,
+        **options: Any,
+    ) -> None:
+        self.environments = GymEnvironments(environment, goal_low, goal_high, horizon, workers)
+        super().__init__(**options)
