@@ -81,8 +81,10 @@ def _covered(tables: Sequence[tuple[Table, Sequence[Line]]]) -> list[str]:
     for table, lines in tables:
         counts = tally(lines)
         rows.append([_linked(table), *(str(counts.get(word, "–")) for word in total)])
+    unchecked = sum(not line.cell.verified for _, lines in tables for line in lines)
+    of_memory = f" {unchecked} were not checked against a copy of their paper." * bool(unchecked)
     return [
-        f"{printed - left} of {printed} printed numbers are measured: {told}.",
+        f"{printed - left} of {printed} printed numbers are measured: {told}.{of_memory}",
         _compact(("table or figure", *total), rows),
     ]
 

@@ -51,7 +51,7 @@ def test_what_two_papers_print_stands_in_the_first_that_measured_it(tmp_path):
 def test_the_readme_adds_the_tables_up(tmp_path, sinusoid):
     kept.keep(tmp_path / "run", sinusoid())
     told = re.search(
-        r"\n(\d+) of (\d+) printed numbers are measured: (.*)\.\n\n(.*?)\n\n<details>",
+        r"\n(\d+) of (\d+) printed numbers are measured: ([^.]*)\. .*?\n\n(.*?)\n\n<details>",
         readme.block(report_folders([tmp_path])),
         flags=re.DOTALL,
     )
