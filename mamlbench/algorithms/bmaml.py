@@ -88,8 +88,6 @@ class BMAML(Particles):
             noise=(noise_variance, noise_prior), weight=(weight_variance, weight_prior)
         )
         still = len(self.adapted_names) < len(list(network.parameters()))
-        # of one particle there is no kernel: the chaser loss knows precisions by their gradients
-        still |= self.particles == 1 and isinstance(objective, Regression)
         trained = not (still and first_order and meta_loss == "chaser")
         accepted = "false, where the chaser loss is to train what the inner loop does not move"
         require(trained, "first_order", first_order, accepted)

@@ -112,6 +112,4 @@ def test_parameters_that_nothing_would_train_are_refused(network, options):
     with pytest.raises(BadValue) as error:
         BMAML(network(), Regression(), first_order=True, **options)
     assert error.value.option == "first_order"
-    with pytest.raises(BadValue):  # without a kernel, not even the precisions
-        BMAML(mlp(), Regression(), first_order=True, particles=1)
     BMAML(network(), Regression(), first_order=True, meta_loss="validation", **options)

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -107,9 +108,11 @@ def test_a_sweep_that_is_interrupted_in_every_way_goes_on_by_itself(mamlbench):
     time.sleep(3)  # a node refuses what was granted in the second in which it ended the turn before
     for number in range(4):  # SLURM lets what it has requeued wait for two minutes
         command("scontrol", "update", f"JobId={job}_{number}", "StartTime=now", "TimeLimit=20")
-    drain(False)
 
+    back = threading.Timer(5.0, drain, [False])  # when the command has seen that they are queued
+    back.start()
     failed = mamlbench(*BAD)
+    back.join()
     assert failed.out.startswith(f"queued or running already in job {bad}: ")
     assert failed.code == 2
     reason = "algorithm.inner_lr=-1.0: accepted is 0 or more"

@@ -56,7 +56,7 @@ class GymEnvironments(Environments):
         self._low, self._high = np.array(goal_low, float), np.array(goal_high, float)
         ordered = bool((self._low <= self._high).all())
         require(ordered, "goal_high", list(goal_high), f"at least goal_low={list(goal_low)}")
-        self.environment = str(environment or "null")
+        self.environment = environment or "null"
         self.observation_size, self.action_size = _sizes_of(self.environment)
         self.horizon, self.goal_words = horizon, len(goal_low)
         self._make = functools.partial(GymRunner, self.environment, self.observation_size)
