@@ -88,8 +88,8 @@ def _meeting_point() -> str:
 def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """`function(*arguments)` in `count` processes of this machine, started by torchrun's agent.
 
-    It is the function of a module, and what goes in and out can be pickled. What SIGTERM, SIGINT
-    or SIGUSR1 this process gets it hands on to them.
+    It is the function of a module, and what goes in and out can be pickled. What this process
+    gets of the signals in `_HANDED_ON` it hands on to them.
 
     Returns:
         What it gives in the first process.

@@ -148,10 +148,6 @@ class Table:
     kind: str = "table"
     x: str | None = None
 
-    def cell(self, row: str, column: str) -> Cell | None:
-        """The cell at a place, if there is one."""
-        return next((c for c in self.cells if (c.row, c.column) == (row, column)), None)
-
     def runs(self) -> list[TableRun]:
         """All different runs, in the order of the cells; a training run before tests of it."""
         found: dict[TableRun, None] = {}
