@@ -42,10 +42,12 @@ def main() -> int:
         return 2
     REFERENCE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=REFERENCE) as new:
-        copy(arguments.run, Path(new), KEPT[:-1] if arguments.no_figures else KEPT)
+        copied = Path(new) / arguments.name
+        copied.mkdir()
+        copy(arguments.run, copied, KEPT[:-1] if arguments.no_figures else KEPT)
         # only now: what was kept before is not lost where the copy fails
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(new, target)
+        copied.rename(target)
     print(target)
     return 0
 
