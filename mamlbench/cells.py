@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
@@ -203,3 +205,12 @@ def config_sources(hydra: DictConfig, *providers: str) -> list[str]:
 def _replaces(override: Override) -> bool:
     """Whether nothing of a value that was set before is left after this one."""
     return override.type is OverrideType.CHANGE and not isinstance(override.value(), dict)
+
+
+def has_preset(hydra: DictConfig) -> bool:
+    """Whether there is a preset of the algorithm and dataset: Hydra skips those that are not."""
+    path = ConfigSearchPathImpl()
+    for source in hydra.runtime.config_sources:
+        if source.provider != "schema":
+            path.append(source.provider, f"{source.schema}://{source.path}")
+    return bool(ConfigRepository(path).config_exists(f"preset/{hydra.runtime.choices.preset}"))

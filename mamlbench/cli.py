@@ -106,7 +106,7 @@ def _run(config: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from mamlbench.cells import CONFIG_DIR, SEARCHPATH, config_sources
+    from mamlbench.cells import CONFIG_DIR, SEARCHPATH, config_sources, has_preset
     from mamlbench.overrides import require_one_run
     from mamlbench.slurm.options import is_submitted
     from mamlbench.slurm.this_job import job_id
@@ -123,7 +123,9 @@ def _run(config: DictConfig) -> float | None:
             raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
         names = str(choices.algorithm), str(choices.dataset)
         searchpath = config_sources(hydra_config, CONFIG_DIR, SEARCHPATH)
-        return _one_run(_Job(config, *names, overrides, hydra_config.sweeper, searchpath))
+        has_settings = choices.experiment is not None or has_preset(hydra_config)
+        job = _Job(config, *names, overrides, hydra_config.sweeper, searchpath, has_settings)
+        return _one_run(job)
     except Busy as busy:
         if not in_sweep:
             _fail(busy)
@@ -150,7 +152,13 @@ def _as_typed(overrides: Any) -> list[str]:
 
 
 class _Job(NamedTuple):
-    """What Hydra gives a run; the algorithm and dataset by name, and where config files are."""
+    """What Hydra gives a run.
+
+    Attributes:
+        algorithm: by name, as is the dataset.
+        searchpath: where config files are.
+        has_settings: whether a preset or an experiment sets rates and lengths.
+    """
 
     config: DictConfig
     algorithm: str
@@ -158,6 +166,7 @@ class _Job(NamedTuple):
     overrides: list[str]
     sweeper: DictConfig
     searchpath: list[str]
+    has_settings: bool
 
 
 def _one_run(job: _Job) -> float | None:
@@ -204,7 +213,7 @@ def _here(job: _Job) -> float | None:
     number = job.sweeper.get("trial") if ranks.is_first else None
     study = None if number is None else trial.watch(experiment, job.sweeper)
     if ranks.is_first:
-        announce(experiment)
+        announce(experiment, job.has_settings)
     at_work = experiment
     try:
         summary = experiment.run()

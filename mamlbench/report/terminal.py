@@ -22,8 +22,13 @@ _PROBABILISTIC = (
 )
 
 
-def announce(experiment: Experiment) -> None:
-    """Say what runs, how it will be judged, and where it is kept."""
+def announce(experiment: Experiment, has_settings: bool = True) -> None:
+    """Say what runs, where it is kept, and what a user would not expect of it.
+
+    Args:
+        experiment: what will run.
+        has_settings: whether its rates and lengths were chosen for this algorithm and dataset.
+    """
     label, path = experiment.label, experiment.folder.path
     if experiment.is_finished:
         print(f"mamlbench shows {label} in {path}; restart=true begins anew", file=sys.stderr)
@@ -33,6 +38,13 @@ def announce(experiment: Experiment) -> None:
     if tests and experiment.shortened:  # by what may have been typed for the training run alone
         tasks = number_of(experiment.protocol.tasks, "task")
         print(f"mamlbench: budget={experiment.options.budget}: {tasks}", file=sys.stderr)
+    if not tests and not has_settings:
+        pair = f"{experiment.names['algorithm']}_{experiment.names['dataset']}"
+        print(
+            f"mamlbench: there is no preset {pair}, so that rates and lengths are plain defaults, "
+            "but for what you set yourself",
+            file=sys.stderr,
+        )
     network = experiment.learner.network
     on_cpu = experiment.hardware.torch_device.type == "cpu"
     if on_cpu and isinstance(network, (Conv4, WideResNet)) and (why := why_not()):
