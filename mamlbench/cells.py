@@ -11,6 +11,7 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -49,6 +50,7 @@ class Cell:
         metric: what the dataset is scored by.
         restart: whether it begins anew.
         hardware: its `hardware` node.
+        content: gives the hash of the data that is there now; None where there is none.
         other_tests: gives those that `also_test` asks for, once there is a checkpoint to test.
     """
 
@@ -58,6 +60,7 @@ class Cell:
     metric: str
     restart: bool
     hardware: dict[str, Any]
+    content: Callable[[], str | None] = lambda: None
     other_tests: Callable[[], Sequence[Cell]] = tuple
 
     @property
@@ -88,7 +91,7 @@ class CellReader:
         self._choosing: dict[str, bool] = {}
         self._composed: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
         self._reused: dict[tuple[tuple[str, ...], ...], tuple[DictConfig, tuple[str, ...]]] = {}
-        self._datasets: dict[str, tuple[str, str]] = {}
+        self._datasets: dict[str, tuple[str, str, Callable[[], str | None]]] = {}
         self._cells: dict[tuple[str, ...], Cell] = {}
 
     def read(self, overrides: Sequence[str]) -> Cell:
@@ -110,14 +113,14 @@ class CellReader:
             if any(values.get(name) for name in _NEEDS_ITS_RUN):
                 return Cell(overrides, " ".join(overrides), None, "", restart, hardware)
             hash_ = result_hash(values, checkpoint=None)
-            label, metric, folder = self._place(values, choices, hash_)
+            label, metric, folder, content = self._place(values, choices, hash_)
             made_by = [text for text in overrides if not self._parse(text).is_hydra_override()]
             tests = [other_test(made_by, test, str(folder.path)) for test in values["also_test"]]
         except _MISTAKES:
             # the run says what is wrong with it
             return Cell(overrides, " ".join(overrides), None, "", False, {})
         return Cell(
-            *(overrides, label, folder, metric, restart, hardware),
+            *(overrides, label, folder, metric, restart, hardware, content),
             other_tests=lambda: [self._test(test) for test in tests],
         )
 
@@ -128,20 +131,21 @@ class CellReader:
         try:
             config, choices = self._config(tuple(overrides))
             values, _ = within_budget(config)
-            label, metric, folder = self._place(values, choices, hash_of_result(values))
+            label, metric, folder, content = self._place(values, choices, hash_of_result(values))
         except (*_MISTAKES, HydraException, OSError):
             return Cell(tuple(overrides), " ".join(overrides), None, "", False, {})
-        return Cell(tuple(overrides), label, folder, metric, values["restart"], values["hardware"])
+        restart, hardware = values["restart"], values["hardware"]
+        return Cell(tuple(overrides), label, folder, metric, restart, hardware, content)
 
     def _place(
         self, values: dict[str, Any], choices: dict[str, str], hash_: str
-    ) -> tuple[str, str, RunFolder]:
-        """A run's name, what its dataset is scored by, and its folder."""
+    ) -> tuple[str, str, RunFolder, Callable[[], str | None]]:
+        """A run's name, what its dataset is scored by, its folder, and what hashes its data."""
         algorithm, dataset = str(choices["algorithm"]), str(choices["dataset"])
-        setting, metric = self._dataset(values["dataset"])
+        setting, metric, content = self._dataset(values["dataset"])
         place = values["outputs"], values["name"], algorithm, dataset, setting
         label = f"{algorithm} {dataset} {setting} seed {values['seed']}"
-        return label, metric, RunFolder.of(*place, hash_, values["seed"])
+        return label, metric, RunFolder.of(*place, hash_, values["seed"]), content
 
     def _config(self, overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
         groups = tuple(text for text in overrides if self._chooses(text))
@@ -187,12 +191,13 @@ class CellReader:
             del config["hydra"]
         return config, choices
 
-    def _dataset(self, node: dict[str, Any]) -> tuple[str, str]:
-        """The setting of a dataset and the metric of its objective."""
+    def _dataset(self, node: dict[str, Any]) -> tuple[str, str, Callable[[], str | None]]:
+        """The setting of a dataset, the metric of its objective, and what gives its hash."""
         key = json.dumps(node, sort_keys=True)
         if key not in self._datasets:
             dataset = build(node, "dataset")
-            self._datasets[key] = dataset.setting, dataset.objective.metric
+            setting, metric = dataset.setting, dataset.objective.metric
+            self._datasets[key] = setting, metric, cache(dataset.content)
         return self._datasets[key]
 
 

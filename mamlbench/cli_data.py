@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mamlbench.arguments import OneLineParser
-from mamlbench.errors import UserError, did_you_mean
+from mamlbench.cli import BUSY, USER_ERROR
+from mamlbench.errors import Busy, UserError, did_you_mean
+from mamlbench.files import read_errors
 
 if TYPE_CHECKING:
     from mamlbench.datasets import ImageDataset
@@ -28,24 +30,29 @@ NAMES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 where all is well, 2 after a user's mistake."""
+    """Run the command; 0 where all is well, 2 after a user's mistake, 75 where others are at it."""
     parser = _parser()
     try:
         # argparse takes no more OPTION=VALUE after --root: what it leaves over is picked up here
         options, more = parser.parse_known_args(arguments)
         if any(word.startswith("-") or "=" not in word for word in more):
             parser.error(f"unrecognized arguments: {' '.join(more)}")
-        if options.command == "list":
-            _list(options.root)
-        elif options.command == "embed":
-            _embed(options, [*options.options, *more])
-        else:
-            anew = options.command == "verify"
-            _prepare(options.name, options.root, [*options.options, *more], anew)
-    except UserError as error:
+        with read_errors():
+            _command(options, more)
+    except (UserError, Busy) as error:
         print(f"mamlbench-data: {error}", file=sys.stderr)
-        return 2
+        return BUSY if isinstance(error, Busy) else USER_ERROR
     return 0
+
+
+def _command(options: argparse.Namespace, more: Sequence[str]) -> None:
+    if options.command == "list":
+        _list(options.root)
+    elif options.command == "embed":
+        _embed(options, [*options.options, *more])
+    else:
+        anew = options.command == "verify"
+        _prepare(options.name, options.root, [*options.options, *more], anew)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,12 +146,8 @@ def _list(root: str | None) -> None:
 
 def _prepare(name: str, root: str | None, options: Sequence[str], anew: bool) -> None:
     """Decode and cache, or with `anew` hash everything again."""
-    from mamlbench.datasets.store import ImageSet
-
     dataset = _dataset(name, root, options)
     images = dataset.read(fresh=anew)
-    if anew and ImageSet.of(images.images, images.classes, images.counts).sha256 != images.sha256:
-        raise UserError(f"{name}: the cache differs from the images it was made of")
     print(f"{name}: {'verified' if anew else 'ready'}, sha256 {images.sha256}")
     for line in dataset.describe(images):
         print(f"  {line}")
@@ -155,17 +158,23 @@ def _embed(options: argparse.Namespace, own: Sequence[str]) -> None:
     from mamlbench.datasets.embeddings import FILE, read_embeddings
     from mamlbench.datasets.store import data_root
     from mamlbench.embed import Pretraining, embed
+    from mamlbench.files import disk_errors
     from mamlbench.hardware import Hardware
+    from mamlbench.locks import only_one
 
     hardware = Hardware(device=options.device, threads=options.threads)
     names = Pretraining.__dataclass_fields__
     pretraining = Pretraining(**{name: getattr(options, name) for name in names})
     dataset = _dataset(options.name, options.root, own)
     out: Path = options.out or data_root(options.root) / FILE
-    if out.exists():
-        raise UserError(f"--out {out}: is there already; accepted is a new file")
-    hardware.apply(2**30)
-    embed(dataset, pretraining, out, hardware.torch_device, lambda line: print(line, flush=True))
+    device = hardware.torch_device
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with only_one(out.with_name(f"{out.name}.lock"), str(out)):
+        if out.exists():
+            raise UserError(f"--out {out}: is there already; accepted is a new file")
+        hardware.apply(2**30)
+        embed(dataset, pretraining, out, device, lambda line: print(line, flush=True))
     found = read_embeddings(out)
     print(f"{out}: {len(found.images)} embeddings of width {found.images.shape[1]}")
     print(f"mamlbench dataset=embeddings dataset.root={out} dataset.width={found.images.shape[1]}")

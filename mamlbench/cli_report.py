@@ -180,6 +180,9 @@ def _report(options: argparse.Namespace) -> Report:
         return report_folders(folders, options.strict)
     if not folders and Path("outputs").is_dir():
         folders = [Path("outputs")]
+    if options.readme is not None and "all" not in tables:
+        accepted = "a folder, or +table=all, as a part would count the rest as not run"
+        raise UserError(f"--readme {options.readme}: accepted with it is {accepted}")
     rows, seeds = (list_of(part[key], kind) if key in part else None for key, kind in PARTS.items())
     return report_tables(tables, folders, options.strict, rows, seeds)
 
@@ -191,22 +194,23 @@ def _write(options: argparse.Namespace, found: Report) -> None:
         from mamlbench.report.page import write_page
 
         write_page(found, options.html)
-        print(f"page: {options.html}")
+        _say(f"page: {options.html}")
     if options.figures is not None:
         from mamlbench.report.curves import draw_all
 
         for path in draw_all(found, options.figures):
-            print(f"figure: {path}")
+            _say(f"figure: {path}")
     if options.readme is not None:
         from mamlbench.report.readme import rewrite
 
         rewrite(options.readme, found)
-        print(f"rewritten: {options.readme}")
+        _say(f"rewritten: {options.readme}")
+    is_asked_for = options.format != "terminal" or options.out is not None
     if options.format == "csv":
         from mamlbench.report.table_csv import to_csv
 
         _put(options.out, to_csv(found.papers, found.folders))
-    elif options.out is not None or all(other is None for other in others):
+    elif is_asked_for or all(other is None for other in others):
         _write_sheets(options, found.sheets())
 
 
@@ -228,7 +232,12 @@ def _put(out: Path | None, text: str) -> None:
     from mamlbench.files import write_atomically
 
     write_atomically(out, text)
-    print(f"written: {out}")
+    _say(f"written: {out}")
+
+
+def _say(what: str) -> None:
+    """On stderr, as tables may be piped on."""
+    print(what, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ its schedule: SGD with momentum and a cosine schedule are the usual choice for i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamlbench import checkpoint
+from mamlbench.datasets.celeba import CelebA
 from mamlbench.datasets.embeddings import write_embeddings
 from mamlbench.datasets.images import ImageDataset
 from mamlbench.datasets.progress import counted
@@ -92,6 +94,8 @@ def embed(
         UserError: missing data, a disk that refuses, a state of another pretraining, or a loss that
             is not finite.
     """
+    if isinstance(dataset, CelebA):
+        raise UserError("celeba: has attributes and no classes; accepted is another dataset")
     dataset.load(device)
     images = dataset.read()
     training = _Training(dataset, pretraining, _Labelled.of(dataset), out, device)
@@ -119,7 +123,7 @@ class _Labelled:
     def of(cls, dataset: ImageDataset) -> _Labelled:
         images = dataset.read()
         owner = np.repeat(np.arange(len(images.counts)), images.counts)
-        train = dataset.split_classes(images)["train"]
+        train = np.sort(dataset.split_classes(images)["train"])  # Omniglot's are in random order
         rows = np.flatnonzero(np.isin(owner, train))
         return cls(rows, np.searchsorted(train, owner[rows]), len(train))
 
@@ -150,7 +154,13 @@ class _Training:
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
         for layer in self.network.norms():
             layer.recording = True
-        self.identity = json.dumps([asdict(pretraining), dataset.sha256])
+        self.identity = json.dumps([asdict(pretraining), dataset.sha256, self._inputs_hash()])
+
+    def _inputs_hash(self) -> str:
+        """Of which images are learned, and of what the dataset's options make of one of them."""
+        first = self._images(self.labelled.rows[:1]).cpu().numpy()
+        seen = [self.labelled.rows, self.labelled.labels, first.round(4)]  # alike on all devices
+        return hashlib.sha256(b"".join(array.tobytes() for array in seen)).hexdigest()
 
     def resume(self, say: Callable[[str], None]) -> None:
         """Go on from the state beside the output, if there is one."""

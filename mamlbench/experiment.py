@@ -42,7 +42,13 @@ from mamlbench.run_state import recorded
 from mamlbench.signals import StopRequest
 from mamlbench.slurm.options import of_the_run
 from mamlbench.slurm.this_job import job_id, restarts
-from mamlbench.tested import is_of_unfinished, selected_in_words, tested_checkpoints
+from mamlbench.tested import (
+    about_training,
+    is_of_unfinished,
+    selected_in_words,
+    tested_checkpoints,
+    trained_in,
+)
 from mamlbench.training import Trainer, Training
 
 
@@ -170,7 +176,7 @@ class Experiment:
             held.enter_context(self.folder.owned())
             held.enter_context(recorded(self.folder.path))
         # asked again, as another process may have finished it before this one owned it
-        return self.folder.read_summary() if self.is_finished else None
+        return self.folder.read_result(self.dataset.content) if self.is_finished else None
 
     def _load(self) -> None:
         self.dataset.load(self.hardware.torch_device)
@@ -193,7 +199,7 @@ class Experiment:
                 "overrides": self.overrides,
                 "hash": self.hash,
                 "data_sha256": self.dataset.sha256,
-                "run": {**self.names, "iterations": self.training.iterations},
+                "run": about_training(self.names, self.options.seed, self.config),
             },
             self.ranks,
         )
@@ -242,7 +248,7 @@ class Experiment:
             state = self.ranks.from_first(partial(checkpoint.load, path, "cpu"))
             load_learner(learner, state, path)
             iterations.append(state.get("iteration", 0))
-            self.trained_in = state.get("run")
+            self.trained_in = trained_in(state, self.config)
         if len(members) > 1:
             self.learner = Ensemble(members)
         scores = self._test(trainer.iteration)
@@ -259,7 +265,8 @@ class Experiment:
         # several processes would have to stop at one place: they only keep what they have
         with request if self.ranks.size == 1 else nullcontext():
             path = self.folder.scores_so_far(self.ranks.rank)
-            kept = KeptScores(path, (self.learner, repr(self.protocol)), request, iteration)
+            tested_by = f"{self.protocol} {self.dataset.sha256}"
+            kept = KeptScores(path, (self.learner, tested_by), request, iteration)
             return evaluate(*with_, ranks=self.ranks, tell=self.loggers.tested, kept=kept)
 
     def _learn_actively(self) -> dict[str, Any]:

@@ -36,6 +36,16 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise UserError(f"cannot write {path}: {reason}") from error
 
 
+@contextmanager
+def read_errors() -> Iterator[None]:
+    """Turn what the disk refuses while something is read into a `UserError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{error.filename}: cannot be read ({reason})") from error
+
+
 def write_atomically(path: Path, data: bytes | str, before: Path | None = None) -> None:
     """Write a file so that a kill at any instant leaves the old one or the new one, whole.
 

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -134,6 +134,26 @@ class RunFolder:
                 f"{self.summary}: damaged, it is not JSON; remove it to have it written again from "
                 "the checkpoint, or give restart=true to begin anew"
             ) from error
+        return summary
+
+    def read_result(self, content: Callable[[], str | None]) -> dict[str, Any]:
+        """As `read_summary`, where the result is of the data that is there now.
+
+        Args:
+            content: gives the hash of these data; None where there are none.
+
+        Raises:
+            UserError: the summary is damaged, or of other data.
+        """
+        summary = self.read_summary()
+        found, now = summary.get("data_sha256"), None
+        with suppress(UserError):  # data that is broken now was not when the run was done
+            now = content()
+        if None not in (found, now) and found != now:
+            raise UserError(
+                f"{self.path}: is a result on other data (sha256 {str(found)[:12]}, now "
+                f"{str(now)[:12]}); restart=true begins anew, name=... keeps both"
+            )
         return summary
 
     @property

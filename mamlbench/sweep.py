@@ -83,12 +83,12 @@ class CellSweeper(BasicSweeper):
 
 
 def _show(cell: Cell) -> bool:
-    """Print a finished run's result; False where it cannot be read, which the run itself tells."""
+    """Print a finished run's result; False where there is something wrong, which the run tells."""
     from mamlbench.report.terminal import print_result  # imports torch: seconds
 
     assert cell.folder is not None
     try:
-        summary = cell.folder.read_summary()
+        summary = cell.folder.read_result(cell.content)
         print_result(cell.label, cell.metric, cell.folder, summary)
     except (UserError, KeyError, TypeError):
         return False

@@ -24,7 +24,7 @@ A table is `conf/table/<name>.yaml`:
         published: 0.67               # as printed, trailing zeros too; null: there is no number
         interval: null                # the printed plus-minus
         interval_kind: null           # tasks95, seeds_sd or unstated
-        verified: true                # false: not checked against a copy of the paper
+        verified: true                # false: no copy or quotation of the paper was there
         note: null                    # a remark on this cell
 
 Of a figure over `iterations` a row is the curve in its run's `metrics.csv`, over `labels` that in
@@ -103,7 +103,8 @@ class Cell:
         interval: the printed plus-minus.
         interval_kind: `tasks95` (95% over test tasks), `seeds_sd` (standard deviation over seeds),
             `unstated`; None without an interval.
-        verified: whether the published value was checked against a copy of the paper.
+        verified: whether the published value was checked, against a copy of the paper or of the
+            data behind it, or against others that quote it.
         note: a remark on this cell.
     """
 

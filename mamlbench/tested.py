@@ -9,6 +9,9 @@ from typing import Any
 from mamlbench import checkpoint
 from mamlbench.config import construct
 from mamlbench.evaluation import Protocol
+from mamlbench.report.settings import SIZES, flat
+
+_LEARNER = ("training", "algorithm", "network")
 
 
 def tested_checkpoints(values: Mapping[str, Any]) -> list[Path]:
@@ -36,6 +39,28 @@ def selected_in_words(protocol: Protocol, chosen: Sequence[Path]) -> str:
     best = protocol.select if protocol.by_training else "best"
     named = "best" if protocol.kept > 1 else protocol.select
     return {"best.pt": best, "checkpoint.pt": "last"}.get(chosen[0].name, named)
+
+
+def about_training(
+    names: Mapping[str, str], seed: int, config: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a checkpoint says of the run that makes it."""
+    length = config["training"]["iterations"]
+    return {**names, "seed": seed, "iterations": length, "options": flat(config, _LEARNER)}
+
+
+def trained_in(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The same, of a tested checkpoint, with those options alone that are others in the test.
+
+    None where it says nothing, being older.
+    """
+    if state.get("run") is None:
+        return None
+    told = dict(state["run"])
+    own = flat(config, _LEARNER)
+    options = told.pop("options", {})
+    otherwise = {n: v for n, v in options.items() if n not in SIZES and own.get(n) != v}
+    return told | {"otherwise": otherwise}
 
 
 def is_of_unfinished(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """`mamlbench-data` as its user sees it."""
 
+import errno
 import os
 import re
 import subprocess
@@ -78,6 +79,20 @@ def test_verify_finds_what_a_quick_look_does_not(pictures, capsys):
     code, _, err = run(capsys, "verify", *own)
     assert code == 2
     assert "train0/0.png: this picture does not decode" in err
+
+
+@pytest.mark.parametrize("command", [["list"], ["verify", "mini_imagenet"]])
+def test_a_place_that_may_not_be_read(tmp_path, monkeypatch, capsys, command):
+    """As `Path.is_dir` says it of somebody else's folder, until Python 3.14."""
+
+    def layouts(self, folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr("mamlbench.datasets.MiniImagenet.layouts", layouts)
+    code, _, err = run(capsys, *command, "--root", tmp_path)
+    assert code == 2
+    where = tmp_path / "mini_imagenet"
+    assert err == f"mamlbench-data: {where}: cannot be read (Permission denied)\n"
 
 
 @pytest.mark.parametrize(

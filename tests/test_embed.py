@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from mamlbench.cli_data import main
-from mamlbench.datasets import Embeddings, Glyphs
+from mamlbench.datasets import Embeddings, Glyphs, ImageDataset
 from mamlbench.datasets.embeddings import read_embeddings
-from mamlbench.embed import NETWORKS, Pretraining, embed
+from mamlbench.embed import NETWORKS, Pretraining, _Labelled, embed
+from mamlbench.errors import UserError
 from mamlbench.networks import Conv4, Rows
 
 SIZES = {"train": 8, "val": 5, "test": 5}
@@ -81,6 +83,50 @@ def test_a_state_of_another_pretraining_is_refused(tmp_path):
         run(tmp_path / "a.npz", lr=0.2)
 
 
+def test_a_state_of_other_inputs_is_refused(tmp_path):
+    def interrupted(line: str) -> None:
+        raise KeyboardInterrupt
+
+    def begin(dataset: ImageDataset, say=interrupted) -> None:
+        how = Pretraining(network="small", epochs=2, batch=20)
+        embed(dataset, how, tmp_path / "a.npz", torch.device("cpu"), say)
+
+    with pytest.raises(KeyboardInterrupt):
+        begin(Glyphs())
+    other = Glyphs()
+    other.invert = True
+    with pytest.raises(UserError, match=r"a.npz.pt: is of another pretraining; remove it"):
+        begin(other)
+    lines: list[str] = []
+    begin(Glyphs(), lines.append)
+    assert lines[0].startswith("goes on after epoch 1")
+
+
+def test_classes_in_any_order_keep_their_own_labels():
+    class Shuffled(Glyphs):
+        def split_classes(self, images):
+            return super().split_classes(images) | {"train": np.array([5, 0, 7, 2])}
+
+    dataset = Shuffled()
+    labelled = _Labelled.of(dataset)
+    counts = dataset.read().counts
+    owner = np.repeat(np.arange(len(counts)), counts)[labelled.rows]
+    assert labelled.classes == 4
+    assert set(zip(owner.tolist(), labelled.labels.tolist(), strict=True)) == {
+        (0, 0),
+        (2, 1),
+        (5, 2),
+        (7, 3),
+    }
+
+
+def test_two_at_once(tmp_path, capsys):
+    out = tmp_path / "x.npz"
+    with FileLock(f"{out}.lock"):
+        assert main(["embed", "glyphs", "--network", "small", "--out", str(out)]) == 75
+    assert f"{out}: another process is at work on it" in capsys.readouterr().err
+
+
 def test_an_embedding_depends_on_no_other_image():
     for name in ("small", "wrn16_4"):
         torch.manual_seed(0)
@@ -107,6 +153,7 @@ def test_the_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["celeba"], "celeba: has attributes and no classes; accepted is another dataset"),
         (["glyfs"], "no dataset glyfs: .*did you mean 'glyphs'"),
         (["glyphs", "--network", "smal"], r"network=smal: accepted is .*did you mean 'small'"),
         (["glyphs", "--epochs", "0"], "epochs=0: accepted is 1 or more"),

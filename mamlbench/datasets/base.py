@@ -81,6 +81,14 @@ class Dataset(ABC):
         """Content hash of the loaded data; None where the tasks are made from formulas."""
         return None
 
+    def content(self) -> str | None:
+        """As `sha256`, of the data that is there now, loaded or not; None where none is.
+
+        Raises:
+            UserError: it is broken.
+        """
+        return None
+
     @property
     def simulator(self) -> dict[str, str] | None:
         """What else the tasks' results depend on, by name: the simulator's version, say."""
@@ -100,7 +108,7 @@ class Dataset(ABC):
         """Tasks from u, [T, words] uniform in [0, 1); `sample` adds the seeds."""
 
     def remaining(self, split: str, shots: int) -> int:
-        """Queries per class when every example that is not support is a query (LEO's protocol)."""
+        """Queries per class when all are taken that every class has left (LEO's protocol)."""
         del split, shots
         raise BadValue("queries", "remaining", "a number: this dataset's tasks have no end")
 

@@ -171,6 +171,11 @@ class CelebA(ImageDataset):
         raise BadValue("queries", "remaining", "a number: each attribute has images of its own")
 
     @override
+    def examples_in_words(self, shots: int, queries: int | str) -> str:
+        words = super().examples_in_words(shots, queries)
+        return f"{words} of each possible task" if "test" in self.ambiguous else words
+
+    @override
     def words(self, split: str, shots: int, queries: int) -> int:
         draws = self._draws(split, self._combinations(split, shots, queries)[0], shots, queries)
         # which attributes; then for each row which image, and its place in the order

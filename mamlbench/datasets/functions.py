@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import numpy as np
@@ -122,5 +123,5 @@ def between(u: np.ndarray, interval: Interval) -> np.ndarray:
 def require_intervals(**intervals: Interval) -> None:
     """Refuse an interval that is empty, by its option's name."""
     for option, interval in intervals.items():
-        ordered = len(interval) == 2 and interval[0] <= interval[1]
-        require(ordered, option, list(interval), "[lowest, highest]")
+        ordered = len(interval) == 2 and -math.inf < interval[0] <= interval[1] < math.inf
+        require(ordered, option, list(interval), "[lowest, highest], both finite")

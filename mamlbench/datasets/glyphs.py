@@ -54,6 +54,10 @@ class Glyphs(ImageDataset):
         return True
 
     @override
+    def content(self) -> None:
+        """None: they are drawn, always alike."""
+
+    @override
     def read(self, fresh: bool = False) -> ImageSet:
         images = draw(sum(SIZES.values()), WRITERS, key=0)
         names = [f"{split}/{i:04d}" for split, size in SIZES.items() for i in range(size)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -12,14 +14,19 @@ from torch import Tensor
 from typing_extensions import override
 
 from mamlbench.datasets.base import Dataset
-from mamlbench.datasets.sampling import SPLITS, choose
+from mamlbench.datasets.sampling import SPLITS, choose, choose_few
 from mamlbench.datasets.store import ImageSet
 from mamlbench.errors import BadValue, UserError, one_of, require
+from mamlbench.files import read_errors
 from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
 from mamlbench.transfer import on_device
+from mamlbench.words import number_of
 
 ROTATIONS = ("none", "per_task", "classes")
+
+_LARGE = 2000
+"""Images of a class, from which on a task takes random numbers only for those that it has."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,11 @@ class _Pool:
 
     first: np.ndarray
     size: np.ndarray
+
+    @property
+    def has_large(self) -> bool:
+        """Whether a number for each image of a class would be too many."""
+        return int(self.size.max()) > _LARGE
 
 
 class ImageDataset(Dataset):
@@ -78,6 +90,8 @@ class ImageDataset(Dataset):
         for option, values in (("mean", mean), ("std", std)):
             fits = values is None or len(values) == image_shape[0]
             require(fits, option, values, f"null, or {image_shape[0]} numbers, one a channel")
+            require(all(map(math.isfinite, values or ())), option, values, "null or finite numbers")
+        require(all(value > 0 for value in std or ()), "std", std, "null, or numbers above 0")
         self.input_shape, self.outputs = image_shape, ways
         self.ways, self.root, self.invert = ways, root, invert
         self.rotations = rotations
@@ -85,6 +99,7 @@ class ImageDataset(Dataset):
         self._mean, self._std = mean, std
         self._pools: dict[str, _Pool] = {}
         self._sha256: str | None = None
+        self._smallest: dict[str, str] = {}
         turned = 4 if rotations == "classes" else 1
         self._sizes = {
             split: (classes * (turned if split in self.rotated else 1), images)
@@ -128,6 +143,18 @@ class ImageDataset(Dataset):
         splits = np.array([name.split("/")[0] for name in images.classes])
         return {split: np.flatnonzero(splits == split) for split in SPLITS}
 
+    @override
+    def content(self) -> str | None:
+        return self.read().sha256 if self.available else None
+
+    @override
+    def examples_in_words(self, shots: int, queries: int | str) -> str:
+        sizes = self._pools["test"].size if "test" in self._pools else np.zeros(1)
+        if queries == "all remaining" and sizes.min() < sizes.max():
+            left = number_of(self.remaining("test", shots), "query", "queries")
+            return f"{number_of(shots, 'shot')}, {left} per class, all that the smallest class has"
+        return super().examples_in_words(shots, queries)
+
     def describe(self, images: ImageSet) -> list[str]:
         """What each split holds, a line each."""
         counts, lines = np.asarray(images.counts), []
@@ -140,7 +167,8 @@ class ImageDataset(Dataset):
 
     @override
     def load(self, device: torch.device) -> None:
-        images = self.read()
+        with read_errors():
+            images = self.read()
         self._sha256 = images.sha256
         first = np.cumsum([0, *images.counts[:-1]])
         counts, total = np.asarray(images.counts), int(sum(images.counts))
@@ -148,8 +176,12 @@ class ImageDataset(Dataset):
             turns = 4 if self.rotations == "classes" and split in self.rotated else 1
             begin = (first[classes][:, None] + total * np.arange(turns)).reshape(-1)
             self._pools[split] = _Pool(begin, np.repeat(counts[classes], turns))
-            smallest = int(counts[classes].min()) if len(classes) else 0
-            self._sizes[split] = (len(begin), smallest)
+            self._sizes[split] = (len(begin), 0)
+            if len(classes):
+                smallest = classes[counts[classes].argmin()]
+                self._sizes[split] = (len(begin), images.counts[smallest])
+                if counts[classes].max() > counts[smallest]:
+                    self._smallest[split] = images.classes[smallest]
         try:
             self._check_splits()
         except BadValue as error:
@@ -179,7 +211,7 @@ class ImageDataset(Dataset):
             return
         require(self.ways <= classes, "ways", self.ways, f"2 to {classes}, the classes of {split}")
         option = "train_shots" if split == "train" and shots != self.shots else "shots"
-        has = f"a class of {split} has {images} images"
+        has = f"{self._smallest.get(split, f'a class of {split}')} has {images} images"
         require(shots <= images, option, shots, f"1 to {images}: {has}")
         most = f"0 to {images - shots}: {has}, {shots} of them support"
         require(shots + queries <= images, "queries", queries, most)
@@ -201,7 +233,7 @@ class ImageDataset(Dataset):
         if not len(pool.first):
             raise UserError(f"split {split}: this dataset has no classes for it")
         turns = self.ways if self._turns(split) else 0
-        members = self.ways * int(pool.size.max())
+        members = self.ways * (shots + queries if pool.has_large else int(pool.size.max()))
         return [len(pool.first), members, turns, self.ways * shots, self.ways * queries]
 
     def _turns(self, split: str) -> bool:
@@ -214,7 +246,12 @@ class ImageDataset(Dataset):
         class_keys, image_keys, turn, support_keys, query_keys, _ = np.split(u, ends, axis=1)
         classes = choose(class_keys, self.ways)
         image_keys = image_keys.reshape(tasks, self.ways, -1)
-        rows = choose(image_keys, shots + queries, pool.size[classes])
+        if pool.has_large:
+            rows = np.empty_like(image_keys, dtype=np.int64)
+            for at in product(range(tasks), range(self.ways)):
+                rows[at] = choose_few(image_keys[at], int(pool.size[classes[at]]))
+        else:
+            rows = choose(image_keys, shots + queries, pool.size[classes])
         rows = rows + pool.first[classes][..., None]
         if self._turns(split):
             rows = rows + self._total * np.floor(4 * turn).astype(np.int64)[..., None]

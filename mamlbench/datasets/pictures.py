@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -164,10 +164,23 @@ def find(folder: Path, name: str) -> Path | None:
 
 
 def files_in(path: Path) -> list[Path]:
-    """The zip itself, or the pictures in the folder and below, in order."""
+    """The zip itself, or the pictures in the folder and below, links followed, in order.
+
+    Raises:
+        UserError: a link that leads back to a folder above it.
+    """
     if path.is_file():
         return [path]
-    return sorted(file for file in path.rglob("*") if _is_picture(file.relative_to(path).parts))
+    return sorted(file for file in _below(path) if _is_picture(file.relative_to(path).parts))
+
+
+def _below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        raise UserError(f"{folder}: leads back to {real}; accepted are folders without such links")
+    for entry in folder.iterdir():
+        if not _is_hidden(entry.name):
+            yield from _below(entry, (*above, real)) if entry.is_dir() else [entry]
 
 
 def pictures_in(path: Path, advice: str = "") -> list[tuple[tuple[str, ...], Picture]]:
@@ -206,5 +219,8 @@ def class_folders(path: Path) -> dict[str, list[Picture]]:
 
 
 def _is_picture(parts: tuple[str, ...]) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return not hidden and parts[-1].lower().endswith(SUFFIXES)
+    return not any(map(_is_hidden, parts)) and parts[-1].lower().endswith(SUFFIXES)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))

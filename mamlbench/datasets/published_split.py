@@ -129,6 +129,7 @@ class PublishedSplit(ImageDataset):
     def _checked(self, read: Callable[[str], Classes]) -> Classes:
         """All classes, by `split/class`, once their numbers are found to be right."""
         found: Classes = {}
+        split_of: dict[str, str] = {}
         low, high = self.images
         for split, classes in self.classes.items():
             own = read(split)
@@ -138,6 +139,11 @@ class PublishedSplit(ImageDataset):
                 each = f"{low}" if low == high else f"{low} to {high}"
                 accepted = f"{classes} classes of {each} pictures"
                 raise UserError(f"{self.name}: {split} has {has}; accepted is {accepted}")
+            for name in own:
+                # numbers are counted in each split anew, names are of one class
+                if not name.isdigit() and split_of.setdefault(name, split) != split:
+                    both = f"{split_of[name]} and in {split}"
+                    raise UserError(f"{self.name}: class {name} is in {both}; accepted is in one")
             found |= {f"{split}/{name}": pictures for name, pictures in own.items()}
         return found
 

@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 from mamlbench.datasets.pictures import Decoding, Source, decode
 from mamlbench.datasets.progress import counted
 from mamlbench.errors import UserError
-from mamlbench.files import disk_errors, write_atomically
+from mamlbench.files import disk_errors, read_errors, write_atomically
 
 _FORMAT = 1
 
@@ -79,13 +79,11 @@ def fetch(source: Source, decoding: Decoding, root: Path, fresh: bool = False) -
         UserError: a source that is broken, or no place to write a cache.
     """
     folders = cache_folders(root)
-    try:
+    with read_errors():
         files = source.files()
         stamp = f"{source.name}-{_stamp(files)}.source"
         remembered = None if fresh else _remembered(folders, stamp)
         content = remembered or _content(source.name, files)
-    except OSError as error:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
     key = _hash([_FORMAT, PIL.__version__, asdict(decoding), content])[:20]
     stem = f"{source.name}-{key}"
     cached = _first(folders, stem)
@@ -165,7 +163,7 @@ def _content(name: str, files: list[Path]) -> str:
     digest = hashlib.sha256()
     shared = os.path.commonpath([path.parent for path in files]) if files else ""
     for path in counted(files, f"hashing {name}"):
-        digest.update(path.relative_to(shared).as_posix().encode())
+        digest.update(os.fsencode(path.relative_to(shared).as_posix()))  # not all are UTF-8
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

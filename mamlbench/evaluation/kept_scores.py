@@ -32,7 +32,8 @@ class KeptScores:
 
     Args:
         path: the file.
-        of: the learner, and by what protocol; scores of anything else in the file are not read.
+        of: the learner, and by what protocol on what data; scores of anything else in the file are
+            not read.
         request: asked after each part whether to stop.
         iteration: outer steps that the run has done, for the message.
     """

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mamlbench.errors import one_of
+from mamlbench.errors import one_of, require
 from mamlbench.networks.batch_norm import NOTHING, Then, batch_norm
 from mamlbench.networks.convolution import convolve
 from mamlbench.networks.grid import grid_of
@@ -154,6 +154,25 @@ class Norm(nn.Module):
             self.register_buffer("running_mean", torch.zeros(channels))
             self.register_buffer("running_var", torch.ones(channels))
 
+    @classmethod
+    def of_vectors(cls, width: int, norm: str, affine: str) -> Norm:
+        """For inputs without places, where a group needs several numbers to say anything.
+
+        Raises:
+            BadValue: as the constructor, or groups of one number, which are always 0, or of two.
+        """
+        layer = cls(width, norm, affine)
+        each = width // layer.groups
+        others = ", ".join(name for name in NORMS if name != "group")
+        few = f"{others}: group would have {each} of {width} numbers in each group"
+        require(norm != "group" or each > 2, "norm", norm, few)
+        return layer
+
+    @property
+    def groups(self) -> int:
+        """How many there are with `group`."""
+        return math.gcd(self.channel_groups, self.channels)
+
     @override
     def forward(self, x: Tensor, rows: Rows, then: Then = NOTHING) -> Tensor:
         of_batch = self.norm in ("batch", "support") or (self.norm == "running" and self.training)
@@ -176,7 +195,7 @@ class Norm(nn.Module):
             return x
         if self.norm == "running":
             return self._affine((x - self.running_mean) * (self.running_var + self.eps).rsqrt())
-        groups = x.unflatten(-1, (math.gcd(self.channel_groups, x.shape[-1]), -1))
+        groups = x.unflatten(-1, (self.groups, -1))
         within = (*range(2, x.dim() - 1), x.dim())
         return self._affine(self._standardise(groups, groups, within).flatten(-2))
 

@@ -30,7 +30,7 @@ class LinearClassifier(TaskNetwork):
     ) -> None:
         super().__init__()
         self.input_shape = input_shape
-        self.norm_layer = Norm(math.prod(input_shape), norm, affine)
+        self.norm_layer = Norm.of_vectors(math.prod(input_shape), norm, affine)
         self.head = Linear(math.prod(input_shape), outputs)
 
     @override

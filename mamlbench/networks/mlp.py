@@ -57,7 +57,7 @@ class MLP(TaskNetwork):
         self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[activation]
         widths = [math.prod(input_shape), *hidden]
         self.hidden = nn.ModuleList(Linear(i, o) for i, o in pairwise(widths))
-        self.norm_layers = nn.ModuleList(Norm(width, norm, affine) for width in hidden)
+        self.norm_layers = nn.ModuleList(Norm.of_vectors(w, norm, affine) for w in hidden)
         self.head = Linear(widths[-1], outputs)
         if init == "truncated_normal":
             for layer in (*self.hidden, self.head):

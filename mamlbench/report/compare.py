@@ -82,11 +82,14 @@ def _read(folder: Path) -> Run:
 
 
 def _facts(run: Run) -> dict[str, str]:
+    versions = {k: v for k, v in run.summary.versions.items() if k != "mamlbench"}
     return {
         "seed": str(run.seed),
         "iterations done": "not recorded" if run.iterations is None else str(run.iterations),
         "device": run.summary.device,
         "code": run.short_code,
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
+        "skipped outer steps": str(run.summary.train.skipped),
     }
 
 

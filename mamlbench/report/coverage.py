@@ -32,8 +32,13 @@ def counted_once(papers: Sequence[PaperTable]) -> list[tuple[PaperTable, Line]]:
 
 
 def not_run(papers: Sequence[PaperTable]) -> list[Line]:
-    """The cells without a result; what two papers print, once."""
-    lines = [line for paper in papers for line in paper.lines if line.verdict.word == "not run"]
+    """The cells with a published number and without a result; what two papers print, once."""
+    lines = [
+        line
+        for paper in papers
+        for line in paper.lines
+        if line.verdict.word == "not run" and line.cell.published is not None
+    ]
     return list({_of_cell(line.cell): line for line in lines}.values())
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from mamlbench.report.matching import Match
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import SCALED, SIZES
+from mamlbench.report.settings import SCALED, SIZES, completed
 
 _SHOWN_OPTIONS = 4
-_BESIDE = ("hardware.precision", "warm_start", "data_sha256")
+_BESIDE = ("hardware.precision", "warm_start", "data_sha256", "trained_on", "mujoco")
 """Of a setting beside its config's groups; labels show them always."""
 _UNKNOWN = -1
 _AS_TRAINED = {
@@ -109,17 +109,20 @@ def labels(entries: Sequence[Entry]) -> list[str]:
 
     Where those are the same too: how long it was trained, on how much it was tested, its code.
     """
-    alike: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        alike[entry.first.algorithm].append(entry)
-    found = [_label(entry, alike[entry.first.algorithm]) for entry in entries]
+    options = completed([entry.first.options for entry in entries])
+    alike: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for entry, own in zip(entries, options, strict=True):
+        alike[entry.first.algorithm].append(own)
+    found = [
+        _label(entry, own, alike[entry.first.algorithm])
+        for entry, own in zip(entries, options, strict=True)
+    ]
     for words in (_iterations, _test_tasks, lambda entry: entry.code):
         found = _told_apart(found, [words(entry) for entry in entries])
     return found
 
 
-def _label(entry: Entry, alike: Sequence[Entry]) -> str:
-    own, others = entry.first.options, [e.first.options for e in alike]
+def _label(entry: Entry, own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
     apart = [
         name
         for name in dict.fromkeys(name for other in others for name in other)
@@ -171,8 +174,9 @@ def _length(run: Run) -> int:
 def _by_setting(runs: Iterable[Run]) -> list[list[Run]]:
     """Seeds of one setting together; those of different code too, if no seed is there twice."""
     settings: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        key = json.dumps(_setting(run), sort_keys=True)
+    listed = list(runs)
+    for run, options in zip(listed, completed([run.options for run in listed]), strict=True):
+        key = json.dumps(_setting(run, options), sort_keys=True)
         settings[key].append(run)
     found = []
     for group in settings.values():
@@ -189,9 +193,8 @@ def _by_setting(runs: Iterable[Run]) -> list[list[Run]]:
     return [sorted(part, key=lambda run: run.seed) for part in found]
 
 
-def _setting(run: Run) -> list[Any]:
-    """What seeds of one setting have in common."""
-    options = dict(run.options)
+def _setting(run: Run, options: dict[str, Any]) -> list[Any]:
+    """What seeds of one setting have in common; `options` may be changed."""
     if options["warm_start"] is not None:  # seeds may have begun from seeds of one other setting
         options["warm_start"] = re.sub(r"\bseed\d+(?=/|$)", "seed*", str(options["warm_start"]))
     tests_only = run.config.get("checkpoint") is not None

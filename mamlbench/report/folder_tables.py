@@ -14,6 +14,7 @@ from mamlbench.report.paper_tables import Notes
 from mamlbench.report.results import Result, result, score_text, seeds_text
 from mamlbench.report.runs import Run
 from mamlbench.report.sheets import Sheet
+from mamlbench.words import number_of
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def sheets(table: FolderTable) -> list[Sheet]:
             marks += notes.mark(entry.code)
         of_data = data_words(entry, table.entries)
         marks += notes.mark(of_data) if of_data else ""
+        skipped = sum(run.summary.train.skipped for run in entry.runs)
+        marks += notes.mark(f"{number_of(skipped, 'outer step')} skipped") if skipped else ""
         apart = why_not(entry.first, table.entries[0].first)
         marks += notes.mark(f"other test tasks than the best's: {apart}") if apart else ""
         rows.append(

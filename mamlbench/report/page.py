@@ -30,6 +30,7 @@ from mamlbench.report.paper_tables import (
 from mamlbench.report.report import Report
 from mamlbench.report.report import pairing as pairing_of_paper
 from mamlbench.report.results import KINDS, score_text, seeds_text
+from mamlbench.report.sheets import MARKS
 from mamlbench.words import number_of
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -303,7 +304,7 @@ def _numbers(marks: str) -> list[str]:
 
 def _marked(name: str) -> dict[str, Any]:
     """A name, and the numbers of the footnotes that it ends with."""
-    text = re.sub(r"(\[\d+\])+$", "", name)
+    text = re.sub(rf"{MARKS}$", "", name)
     return {"text": text, "marks": _numbers(name[len(text) :])}
 
 

@@ -144,6 +144,8 @@ def _apart(one: Run, other: Run) -> list[str]:
     if one.summary.data_sha256 != other.summary.data_sha256:
         hashes = [str(run.summary.data_sha256)[:8] for run in (one, other)]
         found.append(f"the data are not the same (sha256 {hashes[0]} and {hashes[1]})")
+    if one.mujoco != other.mujoco:
+        found.append(f"MuJoCo is {one.mujoco} and {other.mujoco}")
     return found
 
 

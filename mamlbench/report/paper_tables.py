@@ -112,7 +112,7 @@ def paper_table(
     everything = [entry for entries in shown.values() for entry in entries]
     lines = []
     for cell in table.cells:
-        of_published = "" if cell.verified else notes.mark("published: not verified in the paper")
+        of_published = "" if cell.verified else notes.mark("published: not verified")
         of_published += notes.mark(cell.note) if cell.note else ""
         entries = shown[id(cell)]
         if not entries:
@@ -203,6 +203,11 @@ def _marks(entry: Entry, entries: Sequence[Entry], words: set[str], notes: Notes
     begun_from = entry.first.options["warm_start"]
     if any(other.first.options["warm_start"] != begun_from for other in entries):
         found += notes.mark(f"begun from {begun_from}")
+    if len({other.first.mujoco for other in entries}) > 1:
+        found += notes.mark(f"MuJoCo {entry.first.mujoco}")
+    skipped = sum(run.summary.train.skipped for run in entry.runs)
+    if skipped:
+        found += notes.mark(f"{number_of(skipped, 'outer step')} skipped")
     diverged = sum(run.summary.diverged_tasks for run in entry.runs)
     if diverged:
         found += notes.mark(f"{number_of(diverged, 'test task')} diverged")

@@ -63,7 +63,7 @@ def _last_logged(path: Path) -> tuple[int, float | None]:
     """Iteration and tasks per second of the last row that is whole."""
     try:
         with path.open("rb") as file:
-            columns = file.readline().decode().strip().split(",")
+            columns = file.readline().decode(errors="replace").strip().split(",")
             file.seek(max(file.tell(), path.stat().st_size - _END))
             lines = file.read().decode(errors="replace").rpartition("\n")[0].splitlines()
     except OSError:
@@ -73,4 +73,7 @@ def _last_logged(path: Path) -> tuple[int, float | None]:
         return 0, None
     place = columns.index("tasks_per_second") if "tasks_per_second" in columns else None
     rates = [row[place] for row in rows if place is not None and row[place]]
-    return int(rows[-1][0]), float(rates[-1]) if rates else None
+    try:
+        return int(rows[-1][0]), float(rates[-1]) if rates else None
+    except ValueError:  # damaged
+        return int(rows[-1][0]), None

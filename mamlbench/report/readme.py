@@ -82,7 +82,9 @@ def _covered(tables: Sequence[tuple[Table, Sequence[Line]]]) -> list[str]:
         counts = tally(lines)
         rows.append([_linked(table), *(str(counts.get(word, "–")) for word in total)])
     unchecked = sum(not line.cell.verified for _, lines in tables for line in lines)
-    of_memory = f" {unchecked} were not checked against a copy of their paper." * bool(unchecked)
+    of_memory = f" {unchecked} were checked against no copy or quotation of their paper." * bool(
+        unchecked
+    )
     return [
         f"{printed - left} of {printed} printed numbers are measured: {told}.{of_memory}",
         _compact(("table or figure", *total), rows),

@@ -149,7 +149,7 @@ def verdict(
       our mean in the printed ±; but unclear, if our interval is wider than the value is large.
     """
     if not ours.is_finite:
-        tone = "none" if published is None else "worse"
+        tone = "none" if published is None or shortened else "worse"
         return Verdict("diverged", "a task's score is not finite", tone)
     if shortened:
         # how many iterations there were stands beside every result

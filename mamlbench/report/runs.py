@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from mamlbench.config import result_hash
 from mamlbench.errors import UserError
 from mamlbench.metrics import PRIMARY
-from mamlbench.report.settings import choice_of, flat, read_yaml, setting_of
+from mamlbench.report.run_files import Config, Estimate, Summary
+from mamlbench.report.settings import choice_of, flat, option_text, read_yaml, setting_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,67 +32,6 @@ FLOAT32 = "float32"
 
 _TESTS = ("test_tasks.csv", "test_tasks.csv.gz")
 _IN_PATH = re.compile(r"([0-9a-f]{8})/seed\d+$")
-
-
-class Estimate(BaseModel):
-    """A mean over tasks and half its 95% interval, as `summary.json` has them."""
-
-    model_config = ConfigDict(extra="ignore")
-    mean: float | None
-    ci95: float | None
-    n_tasks: int = Field(ge=1)
-
-
-class _Test(BaseModel):
-    by_step: list[dict[str, Estimate] | None] = Field(min_length=1)
-
-    @field_validator("by_step")
-    @classmethod
-    def _ends_in_a_score(cls, value: list[dict[str, Estimate] | None]) -> Any:
-        if not value[-1]:
-            raise ValueError("has no score after the last inner step")
-        return value
-
-
-class _Train(BaseModel):
-    iterations: int
-    seconds: float
-
-
-class _TrainedIn(BaseModel):
-    dataset: str
-    setting: str
-    iterations: int
-
-
-class Summary(BaseModel):
-    """What reports need of a `summary.json`; the rest is left as it is."""
-
-    model_config = ConfigDict(extra="allow")
-    test: _Test
-    train: _Train
-    seed: int
-    evaluation: str
-    device: str
-    command: str
-    versions: dict[str, str]
-    data_sha256: str | None = None
-    diverged_tasks: int = 0
-    trained_iterations: int | None = None
-    of_unfinished: bool | None = None
-    trained_in: _TrainedIn | None = None
-
-
-class Config(BaseModel):
-    """What reports need of a `config.yaml`; the rest is left as it is."""
-
-    model_config = ConfigDict(extra="allow")
-    training: dict[str, Any]
-    algorithm: dict[str, Any]
-    dataset: dict[str, Any]
-    network: dict[str, Any]
-    evaluation: dict[str, Any]
-    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -145,8 +85,9 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Of initial parameters and meta-training tasks."""
-        return self.summary.seed
+        """Of initial parameters and meta-training tasks, of whichever run did the training."""
+        trained = self.summary.trained_in
+        return self.summary.seed if trained is None or trained.seed is None else trained.seed
 
     @property
     def code(self) -> str:
@@ -169,15 +110,26 @@ class Run:
             "warm_start": self.config.get("warm_start"),
             "data_sha256": self.summary.data_sha256,
             "trained_on": self.trained_on,
+            "mujoco": self.mujoco,
         }
 
     @property
     def trained_on(self) -> str | None:
-        """Dataset and setting of a tested checkpoint's training, where they are not the test's."""
+        """How a tested checkpoint was trained, in words, where that is not what the config says."""
         run = self.summary.trained_in
-        if run is None or (run.dataset, run.setting) == (self.dataset, self.setting):
+        if run is None:
             return None
-        return f"{run.dataset} {run.setting}"
+        names = run.algorithm, run.dataset, run.setting
+        others = names != (self.algorithm, self.dataset, self.setting)
+        options = [f"{name}={option_text(value)}" for name, value in run.otherwise.items()]
+        return " ".join([*(names if others else ()), *options]) or None
+
+    @property
+    def mujoco(self) -> str | None:
+        """MuJoCo's version, where it moves the bodies."""
+        return (
+            self.summary.versions.get("mujoco") if "frame_skip" in self.config["dataset"] else None
+        )
 
     @property
     def iterations(self) -> int | None:
@@ -246,7 +198,7 @@ class Run:
         if rows is None or wanted > set(rows):  # it was not measured
             return None
         chosen = (rows["step"] == step).to_numpy()
-        if not chosen.any():
+        if not chosen.any() or rows["task"][chosen].duplicated().any():
             return None
         return pd.Series(rows[metric].to_numpy()[chosen], rows["task"].to_numpy()[chosen])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -81,6 +81,23 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str,
         if first != second:
             found[name] = first, second
     return found
+
+
+def completed(every: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Flat settings with all options that others of the same classes have; see `differences`."""
+    known: dict[str, dict[str, Any]] = {}
+    for options in every:
+        known.setdefault(_classes_of(options), {}).update(options)
+    found = []
+    for options in every:
+        others = known[_classes_of(options)]
+        lacks = {n: _value_without(n, options, others) for n in others if n not in options}
+        found.append({**options, **lacks})
+    return found
+
+
+def _classes_of(options: Mapping[str, Any]) -> str:
+    return repr(sorted((n, v) for n, v in options.items() if n.endswith("._target_")))
 
 
 def option_text(value: Any) -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from mamlbench.loggers.console import markdown_table, print_result_table
 
+MARKS = r"(?<!=)(?:\[\d+\])+"
+"""Of footnotes; a value in a name, as in `hidden=[40]`, is none."""
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -93,7 +96,7 @@ _TEX = {
 def _tex(text: str) -> str:
     found = "".join(_TEX.get(sign, sign) for sign in text)
     return re.sub(
-        r"(\[\d+\])+(?=$|\\)",
+        rf"{MARKS}(?=$|\\)",
         lambda marks: f"\\textsuperscript{{{marks[0][1:-1].replace('][', ',')}}}",
         found,
     )

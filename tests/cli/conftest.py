@@ -16,6 +16,7 @@ from mamlbench.cli import main
 from mamlbench.compose import experiment
 
 _RUNS = ("mamlbench trains ", "mamlbench tests ", "mamlbench shows ")
+_NO_PRESET = "mamlbench: there is no preset "
 
 
 @dataclass
@@ -33,7 +34,7 @@ class Result:
         said = [
             line.removeprefix("mamlbench: ")
             for line in self.err.splitlines()
-            if line.startswith("mamlbench: ")
+            if line.startswith("mamlbench: ") and not line.startswith(_NO_PRESET)
         ]
         other = [
             line

@@ -1,6 +1,7 @@
 """Bad input, end to end: one line that names the key or file, exit code 2, nothing left behind."""
 
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -162,6 +163,24 @@ def pictures(data):
 
 def test_good_pictures(mamlbench, pictures):
     assert mamlbench(*FOLDER).code == 0
+
+
+def test_pictures_that_changed_since_the_result(mamlbench, pictures):
+    assert mamlbench(*FOLDER).code == 0
+    assert mamlbench(*FOLDER).code == 0  # shown, as the same
+    (pictures / "test" / "test_a" / "2.png").write_bytes(
+        (pictures / "test" / "test_b" / "2.png").read_bytes()
+    )
+    for command in (FOLDER, ["-m", *FOLDER]):
+        result = mamlbench(*command)
+        assert result.code == 2
+        assert "inner steps" not in result.out
+        assert re.search(r"is a result on other data \(sha256 \w{12}, now \w{12}\)", result.err)
+    shutil.rmtree(pictures)  # nothing there says otherwise
+    assert mamlbench(*FOLDER).code == 0
+    pictures.joinpath("train", "x").mkdir(parents=True)
+    pictures.joinpath("test").mkdir()
+    assert mamlbench(*FOLDER).code == 0  # broken now
 
 
 def test_a_broken_picture(mamlbench, pictures):

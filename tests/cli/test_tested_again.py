@@ -12,6 +12,7 @@ from runs import RUN, TINY
 from mamlbench import checkpoint
 from mamlbench.compose import config
 from mamlbench.made_by import with_overrides_of_checkpoint
+from mamlbench.report.runs import read_run
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -35,11 +36,25 @@ def test_another_protocol(mamlbench, run):
     trained = json.loads((run / "summary.json").read_text())
     assert "trained_in" not in trained
     names = {name: trained[name] for name in ("algorithm", "dataset", "setting")}
-    assert summary["trained_in"] == {**names, "iterations": trained["train"]["iterations"]}
+    length = trained["train"]["iterations"]
+    assert summary["trained_in"] == {**names, "seed": 0, "iterations": length, "otherwise": {}}
     assert not (folder / "checkpoint.pt").exists()
     written = yaml.safe_load((folder / "config.yaml").read_text())
     assert written["network"]["hidden"] == [8]  # of the run that trained it
     assert before == {path: path.stat().st_mtime_ns for path in run.iterdir()}
+
+
+def test_a_checkpoint_of_another_algorithm_and_seed(mamlbench, run):
+    """FOMAML's learners have the same parameters as MAML's."""
+    typed = ["algorithm=fomaml", "algorithm.outer_lr=0.5", "seed=4"]
+    assert mamlbench(f"checkpoint={run}", *typed).code == 0
+    folder, summary = finished(run)
+    told = summary["trained_in"]
+    assert (told["algorithm"], told["seed"], summary["seed"]) == ("maml", 0, 4)
+    assert told["otherwise"]["algorithm.outer_lr"] == 0.001
+    read = read_run(folder)
+    assert read.seed == 0
+    assert read.trained_on.startswith("maml sinusoid 10shot algorithm.")
 
 
 def test_the_same_protocol_gives_the_same_scores(mamlbench, run):

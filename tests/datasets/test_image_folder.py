@@ -1,11 +1,15 @@
 """A user's own pictures."""
 
+import math
+import os
+
 import numpy as np
 import pytest
 import torch
 
 from mamlbench.datasets import ImageFolder
 from mamlbench.errors import BadValue, UserError
+from mamlbench.evaluation import Protocol
 
 CPU = torch.device("cpu")
 
@@ -66,6 +70,58 @@ def test_a_class_in_two_splits(folder):
     (folder / "test" / "class4").rename(folder / "test" / "class1")
     with pytest.raises(UserError, match="test/class1: this class is in train too"):
         make(folder).load(CPU)
+
+
+def test_folders_may_be_links(folder, tmp_path_factory):
+    """As when a split is made of pictures that lie elsewhere."""
+    whole = make(folder).read()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for place in ("train/class1", "test/class4"):
+        (folder / place).rename(elsewhere / place[-6:])
+        (folder / place).symlink_to(elsewhere / place[-6:])
+    assert make(folder).read(fresh=True).sha256 == whole.sha256
+
+
+def test_a_link_that_leads_back(folder):
+    (folder / "train" / "class0" / "again").symlink_to(folder / "train")
+    with pytest.raises(UserError, match=r"class0/again: leads back to .*/train; accepted are"):
+        make(folder).load(CPU)
+
+
+def test_names_in_no_known_encoding(folder):
+    name = os.fsdecode(os.fsencode(folder / "train") + b"/caf\xe9")
+    (folder / "train" / "class0").rename(name)
+    assert any("caf" in name for name in make(folder).read().classes)
+
+
+def test_the_smallest_class_is_named(folder):
+    (folder / "train" / "class2" / "0.png").unlink()
+    with pytest.raises(BadValue, match=r"queries=2: accepted is 0 to 1: train/class2 has 2 images"):
+        make(folder).load(CPU)
+
+
+def test_all_remaining_queries_are_those_of_the_smallest_class(folder, save_picture):
+    protocol = Protocol(name="leo", queries="remaining")
+    dataset = make(folder)
+    dataset.load(CPU)
+    assert "1 shot, all remaining queries per class" in protocol.in_words(dataset, 1, "none")
+    save_picture(folder / "test" / "class4" / "more.png", [[0]])
+    dataset.load(CPU)
+    assert protocol.shots_and_queries(dataset, "test") == (1, 2)
+    words = protocol.in_words(dataset, 1, "none")
+    assert "1 shot, 2 queries per class, all that the smallest class has" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"std": (0.2, 0.0, 0.2)}, r"std=\(0.2, 0.0, 0.2\): accepted is null, or numbers above 0"),
+        ({"mean": (0.2, math.nan, 0.2)}, "mean=.*: accepted is null or finite numbers"),
+    ],
+)
+def test_channels_that_cannot_be_scaled(folder, options, message):
+    with pytest.raises(BadValue, match=message):
+        make(folder, **options)
 
 
 def test_a_broken_picture(folder):

@@ -46,8 +46,10 @@ def origins(examples):
     return pixel // 20, pixel % 20
 
 
+@pytest.mark.parametrize("large", [2000, 8], ids=["small classes", "large classes"])
 @pytest.mark.parametrize(("split", "own"), [("train", {0, 1, 2, 3}), ("test", {7, 8, 9, 10, 11})])
-def test_each_task_holds_k_and_q_images_of_n_classes_of_its_split(split, own):
+def test_each_task_holds_k_and_q_images_of_n_classes_of_its_split(monkeypatch, split, own, large):
+    monkeypatch.setattr("mamlbench.datasets.images._LARGE", large)  # test has a class of nine
     tasks = loaded(Toy()).sample(split, 0, 0, 200, shots=1, queries=2)
     assert tasks.support.x.shape == (200, 3, 1, 2, 2)
     assert tasks.query.x.shape == (200, 6, 1, 2, 2)
@@ -68,6 +70,18 @@ def test_each_task_holds_k_and_q_images_of_n_classes_of_its_split(split, own):
         seen |= rows
     # in 200 tasks every image of every class of the split turns up, and no other
     assert seen == {(c, i) for c in own for i in range(COUNTS[c])}
+
+
+def test_images_of_large_classes_are_drawn_evenly(monkeypatch):
+    monkeypatch.setattr("mamlbench.datasets.images._LARGE", 8)
+    dataset = loaded(Toy(ways=3))
+    assert dataset.words("test", 1, 2) == 5 + 3 * 3 + 0 + 3 * 1 + 3 * 2
+    classes, images = origins(dataset.sample("test", 0, 0, 3000, shots=1, queries=0).support)
+    for c in (7, 11):
+        counts = np.bincount(images[classes == c], minlength=COUNTS[c])
+        assert len(counts) == COUNTS[c]
+        expected = 3000 * 3 / 5 / COUNTS[c]
+        assert np.abs(counts - expected).max() < 5 * expected**0.5
 
 
 def test_rows_come_in_an_order_of_their_own():
@@ -161,13 +175,13 @@ def test_what_is_known_before_reading_is_checked_before_reading():
 def test_what_reading_shows_is_checked_then():
     with pytest.raises(BadValue, match=r"^dataset.ways=4: accepted is 2 to 3, the classes of val"):
         Toy(ways=4).load(CPU)
-    with pytest.raises(BadValue, match=r"^dataset.queries=3: accepted is 0 to 2: a class of train"):
+    with pytest.raises(BadValue, match=r"^dataset.queries=3: accepted is 0 to 2: train/0 has 3"):
         Toy(queries=3).load(CPU)
 
 
 def test_what_is_asked_of_a_task_is_checked():
     dataset = loaded(Toy())
-    with pytest.raises(BadValue, match=r"queries=5: accepted is 0 to 4: a class of test has 5"):
+    with pytest.raises(BadValue, match=r"queries=5: accepted is 0 to 4: test/8 has 5"):
         dataset.sample("test", 0, 0, 1, shots=1, queries=5)
     with pytest.raises(BadValue, match=r"shots=6: accepted is 1 to 5"):
         dataset.sample("test", 0, 0, 1, shots=6, queries=0)

@@ -102,6 +102,12 @@ def test_nothing_there(tmp_path):
         make(tmp_path).read()
 
 
+def test_a_class_in_two_splits(folders):
+    (folders / "mini_imagenet" / "test" / "n04").rename(folders / "mini_imagenet" / "test" / "n05")
+    with pytest.raises(UserError, match="class n05 is in val and in test; accepted is in one"):
+        make(folders).read()
+
+
 def test_a_missing_picture(folders):
     next((folders / "mini_imagenet" / "val" / "n02").iterdir()).unlink()
     with pytest.raises(UserError, match="val has n02 with 2; accepted is 2 classes of 3 pictures"):

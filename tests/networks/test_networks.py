@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mamlbench.errors import BadValue, UserError
-from mamlbench.networks import MLP, Conv4, Rows
+from mamlbench.networks import MLP, Conv4, LinearClassifier, Rows
 from mamlbench.networks.base import forward, norm_parameter_names
 
 
@@ -102,3 +102,12 @@ def test_support_norm_needs_the_projects_layers():
     plain = torch.nn.Linear(1, 1)
     with pytest.raises(UserError, match=r"network\.norm=support"):
         forward(plain, dict(plain.named_parameters()), torch.zeros(1, 2, 1), Rows(reference=1))
+
+
+def test_groups_of_vectors_that_say_nothing():
+    for width, each in ((8, 1), (16, 2)):
+        with pytest.raises(BadValue, match=f"norm=group: .*have {each} of {width} numbers in each"):
+            MLP((3,), 2, hidden=(width,), norm="group")
+        with pytest.raises(BadValue, match="norm=group"):
+            LinearClassifier((width,), 2, norm="group")
+    assert MLP((3,), 2, hidden=(24, 10, 5), norm="group").norm == "group"

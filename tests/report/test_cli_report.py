@@ -195,7 +195,7 @@ def test_two_runs_in_other_formats(report, outputs):
     assert out.startswith("### What differs in the configs\n\n| option ")
     _, out, _ = report(*two, "--format", "latex")
     assert re.search(r"\nalgorithm.inner\\_lr & 0.01 & 0.02 \\\\\n", out)
-    assert report(*two, "--format", "csv", "--out", "two.csv")[1] == "written: two.csv\n"
+    assert report(*two, "--format", "csv", "--out", "two.csv")[2] == "written: two.csv\n"
     rows = pd.read_csv(outputs.parent / "two.csv").set_index("name")
     assert rows.kind.to_dict() == {"folder": "run", "algorithm.inner_lr": "option", "mse": "metric"}
     assert rows.loc["folder", ["a", "b"]].to_list() == ["outputs/a0", "outputs/b"]
@@ -214,8 +214,8 @@ def test_a_run_beside_itself(report, outputs, form):
 
 
 def test_markdown_and_latex(report, outputs):
-    code, out, _ = report("+table=maml_sinusoid", "--format", "markdown", "--out", "t.md")
-    assert (code, out) == (0, "written: t.md\n")
+    made = report("+table=maml_sinusoid", "--format", "markdown", "--out", "t.md")
+    assert made == (0, "", "written: t.md\n")
     text = (outputs.parent / "t.md").read_text()
     assert text.startswith("### MAML, Table 2")
     _, out, _ = report("+table=maml_sinusoid", "--format", "latex")
@@ -258,19 +258,25 @@ def test_seeds_that_stopped_apart(report, tmp_path, sinusoid):
 
 
 def test_figures(report, outputs):
-    code, out, _ = report("outputs", "--figures", "drawn")
-    assert code == 0
+    code, out, err = report("outputs", "--figures", "drawn")
+    assert (code, out) == (0, "")
     names = sorted(path.name for path in (outputs.parent / "drawn").iterdir())
     assert "maml_sinusoid_steps.png" in names
     assert "sinusoid_10shot_mse_learning.png" in names
     assert "sinusoid_10shot_mse_by_step.png" in names
-    assert out.count("figure: drawn/") == len(names)
+    assert err.count("figure: drawn/") == len(names)
+
+
+def test_a_page_and_a_table_to_be_piped(report, outputs):
+    code, out, err = report("+table=maml_sinusoid", "--html", "page.html", "--format", "latex")
+    assert (code, err) == (0, "page: page.html\n")
+    assert out.startswith("% needs ")
 
 
 def test_the_marked_part_of_a_readme(report, outputs):
     path = outputs.parent / "README.md"
     path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
-    assert report("outputs", "--readme", "README.md")[:2] == (0, "rewritten: README.md\n")
+    assert report("outputs", "--readme", "README.md") == (0, "", "rewritten: README.md\n")
     text = path.read_text()
     told = r"before\n.*\n\n(\d+) of \d+ printed numbers are measured: ([^.]*)\. .*\n\n\| table or"
     found = re.match(told, text)
@@ -294,8 +300,19 @@ def test_a_command_that_no_shell_would_take_is_shown_as_it_is(report, outputs):
     summary = json.loads(path.read_text())
     path.write_text(json.dumps({**summary, "command": "mamlbench name='mine"}))
     (outputs.parent / "README.md").write_text(f"{readme.BEGIN}\n{readme.END}\n")
-    assert report("outputs", "--readme", "README.md")[::2] == (0, "")
+    assert report("outputs", "--readme", "README.md")[:2] == (0, "")
     assert "\n| `mamlbench name='mine` | mse 0.250" in (outputs.parent / "README.md").read_text()
+
+
+def test_a_readme_of_a_part_is_refused(report, outputs):
+    """Whose line would say of all other tables that they have not been run."""
+    text = f"{readme.BEGIN}\n{readme.END}\n"
+    (outputs.parent / "README.md").write_text(text)
+    code, _, err = report("+table=maml_sinusoid", "outputs", "--readme", "README.md")
+    assert code == 2
+    assert err.startswith("mamlbench-report: --readme README.md: accepted with it is a folder, or")
+    assert (outputs.parent / "README.md").read_text() == text
+    assert report("+table=all", "outputs", "--readme", "README.md")[0] == 0
 
 
 def test_a_readme_without_a_marked_part(report, outputs):

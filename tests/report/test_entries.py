@@ -40,6 +40,35 @@ def test_other_data_are_no_other_seed(entries, sinusoid):
     assert labels(found) == ["maml data_sha256=aaaaaaaaaaaa", "maml data_sha256=bbbbbbbbbbbb"]
 
 
+def test_a_checkpoint_of_other_training_is_no_other_seed(entries, sinusoid):
+    """Which folder reports once ended with a traceback for."""
+    made = {"algorithm": "maml", "dataset": "sinusoid", "setting": "5shot", "iterations": 70_000}
+    config = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
+    known = {"trained_iterations": 70_000, "of_unfinished": False}
+    found = entries((config, known), (config, {**known, "trained_in": made}))
+    assert seeds(found) == [[0], [1]]
+    assert labels(found) == ["maml trained_on=null", "maml trained_on=maml sinusoid 5shot"]
+
+
+def test_seeds_from_before_a_new_option(entries, sinusoid):
+    """It counts as what its class does without it."""
+    older, other = sinusoid(), sinusoid(algorithm__adapt_norm=True)
+    assert older["algorithm"].pop("adapt_norm") is False
+    found = entries((older, {}), (sinusoid(), {}), (other, {}))
+    assert seeds(found) == [[0, 1], [2]]
+    assert labels(found) == ["maml adapt_norm=false", "maml adapt_norm=true"]
+
+
+def test_another_mujoco_is_no_other_seed(entries, sinusoid):
+    config = sinusoid(dataset__frame_skip=1)
+    versions = ({"mujoco": "3.3.0"}, {"mujoco": "4.0.0"}, {"mujoco": "4.0.0"})
+    found = entries(*((config, {"versions": each}) for each in versions))
+    assert seeds(found) == [[0], [1, 2]]
+    assert labels(found) == ["maml mujoco=3.3.0", "maml mujoco=4.0.0"]
+    plain = entries(*((sinusoid(), {"versions": each}) for each in versions))
+    assert seeds(plain) == [[0, 1, 2]]
+
+
 @pytest.mark.parametrize(
     ("places", "together"),
     [

@@ -201,11 +201,17 @@ def test_another_test_of_what_was_learned(tmp_path, sinusoid):
 
 def test_what_was_trained_on_something_else_is_not_of_the_cell(tmp_path, sinusoid):
     config = {**sinusoid(), "checkpoint": "outputs/somewhere"}
-    made = {"algorithm": "maml", "dataset": "harmonic_sinusoid", "setting": "10shot"}
+    own = {"algorithm": "maml", "dataset": "sinusoid", "setting": "10shot", "iterations": 70_000}
     known = {"trained_iterations": 70_000, "of_unfinished": False}
-    for dataset, word in (("sinusoid", "within"), ("harmonic_sinusoid", "not run")):
-        made = {**made, "dataset": dataset, "iterations": 70_000}
-        run = read_run(kept.keep(tmp_path / dataset, config, **known, trained_in=made))
+    others = (
+        {"dataset": "harmonic_sinusoid"},
+        {"algorithm": "fomaml"},
+        {"otherwise": {"algorithm.outer_lr": 0.5}},
+    )
+    for number, apart in enumerate(({}, {"otherwise": {}}, *others)):
+        made = {**own, **apart}
+        run = read_run(kept.keep(tmp_path / str(number), config, **known, trained_in=made))
+        word = "not run" if apart in others else "within"
         assert row_of(table(cell()), [run])[0][-1].startswith(word)
 
 
@@ -277,7 +283,7 @@ def test_published_values_and_their_kinds(tmp_path, sinusoid):
         "0.67[2]",
     ]
     assert [row[-1] for row in found.rows] == ["not run", "–", "–"]
-    assert found.notes == ("[1] published: not verified in the paper", "[2] a figure", "Of all.")
+    assert found.notes == ("[1] published: not verified", "[2] a figure", "Of all.")
     assert shown(table(cells[0]), []).columns[2] == "published (± 95% over tasks)"
     assert shown(table(cells[0]), []).rows[0][2] == "0.67 ± 0.40"
 

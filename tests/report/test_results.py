@@ -58,6 +58,11 @@ def test_what_was_shortened_is_not_judged():
         assert (found.word, found.why, found.tone) == ("shortened", "2 of 6 test tasks", "none")
 
 
+def test_what_was_shortened_and_diverged_is_no_worse():
+    found = verdict(ours(float("nan"), None), "mse", 0.35, None, None, ["4 of 60 iterations"])
+    assert (found.word, found.tone) == ("diverged", "none")
+
+
 def test_numbers_of_millions_have_an_exponent():
     assert score_text("mse", ours(999_999.0, 0.5)) == "999999.000 ± 0.500"
     assert score_text("mse", ours(-3.549e12, 6.97e12)) == "−3.5e+12 ± 7.0e+12"

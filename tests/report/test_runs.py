@@ -3,6 +3,7 @@ import json
 
 import kept
 import pytest
+import yaml
 
 from mamlbench.errors import UserError
 from mamlbench.report.runs import collect, read_run
@@ -54,12 +55,47 @@ def test_a_checkpoint_that_was_trained_on_something_else(tmp_path, sinusoid):
     config["checkpoint"] = "outputs/elsewhere"
     known = {"trained_iterations": 40, "of_unfinished": False}
     train = {"iterations": 0, "seconds": 0.0}
-    for dataset, on in (("glyphs", "glyphs 10shot"), ("sinusoid", None)):
-        made = {"algorithm": "maml", "dataset": dataset, "setting": "10shot", "iterations": 50}
-        folder = kept.keep(tmp_path / dataset, config, train=train, **known, trained_in=made)
+    own = {"algorithm": "maml", "dataset": "sinusoid", "setting": "10shot", "iterations": 50}
+    for number, (apart, on) in enumerate(
+        (
+            ({}, None),
+            ({"dataset": "glyphs"}, "maml glyphs 10shot"),
+            ({"algorithm": "fomaml"}, "fomaml sinusoid 10shot"),
+            ({"otherwise": {"algorithm.clip": None}}, "algorithm.clip=null"),
+        )
+    ):
+        made = {**own, **apart}
+        folder = kept.keep(tmp_path / str(number), config, train=train, **known, trained_in=made)
         run = read_run(folder)
         assert run.iterations == 50  # those of its own plan, not of the test's
         assert run.trained_on == run.options["trained_on"] == on
+
+
+def test_a_tested_checkpoint_has_the_seed_of_its_training(tmp_path, sinusoid):
+    """Whatever was typed for the test, which has none of its own."""
+    made = {"algorithm": "maml", "dataset": "sinusoid", "setting": "10shot", "iterations": 50}
+    config = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
+    folder = kept.keep(tmp_path / "a", config, seed=2, trained_in={**made, "seed": 1})
+    assert read_run(folder).seed == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"training": {}}, {"evaluation": {"tasks": "many"}}, {"training": {"iterations": "x"}}],
+)
+def test_a_config_that_is_no_runs(tmp_path, sinusoid, broken):
+    folder = kept.keep(tmp_path / "a", sinusoid())
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | broken))
+    with pytest.raises(UserError, match=r"config.yaml is no run's: (training|evaluation)\."):
+        read_run(folder)
+
+
+def test_scores_with_a_task_twice_are_none(tmp_path, sinusoid):
+    folder = kept.keep(tmp_path / "a", sinusoid())
+    with (folder / "test_tasks.csv").open("a") as file:
+        file.write("0,2,0.5\n")
+    assert read_run(folder).by_task("mse") is None
 
 
 def test_how_far_a_run_with_patience_went_after_its_best_is_not_recorded(tmp_path, sinusoid):

@@ -76,6 +76,13 @@ def test_a_run_tells_that_it_works_and_what_ended_it(outputs):
     working = Row("running", "default/a/seed0", "", "200/400", "0:00:20", "")
     with pytest.raises(Stopped):
         ends(folder, Stopped(signal.SIGTERM, 204), lambda: collect(outputs) == [working])
+    content = (folder / "metrics.csv").read_bytes()
+    for spoilt in (b"\xff" + content, content.replace(b",50", b",fast")):
+        (folder / "metrics.csv").write_bytes(spoilt)
+        with pytest.raises(Stopped):
+            ends(
+                folder, Stopped(signal.SIGTERM, 204), lambda: collect(outputs)[0].state == "running"
+            )
     note = "by SIGTERM; the same command goes on"
     assert collect(outputs) == [Row("preempted", "default/a/seed0", "", "204/400", "", note)]
 

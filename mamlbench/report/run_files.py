@@ -1,0 +1,83 @@
+"""What reports read of a run's `summary.json` and `config.yaml`, and what must be in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class Estimate(BaseModel):
+    """A mean over tasks and half its 95% interval, as `summary.json` has them."""
+
+    model_config = ConfigDict(extra="ignore")
+    mean: float | None
+    ci95: float | None
+    n_tasks: int = Field(ge=1)
+
+
+class _Test(BaseModel):
+    by_step: list[dict[str, Estimate] | None] = Field(min_length=1)
+
+    @field_validator("by_step")
+    @classmethod
+    def _ends_in_a_score(cls, value: list[dict[str, Estimate] | None]) -> Any:
+        if not value[-1]:
+            raise ValueError("has no score after the last inner step")
+        return value
+
+
+class _Train(BaseModel):
+    iterations: int
+    seconds: float
+    skipped: int = 0
+
+
+class _TrainedIn(BaseModel):
+    algorithm: str
+    dataset: str
+    setting: str
+    iterations: int
+    seed: int | None = None
+    otherwise: dict[str, Any] = {}
+
+
+class Summary(BaseModel):
+    """What reports need of a `summary.json`; the rest is left as it is."""
+
+    model_config = ConfigDict(extra="allow")
+    test: _Test
+    train: _Train
+    seed: int
+    evaluation: str
+    device: str
+    command: str
+    versions: dict[str, str]
+    data_sha256: str | None = None
+    diverged_tasks: int = 0
+    trained_iterations: int | None = None
+    of_unfinished: bool | None = None
+    trained_in: _TrainedIn | None = None
+
+
+class _Tested(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    tasks: int | None = None
+    validation_tasks: int | None = None
+
+
+class _Length(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    iterations: int
+
+
+class Config(BaseModel):
+    """What reports need of a `config.yaml`; the rest is left as it is."""
+
+    model_config = ConfigDict(extra="allow")
+    training: _Length
+    algorithm: dict[str, Any]
+    dataset: dict[str, Any]
+    network: dict[str, Any]
+    evaluation: _Tested
+    about: dict[str, Any]
