@@ -281,10 +281,10 @@ class Experiment:
     def _chosen(self, trainer: Trainer) -> list[Path]:
         """The checkpoints to test after training; none, for the learner as it is."""
         if self.protocol.kept > 1:
-            return trainer.kept_paths
-        if self.protocol.select == "last" or trainer.best is None:
+            return trainer.best.kept_paths
+        if self.protocol.select == "last" or trainer.best.top is None:
             return []
-        return [trainer.best_path]
+        return [trainer.best.path]
 
     def _members(self, count: int) -> list[MetaLearner]:
         """The learner, and others made like it."""
@@ -312,8 +312,8 @@ class Experiment:
             "test": {**(by_step[-1] or {}), "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
             "diverged_tasks": scores.diverged(),
-            "validation": None if self.protocol.by_training else trainer.best,
-            **({"best_training": trainer.best} if self.protocol.by_training else {}),
+            "validation": None if self.protocol.by_training else trainer.best.top,
+            **({"best_training": trainer.best.top} if self.protocol.by_training else {}),
             "train": {
                 "iterations": trainer.iteration,
                 "seconds": trainer.seconds,

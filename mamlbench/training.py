@@ -16,6 +16,7 @@ from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.finite import NonFiniteError
 from mamlbench.begin_from import load_learner
+from mamlbench.best_learners import BestLearners
 from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import UserError, require
@@ -96,19 +97,14 @@ class Trainer:
         self.learner, self.dataset, self.training = learner, dataset, training
         self.protocol, self.hardware = protocol, hardware
         self.seed, self.on_nan, self.identity, self.ranks = seed, on_nan, identity, ranks
-        self.path, self.best_path = folder / "checkpoint.pt", folder / "best.pt"
-        self.path_before = folder / "checkpoint_before.pt"
+        self.path, self.path_before = folder / "checkpoint.pt", folder / "checkpoint_before.pt"
         self.iteration = 0
         """Outer steps done."""
         self.seconds = 0.0
         self.devices: dict[str, int] = {}
         """Outer steps done on each, for a run may go on elsewhere."""
         self.skipped = 0
-        self.stale = 0
-        """Meta-validations since the best one."""
-        self.best: dict[str, float] | None = None
-        self.kept: list[dict[str, float]] = []
-        """The best meta-validations, best first, as many as the protocol tests together."""
+        self.best = BestLearners(learner, folder, protocol.kept, identity, ranks.is_first)
         self._means = RunningMeans()
         self._logged_at = (0, 0.0)
         self._ahead: list[TaskBatch] = []
@@ -132,8 +128,8 @@ class Trainer:
             )
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.devices = state.get("devices", {"not recorded": self.iteration})
-        self.skipped, self.stale, self.best = state["skipped"], state["stale"], state["best"]
-        self.kept = state.get("kept", [])
+        self.skipped = state["skipped"]
+        self.best.restore(state, self.ranks.from_first(self.best.iteration_on_disk))
         self._means.sums, self._means.steps = state["sums"], state["summed"]
         load_learner(self.learner, state, self.path)
         if state["data_sha256"] != self.identity["data_sha256"]:
@@ -160,34 +156,19 @@ class Trainer:
             "seconds": self.seconds,
             "devices": self.devices,
             "skipped": self.skipped,
-            "stale": self.stale,
-            "best": self.best,
-            "kept": self.kept,
+            **self.best.state(),
             "sums": self._means.sums,
             "summed": int(self._means.steps),
             **self.identity,
         }
         checkpoint.save(self.path, state, self.path_before)
-        self._remove_surpassed()
+        self.best.remove_surpassed()
 
     @property
     def device(self) -> str:
         """What is at work now, in words."""
         name, count = self.hardware.name, self.ranks.size
         return f"{count} x {name}" if count > 1 else name
-
-    @property
-    def kept_paths(self) -> list[Path]:
-        """The learners of `kept`, best first."""
-        return [self._kept_path(int(entry["iteration"])) for entry in self.kept]
-
-    def _kept_path(self, iteration: int) -> Path:
-        return self.path.with_name(f"best_{iteration}.pt")
-
-    def _remove_surpassed(self) -> None:
-        """Only now: a resume from the checkpoint before needs those that were among the best."""
-        for path in set(self.path.parent.glob("best_*.pt")) - set(self.kept_paths):
-            path.unlink(missing_ok=True)
 
     # --- training -------------------------------------------------------------------------------
 
@@ -245,7 +226,8 @@ class Trainer:
         self.iteration += 1
         self.devices[self.device] = self.devices.get(self.device, 0) + 1
         if metrics and self.protocol.by_training:
-            self._consider(float(metrics[self.learner.objective.metric].mean()))
+            value = float(metrics[self.learner.objective.metric].mean())
+            self.best.consider(value, self.iteration)
         self._means.add(metrics, self.learner.finite.last if metrics else 0)
 
     def _not_finite(self, error: NonFiniteError) -> None:
@@ -305,46 +287,15 @@ class Trainer:
             in_full=False,
             ranks=self.ranks,
         ).last()
-        objective = self.learner.objective
-        value = scores[objective.metric].mean
-        self.stale += 1
-        found = {"value": value, "iteration": self.iteration}
+        value = scores[self.learner.objective.metric].mean
+        self.best.stale += 1
         if not self.protocol.by_training:
-            self._consider(value)
+            self.best.consider(value, self.iteration)
         if self.protocol.kept > 1:
-            # the sort is stable: of equals the earlier one is the better
-            ranked = sorted([*self.kept, found], key=self._score, reverse=True)
-            self.kept = ranked[: self.protocol.kept]
-            if found in self.kept:
-                self._write(self._kept_path(self.iteration), self._candidate(found))
+            self.best.rank(value, self.iteration)
         row = {f"val/{name}": estimate.mean for name, estimate in scores.items()}
         return row | {f"val/{name}_ci95": estimate.ci95 for name, estimate in scores.items()}
 
-    def _consider(self, value: float) -> None:
-        """Keep the learner as it is now, where its value is the best so far."""
-        found = {"value": value, "iteration": self.iteration}
-        if self.best is None or self._score(found) > self._score(self.best):
-            self.best, self.stale = found, 0
-            self._write(self.best_path, self._candidate(found))
-
-    def _candidate(self, found: dict[str, float]) -> dict[str, Any]:
-        return {
-            "learner": self.learner.state_dict(),
-            "iteration": self.iteration,
-            "score": self._score(found),
-            **self.identity,
-        }
-
-    def _write(self, path: Path, state: dict[str, Any]) -> None:
-        if self.ranks.is_first:
-            checkpoint.save(path, state)
-
-    def _score(self, validation: dict[str, float]) -> float:
-        """Its metric with the sign that makes higher better; what is not a number is worst."""
-        sign = 1.0 if self.learner.objective.higher_is_better else -1.0
-        value = sign * validation["value"]
-        return -math.inf if math.isnan(value) else value
-
     def _out_of_patience(self) -> bool:
         patience = self.training.patience
-        return patience is not None and self.stale >= patience
+        return patience is not None and self.best.stale >= patience

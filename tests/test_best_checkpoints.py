@@ -167,6 +167,37 @@ def test_a_folder_is_tested_by_its_best(tmp_path: Path) -> None:
         experiment(arguments)
 
 
+def test_a_best_that_no_checkpoint_knows_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a kill a run need not go the same way again: what is tested is what is told."""
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS, "evaluation.select=best")
+    script(monkeypatch, [0.5, 0.4, 0.3])
+    killed = experiment(arguments)
+    step, done = killed.learner.meta_step, []
+
+    def killing(tasks: object) -> object:
+        done.append(tasks)
+        if len(done) == 17:
+            raise KeyboardInterrupt
+        return step(tasks)
+
+    monkeypatch.setattr(killed.learner, "meta_step", killing)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    assert checkpoint.load(killed.folder.path / "best.pt", "cpu")["iteration"] == 15
+    assert checkpoint.load(killed.folder.path / "checkpoint.pt", "cpu")["iteration"] == 10
+
+    monkeypatch.undo()
+    script(monkeypatch, [0.45, 0.6, 0.7])
+    again = experiment(arguments)
+    summary = again.run()
+    assert "best.pt: is not of iteration 10; the best begins anew" in caplog.text
+    assert summary["validation"] == {"value": 0.45, "iteration": 15}
+    best = checkpoint.load(again.folder.path / "best.pt", "cpu")
+    assert (best["iteration"], best["score"]) == (15, -0.45)
+
+
 def test_restart_begins_anew(tmp_path: Path) -> None:
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS)
     run = experiment(arguments)
