@@ -64,8 +64,9 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> None:
     from mamlbench import help as help_
-    from mamlbench.config_tree import options_of_each_job, parsed
+    from mamlbench.config_tree import options_of_each_job, parsed, require_kept_in_place
 
+    require_kept_in_place(arguments)
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:

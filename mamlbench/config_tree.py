@@ -154,6 +154,28 @@ def parsed(arguments: Sequence[str]) -> Namespace:
     return parser.parse_intermixed_args(list(arguments))
 
 
+def require_kept_in_place(arguments: Sequence[str]) -> None:
+    """Refuse what Hydra offers and a run would forget, or be misplaced by.
+
+    Raises:
+        UserError: another primary config, a working folder of each job, or a sweep without -m.
+    """
+    line = parsed(arguments)
+    if line.config_name is not None or line.config_path is not None:
+        flag, value = "--config-name", line.config_name
+        if value is None:
+            flag, value = "--config-path", line.config_path
+        # tests, sweeps and jobs of a cluster compose mamlbench's own
+        accepted = "--config-dir=FOLDER experiment=NAME, of FOLDER/experiment/NAME.yaml"
+        raise UserError(f"{flag}={value}: accepted is {accepted}")
+    for override in line.overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "hydra.job.chdir" and value.lower() != "false":
+            raise UserError(f"{override}: accepted is outputs=FOLDER, below which all runs are")
+        if key == "hydra.mode" and value != "RUN":
+            raise UserError(f"{override}: accepted is -m")
+
+
 def options_of_each_job(arguments: Sequence[str]) -> list[str]:
     """The arguments, where they sweep over a group with each option as a sweep of one value.
 

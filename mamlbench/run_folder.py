@@ -78,7 +78,8 @@ class RunFolder:
             yield
 
     def clear(self) -> None:
-        """Remove an earlier run's files."""
+        """Remove an earlier run's files, first the one that says that it is finished."""
+        self.summary.unlink(missing_ok=True)
         for name in _OF_A_RUN:
             (self.path / name).unlink(missing_ok=True)
         drawn = *self.figures.glob("*.png"), *self.figures.glob("*.gif")

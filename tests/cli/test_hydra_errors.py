@@ -144,6 +144,19 @@ MISTAKES = {
         ["hydra.nope=1"],
         r"hydra\.nope=1: hydra has no option nope; .*",
     ),
+    "a primary config of one's own": (
+        ["--config-dir=.", "-cn", "mine"],
+        r"--config-name=mine: accepted is --config-dir=FOLDER experiment=NAME, of .*",
+    ),
+    "another config tree": (
+        ["--config-path=."],
+        r"--config-path=\.: accepted is --config-dir=FOLDER experiment=NAME, of .*",
+    ),
+    "a working folder for each job": (
+        ["-m", "seed=0,1", "hydra.job.chdir=true"],
+        r"hydra\.job\.chdir=true: accepted is outputs=FOLDER, below which all runs are",
+    ),
+    "the mode of a sweep": (["hydra.mode=MULTIRUN", "seed=0,1"], r"hydra\.mode=.*: accepted is -m"),
     "an unknown flag": (["--bogus"], r"unrecognized arguments: --bogus; mamlbench --help .*"),
 }
 
