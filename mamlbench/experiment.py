@@ -20,7 +20,7 @@ from mamlbench.budget import within_budget
 from mamlbench.config import build, construct
 from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
-from mamlbench.errors import BadValue, UserError
+from mamlbench.errors import BadValue, UserError, require
 from mamlbench.evaluation import (
     Ensemble,
     KeptScores,
@@ -124,6 +124,9 @@ class Experiment:
     def _check_protocol(self) -> None:
         try:
             self.protocol.require_for(self.dataset)
+            scored = self.learner.scores_tasks or not self.protocol.by_training
+            accepted = f"best or last: {type(self.learner).__name__} does not score its tasks"
+            require(scored, "select", self.protocol.select, accepted)
             if self.protocol.inner_steps is not None:
                 self.learner.check_steps(self.protocol.inner_steps)
         except BadValue as error:

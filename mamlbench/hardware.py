@@ -215,6 +215,9 @@ class Hardware:
             why = f"{type(learner).__name__} keeps the activations of its inner steps"
             raise BadValue("checkpoint_inner_steps", True, f"false: {why}", "hardware")
         learner.checkpoint_inner_steps = self.checkpoint_inner_steps
+        if self.precision == "bf16" and not learner.takes_short_products:
+            accepted = f"float32 or float64: {type(learner).__name__} takes products of its own"
+            raise BadValue("precision", "bf16", accepted, "hardware")
         if self.precision == "bf16" and not take_products_in(learner.network, torch.bfloat16):
             accepted = "float32 or float64: this network has no layers of mamlbench.networks.layers"
             raise BadValue("precision", "bf16", accepted, "hardware")
@@ -224,7 +227,9 @@ class Hardware:
                 why = f"{type(learner).__name__}'s steps depend on more than tasks and parameters"
                 raise BadValue("compile", True, f"false: {why}", "hardware")
             return
-        replayed = self.replay and learner.replay() and learner.replayable
+        # a replay on a GPU keeps what inner steps that are worked out again would give up
+        keeps = self.checkpoint_inner_steps and self.torch_device.type == "cuda"
+        replayed = self.replay and not keeps and learner.replay() and learner.replayable
         # a graph through the inner loop holds the support set's activations of every step
         held = support * max(1, learner.inner_steps) + query
         learner.task_chunk = self.chunk(held, input_shape, replayed)

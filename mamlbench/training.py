@@ -231,6 +231,11 @@ class Trainer:
         self._means.add(metrics, self.learner.finite.last if metrics else 0)
 
     def _not_finite(self, error: NonFiniteError) -> None:
+        if not all(bool(torch.isfinite(p).all()) for p in self.learner.parameters()):
+            # of which nothing comes any more, and which no checkpoint should hold
+            why = "so are the parameters since an earlier step"
+            smaller = "accepted is a smaller algorithm.outer_lr"
+            raise UserError(f"iteration {self.iteration + 1}: {error}, and {why}; {smaller}")
         if self.on_nan == "skip":
             self.skipped += 1
             with warnings.catch_warnings():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -282,6 +283,29 @@ def test_schedules_go_on_by_a_step_that_is_skipped(tmp_path: Path, algorithm: st
     assert state["skipped"] == 4
     assert state["scheduler"]["last_epoch"] == 4
     assert state["learner"].get("_extra_state", {"outer_steps": 4}) == {"outer_steps": 4}
+
+
+@pytest.mark.parametrize("on_nan", ["stop", "skip"])
+def test_parameters_that_are_lost_are_no_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_nan: str
+) -> None:
+    options = ["training.checkpoint_every=1", "training.validate_every=0", f"on_nan={on_nan}"]
+    line = runs.overrides(tmp_path, "maml", "sinusoid", *options, "training.iterations=6")
+    run = experiment(line)
+    step = run.learner.meta_step
+
+    def spoiling(tasks: object) -> object:
+        if run.learner.scheduler.last_epoch == 3:
+            for parameter in run.learner.parameters():
+                parameter.data.fill_(math.nan)
+        return step(tasks)
+
+    monkeypatch.setattr(run.learner, "meta_step", spoiling)
+    with pytest.raises(UserError, match=r"iteration 4: .*, and so are the parameters since"):
+        run.run()
+    state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
+    assert state["iteration"] == 3
+    assert all(value.isfinite().all() for value in state["learner"].values())
 
 
 def test_steps_refused_on_a_gpu_count_when_it_is_waited_for(

@@ -64,6 +64,10 @@ class MetaLearner(nn.Module, ABC):
             for itself; a subclass does not inherit it.
         recomputable: whether `checkpoint_inner_steps` can be asked of it.
         needs_queries: whether `meta_step` learns from query sets, which may then not be empty.
+        scores_tasks: whether `meta_step` gives the tasks' own metric, by which the best outer step
+            can be chosen.
+        takes_short_products: whether its products are all of its network's layers, which may then
+            be of shorter numbers.
 
     Raises:
         BadValue: an argument outside of its range.
@@ -72,6 +76,8 @@ class MetaLearner(nn.Module, ABC):
     replayable: ClassVar[bool] = False
     recomputable: bool = True
     needs_queries: bool = True
+    scores_tasks: bool = True
+    takes_short_products: bool = True
     epoch_length: int = 1
     particles: int = 1
 
@@ -98,13 +104,15 @@ class MetaLearner(nn.Module, ABC):
         require(clip is None or clip > 0, "clip", clip, "more than 0, or null")
         one_of("outer_optimizer", outer_optimizer, OPTIMIZERS)
         one_of("outer_schedule", outer_schedule, SCHEDULES)
+        known = outer_lr_final >= 0 and math.isfinite(outer_lr_final)
+        require(known, "outer_lr_final", outer_lr_final, "0 or more")
         ends = outer_schedule != "exponential" or outer_lr_final > 0
         accepted = "more than 0, where outer_schedule=exponential"
         require(ends, "outer_lr_final", outer_lr_final, accepted)
         acting = isinstance(objective, PolicyGradient) or outer_optimizer != "trpo"
         require(acting, "outer_optimizer", "trpo", "adam or sgd: these tasks have no policy")
         self.network, self.objective = network, objective
-        self.inner_lr, self.inner_steps = inner_lr, inner_steps
+        self.inner_lr, self.inner_steps = float(inner_lr), inner_steps
         self.clip, self.task_chunk = clip, task_chunk
         fixed = set() if adapt_norm else norm_parameter_names(network)
         self.adapted_names = [name for name, _ in network.named_parameters() if name not in fixed]

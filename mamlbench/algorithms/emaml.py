@@ -22,8 +22,8 @@ META_LOSSES = ("query", "reptile")
 class EMAML(Particles, MAML):
     """P MAMLs with initialisations of their own, whose predictions are averaged.
 
-    Each learns as it would alone. Heads over shared features (`particles_of=head`) meet in the
-    features only, whose gradient is the sum of theirs.
+    Each learns as it would alone, but for a learned inner rate, which they share. Heads over shared
+    features (`particles_of=head`) meet in the features only, whose gradient is the sum of theirs.
 
     Args:
         network: see `MetaLearner`.

@@ -121,10 +121,11 @@ class LEO(MetaLearner):
         self.particles = max(1, samples)
         self.generated = made = Generated.of(network, isinstance(objective, Classification))
         self.adapted_names = [*made.shapes]
+        self.takes_short_products = not made.rows  # else the head's are taken here
         hidden = (encoder_hidden, relation_hidden, decoder_hidden)
         self.latent = LatentNetworks(made, latent_size, *hidden, bias, prior == "encoder")
         self.latent_lr = nn.Parameter(torch.full((latent_size,), self.inner_lr))
-        self.finetune_lr = nn.Parameter(torch.full((made.width,), finetune_lr))
+        self.finetune_lr = nn.Parameter(torch.full((made.width,), float(finetune_lr)))
         self.start_optimizer()
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:

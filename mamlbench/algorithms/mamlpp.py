@@ -17,6 +17,7 @@ from mamlbench.algorithms.step_statistics import StepStatistics
 from mamlbench.errors import require
 from mamlbench.networks.base import Params, norm_parameter_names
 from mamlbench.objectives import Objective
+from mamlbench.rl.objective import PolicyGradient
 from mamlbench.tasks import TaskBatch
 
 _LEAST = 0.03
@@ -69,6 +70,9 @@ class MAMLpp(MAML):
         require(multi_step_epochs >= 0, "multi_step_epochs", multi_step_epochs, "0 or more")
         require(first_order_epochs >= 0, "first_order_epochs", first_order_epochs, "0 or more")
         require(epoch_length >= 1, "epoch_length", epoch_length, "1 or more")
+        # what the last policy met says nothing of the ones before it
+        last_alone = multi_step_epochs == 0 or not isinstance(objective, PolicyGradient)
+        require(last_alone, "multi_step_epochs", multi_step_epochs, "0, where a policy acts")
         steps = self.inner_steps
         require(steps >= 1, "inner_steps", steps, "1 or more")
         one = self.learned_inner_lr is None or not per_step_rates

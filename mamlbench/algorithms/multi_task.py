@@ -47,6 +47,7 @@ class MultiTask(MAML):
     """
 
     needs_queries = False
+    scores_tasks = False
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class MultiTask(MAML):
         require(weighed, "penalty_weight", penalty_weight, f"more than 0, where penalty={penalty}")
         if isinstance(objective, PolicyGradient):
             raise UserError("algorithm: multi_task has no policies: accepted is another algorithm")
-        self.task_steps, self.task_lr = task_steps, task_lr
+        self.task_steps, self.task_lr, self.steps_taken = task_steps, task_lr, 0
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self._replayed: ReplayedInnerGradient | None = None
 
@@ -80,11 +81,25 @@ class MultiTask(MAML):
         return able
 
     @override
+    def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
+        metrics = super().meta_step(tasks)
+        self.steps_taken += 1  # one that is skipped adds no network to the mean
+        return metrics
+
+    @override
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps_taken": self.steps_taken}
+
+    @override
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.steps_taken = state["steps_taken"]
+
+    @override
     @torch.no_grad()
     def chunk_gradient(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
         """Add θ − φ over the number of this outer step, which makes of θ a mean, to `.grad`."""
         trained, loss = self.trained(tasks.support.together(tasks.query))
-        own, steps = dict(self.network.named_parameters()), self.scheduler.last_epoch + 1
+        own, steps = dict(self.network.named_parameters()), self.steps_taken + 1
         for name in self.adapted_names:
             change = len(tasks) * own[name] - trained[name].sum(0)
             add_gradient(own[name], change / (steps * total))
@@ -96,7 +111,7 @@ class MultiTask(MAML):
         mean = self.initial(len(examples))
         params = mean | self._drawn(examples)
         moments = Moments({n: torch.zeros_like(mean[n][0]) for n in self.adapted_names}, 0)
-        begun = self.scheduler.last_epoch > 0
+        begun = self.steps_taken > 0
         pulled = self.penalty == "zero" or (self.penalty == "mean" and begun)
         gradient_of = self._replayed or partial(self.inner_gradient, create_graph=False)
         for _ in range(self.task_steps):

@@ -106,8 +106,8 @@ class PLATIPUS(MetaLearner):
         self.log_posterior_variance = nn.Parameter(
             torch.full((weights,), 2 * math.log(posterior_std))
         )
-        self.gamma_p = nn.Parameter(torch.tensor(gamma_p))
-        self.gamma_q = nn.Parameter(torch.tensor(gamma_q))
+        self.gamma_p = nn.Parameter(torch.tensor(float(gamma_p)))
+        self.gamma_q = nn.Parameter(torch.tensor(float(gamma_q)))
         self.start_optimizer()
 
     def prior(self, support: Examples) -> Gaussian:

@@ -55,6 +55,8 @@ class Reptile(MetaLearner):
         BadValue: an argument outside of its range, or weights that do not fit the inner steps.
     """
 
+    scores_tasks = False
+
     def __init__(
         self,
         network: nn.Module,

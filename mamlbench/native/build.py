@@ -28,8 +28,9 @@ def _built() -> ctypes.CDLL | str:
     """The library, or in a line why there is none."""
     if os.environ.get("MAMLBENCH_NATIVE") == "0":
         return "MAMLBENCH_NATIVE=0"
-    compiler = shlex.split(os.environ.get("CXX", "c++"))
+    compiler = ["c++"]
     try:
+        compiler = shlex.split(os.environ.get("CXX", "")) or compiler
         path = user_cache_path("mamlbench") / "native" / f"{_key(compiler)}.so"
         if not path.exists():
             _compile(compiler, path)
@@ -39,6 +40,8 @@ def _built() -> ctypes.CDLL | str:
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"{compiler[0]} failed"]
         return next((line for line in lines if "error" in line), lines[0])
+    except ValueError as error:
+        return f"CXX={os.environ['CXX']}: {error}"
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
 

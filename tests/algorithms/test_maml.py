@@ -320,3 +320,9 @@ def test_fresh_support_is_used_step_by_step():
     for name, value in found.items():
         torch.testing.assert_close(value, middle[name] - 0.1 * step[name])
     assert fresh.asked == [0, 1]
+
+
+def test_rates_may_be_whole_numbers():
+    learned = MAML(mlp(), Regression(), inner_lr=1, learn_inner_lr=True)
+    assert learned.learned_inner_lr.dtype is torch.float32
+    assert learned.learned_inner_lr.tolist() == 1.0

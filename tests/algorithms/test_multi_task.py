@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from problems import F64, flat, images, parameters, relative_error, sinusoids
 from torch import Tensor, nn
 
 from mamlbench.algorithms import MultiTask
+from mamlbench.algorithms.finite import NonFiniteError
 from mamlbench.algorithms.multi_task import PENALTIES
 from mamlbench.errors import BadValue, UserError
 from mamlbench.networks import MLP, Conv4, GaussianMLP, Rows
@@ -64,6 +68,28 @@ def test_the_meta_parameters_are_the_mean_of_all_networks(penalty):
         found += [values for values, _ in each]
         torch.testing.assert_close(losses.tolist(), [loss for _, loss in each], rtol=1e-5, atol=0)
     assert relative_error(parameters(ours), torch.stack(found).mean(0)) < 1e-5
+
+
+@pytest.mark.parametrize("skipped", [0, 1])
+def test_a_step_that_is_skipped_adds_no_network_to_the_mean(skipped):
+    ours, found = learner(penalty="mean", penalty_weight=0.05), []
+    for number, tasks in enumerate(batches()):
+        if number == skipped:
+            broken = replace(tasks, support=replace(tasks.support, y=tasks.support.y * torch.nan))
+            with pytest.raises(NonFiniteError):
+                ours.meta_step(broken)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch, where the first step is skipped
+                ours.count_step()
+            continue
+        ours.meta_step(tasks)
+        centre = torch.stack(found).mean(0) if found else None
+        weight = 0.05 if found else 0.0
+        found += [by_itself(tasks, index, weight, centre)[0] for index in range(2)]
+    assert relative_error(parameters(ours), torch.stack(found).mean(0)) < 1e-5
+    again = learner()
+    again.load_state_dict(ours.state_dict())
+    assert again.steps_taken == 2
 
 
 def test_first_parameters_belong_to_the_task():

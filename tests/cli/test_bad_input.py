@@ -71,6 +71,22 @@ VALUES = {
         ["dataset=navigation2d", "evaluation=active_learning"],
         r"evaluation\.active_rounds=\d+: accepted is 0: .*",
     ),
+    "the best outer step of what scores no tasks": (
+        ["algorithm=reptile", "evaluation.select=best_training"],
+        r"evaluation\.select=best_training: accepted is best or last: Reptile does not score .*",
+    ),
+    "MAML++'s loss of all steps where a policy acts": (
+        ["algorithm=mamlpp", "dataset=navigation2d", "evaluation=rl"],
+        r"algorithm\.multi_step_epochs=10: accepted is 0, where a policy acts",
+    ),
+    "shorter numbers for what takes products of its own": (
+        ["algorithm=leo", "dataset=glyphs", "network=linear", "hardware.precision=bf16"],
+        r"hardware\.precision=bf16: accepted is float32 or float64: LEO takes products of its own",
+    ),
+    "an outer rate that ends nowhere": (
+        ["algorithm.outer_lr_final=nan"],
+        r"algorithm\.outer_lr_final=nan: accepted is 0 or more",
+    ),
     "a seed that torch cannot take": (
         ["seed=99999999999999999999"],
         r"seed=99999999999999999999: accepted is 0 to 18446744073709551615",

@@ -72,6 +72,16 @@ def test_why_there_are_none(monkeypatch, tmp_path, script, why):
 
 
 @pytest.mark.usefixtures("fresh")
+def test_a_compiler_that_is_no_command(monkeypatch):
+    monkeypatch.setenv("CXX", "'")
+    assert build.why_not() == "CXX=': No closing quotation"
+    build._built.cache_clear()
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setenv("PATH", "")
+    assert build.why_not() == "no C++ compiler c++"
+
+
+@pytest.mark.usefixtures("fresh")
 def test_they_can_be_turned_off(monkeypatch):
     monkeypatch.setenv("MAMLBENCH_NATIVE", "0")
     assert build.library() is None
