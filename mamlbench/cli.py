@@ -40,6 +40,8 @@ def main() -> None:
     that failed, or else 75 where others are at work on some.
     """
     arguments = sys.argv[1:]
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # for classes of the user's own, as my_lab.MyAlgorithm
     if "--version" in arguments:  # Hydra would tell its own
         print(f"mamlbench {__version__}")
         return

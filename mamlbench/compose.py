@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mamlbench.begin_from import load_learner
 from mamlbench.budget import within_budget
+from mamlbench.config_tree import own_root
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 from mamlbench.hydra_errors import one_line
@@ -27,6 +28,7 @@ def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> Dic
     Raises:
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
+    own_root()
     GlobalHydra.instance().clear()
     own = [f"hydra.searchpath={quoted(list(searchpath))}"] if searchpath else []
     with initialize_config_module("mamlbench.conf", version_base="1.3"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +24,12 @@ NODES = (
     "analysis",
 )
 
+# Who brings a group, from which the command line may then choose: by a line of its YAML.
+BROUGHT_BY = {
+    "evaluation": ("algorithm", "- /evaluation@_global_.evaluation: usual"),
+    "network": ("dataset", "- /network@_global_.network: mlp"),
+}
+
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?P<rest>.*)$")
 _DEFAULTS = re.compile(r"^defaults:\n((?: *[-#].*\n)*)", re.MULTILINE)
 _BASE = re.compile(r"^ *- (?!_self_$)(\w+)$", re.MULTILINE)
@@ -37,7 +44,7 @@ class ConfigTree:
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
-        self.roots = [Path(str(files("mamlbench.conf")))]
+        self.roots = [own_root()]
         line = parsed(arguments)
         self._own, self._is_sweep = line.config_dir, line.multirun
         if self._own is not None:
@@ -113,6 +120,26 @@ class ConfigTree:
             if path.is_file():
                 return path.read_text()
         return ""
+
+
+@cache
+def own_root() -> Path:
+    """The folder of mamlbench's own configs, which must be of the same checkout as its code.
+
+    Raises:
+        UserError: it is of another one, as where two share an environment.
+    """
+    root, package = Path(str(files("mamlbench.conf"))), Path(__file__).parent
+    if root.resolve() not in (package.resolve() / "conf", package.resolve().parent / "conf"):
+        accepted = "accepted is an environment of its own for each checkout: pip install -e ."
+        raise UserError(f"{package}: is run with the configs of {root}; {accepted}")
+    return root
+
+
+def lacks(group: str, choice: str) -> str:
+    """What to tell whose algorithm or dataset, by its name, brings no such group."""
+    by, line = BROUGHT_BY[group]
+    return f"{by}={choice}: brings no {group}; accepted under defaults in its YAML is {line}"
 
 
 def option_comments(text: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.begin_from import load_learner, warm_start
 from mamlbench.budget import within_budget
+from mamlbench.code_files import code_files
 from mamlbench.config import build, construct
 from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
@@ -50,6 +51,7 @@ from mamlbench.tested import (
     trained_in,
 )
 from mamlbench.training import Trainer, Training
+from mamlbench.words import in_turn
 
 
 class Experiment:
@@ -74,7 +76,7 @@ class Experiment:
         overrides: list[str],
         ranks: Ranks = ALONE,
     ) -> None:
-        require_known(config)
+        require_known(config, algorithm)
         self.config, self.shortened = within_budget(config)
         self.ranks = ranks
         top = {name: self.config.get(name) for name in Options.__annotations__}
@@ -209,7 +211,8 @@ class Experiment:
         trainer.resume()
         if self.ranks.is_first:
             job = job_id() if self.options.restart else None
-            self.folder.write_config(self.config, command_line(self.overrides), job)
+            code = code_files(self.learner, self.learner.network, self.dataset)
+            self.folder.write_config(self.config, command_line(self.overrides), code, job)
         with self.loggers:
             self.loggers.start(self._run_info(trainer))
             try:
@@ -333,18 +336,12 @@ class Experiment:
             "norm": norm,
             "transductive": self.protocol.transductive,
             "seed": self.options.seed,
-            "device": _in_words(trainer.devices or {trainer.device: 0}),
+            "device": in_turn(trainer.devices or {trainer.device: 0}),
             "precision": self.hardware.precision,
             "versions": versions(),
             **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),
             "data_sha256": self.dataset.sha256,
             "command": command_line(self.overrides),
+            **({"commits": in_turn(trainer.commits)} if len(trainer.commits) > 1 else {}),
             **({} if self.shortened is None else {"shortened": self.shortened}),
         }
-
-
-def _in_words(devices: Mapping[str, int]) -> str:
-    """The device, or of several each with the outer steps done on it, in their order."""
-    if len(devices) == 1:
-        return next(iter(devices))
-    return ", then ".join(f"{name} ({steps:,} iterations)" for name, steps in devices.items())

@@ -13,7 +13,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mamlbench.config_tree import ConfigTree, parsed
+from mamlbench.config_tree import ConfigTree, lacks, parsed
 from mamlbench.errors import did_you_mean
 from mamlbench.files import DISK_ERRORS
 from mamlbench.overrides import key_of, why_unreadable
@@ -150,6 +150,9 @@ def _no_choice(arguments: Sequence[str], tree: ConfigTree) -> str:
 
 def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -> str:
     message = str(error)
+    keys = re.search(r"_\$\{network\}', possible interpolation keys: (.*)", message)  # of presets
+    if keys and {"algorithm", "dataset"} < {*keys[1].split(", ")}:
+        return lacks("network", _choice("dataset", arguments))
     if match := re.search(r"Could not override '([^']*)'", message):
         return _unknown_key(match[1], arguments, tree)
     if match := re.search(r"Could not delete from config. '([^']*)' does not exist", message):
@@ -172,6 +175,12 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
     return f"{key}: {_first_line(error)}" if key else _first_line(error)
 
 
+def _choice(group: str, arguments: Sequence[str]) -> str:
+    """What was typed for a group; dots, where an experiment chose it."""
+    typed = (override.lstrip("+").partition("=") for override in parsed(arguments).overrides)
+    return next((value for name, _, value in typed if name == group), "...")
+
+
 def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
     """An option that is not in the config: its nearest neighbours, by spelling or by name."""
     typed = {key_of(override): override for override in parsed(arguments).overrides}
@@ -190,6 +199,8 @@ def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
             return f"{found}: some jobs of the sweep do not have this option"
         return f"{found}: this cannot be set from here; accepted: {', '.join(options)}"
     groups = [] if place else [group for group in tree.groups() if "/" not in group]
+    if key == "evaluation":
+        return lacks(key, _choice("algorithm", arguments))
     names = sorted({*node, *groups} - {"_target_", "hydra"})
     elsewhere = [option for option in options if option.endswith(f".{part}")]
     if elsewhere:

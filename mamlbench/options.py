@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mamlbench.config import options_of
-from mamlbench.config_tree import NODES
+from mamlbench.config_tree import NODES, lacks
 from mamlbench.errors import UserError, did_you_mean, one_of
 from mamlbench.run_folder import require_relative_name
 
@@ -36,8 +36,14 @@ class Options:
             raise UserError(f"seed={self.seed}: accepted is 0 to {2**64 - 1}")
 
 
-def require_known(config: Mapping[str, Any]) -> None:
-    """Hydra takes `+anything=1`, which would then change nothing but the hash of the run."""
+def require_known(config: Mapping[str, Any], algorithm: str) -> None:
+    """Hydra takes `+anything=1`, which would then change nothing but the hash of the run.
+
+    Raises:
+        UserError: there is such a thing; or the algorithm, of this name, brings no protocol.
+    """
+    if "evaluation" not in config:
+        raise UserError(lacks("evaluation", algorithm))
     known = [*Options.__annotations__, *NODES]
     for name in config:
         if name not in known:

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from mamlbench import __version__, run_state
+from mamlbench.code_files import changed_files
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors, remove_leftovers, write_atomically, write_json
 from mamlbench.locks import only_one
@@ -89,11 +90,18 @@ class RunFolder:
 
     def was_begun_anew_by(self, job: str | None) -> bool:
         """Whether a SLURM job has given `restart=true` here before."""
+        return job is not None and self._about().get(_BEGUN_ANEW_BY) == job
+
+    def changed_code(self) -> list[str]:
+        """The files of the run's classes that have changed since."""
+        return changed_files(self._about().get("code") or {})
+
+    def _about(self) -> dict[str, Any]:
         try:
             config = yaml.safe_load((self.path / "config.yaml").read_text())
-        except (OSError, ValueError, yaml.YAMLError):
-            return False
-        return job is not None and config.get("about", {}).get(_BEGUN_ANEW_BY) == job
+            return dict(config["about"])
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            return {}
 
     def scores_so_far(self, rank: int) -> Path:
         """What a test that is not over has scored in one of the processes."""
@@ -167,12 +175,23 @@ class RunFolder:
         """The folder of figures."""
         return self.path / "figures"
 
-    def write_config(self, config: dict, command: str, begun_anew_by: str | None = None) -> None:
-        """`config.yaml`: the composed config, the command line, versions and commit.
+    def write_config(
+        self,
+        config: dict,
+        command: str,
+        code: Mapping[str, str],
+        begun_anew_by: str | None = None,
+    ) -> None:
+        """`config.yaml`: the composed config, and what it is about.
 
-        Also the SLURM job that gave `restart=true`.
+        Args:
+            config: composed.
+            command: the command line.
+            code: hashes of the files of its classes; see `code_files`.
+            begun_anew_by: the SLURM job that gave `restart=true`.
         """
-        about = {"command": command, "versions": versions(), "commit": commit()}
+        about: dict[str, Any] = {"command": command, "versions": versions(), "commit": commit()}
+        about["code"] = dict(code)
         if begun_anew_by is not None:
             about[_BEGUN_ANEW_BY] = begun_anew_by
         text = yaml.safe_dump({**config, "about": about}, sort_keys=False, width=100)

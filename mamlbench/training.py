@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from mamlbench import checkpoint
+from mamlbench import __version__, checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.finite import NonFiniteError
 from mamlbench.begin_from import load_learner
@@ -23,6 +23,7 @@ from mamlbench.errors import UserError, require
 from mamlbench.evaluation import Protocol, evaluate
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import Logger
+from mamlbench.run_folder import commit
 from mamlbench.running_means import RunningMeans
 from mamlbench.signals import Stopped, StopRequest
 from mamlbench.tasks import TaskBatch
@@ -102,7 +103,9 @@ class Trainer:
         """Outer steps done."""
         self.seconds = 0.0
         self.devices: dict[str, int] = {}
-        """Outer steps done on each, for a run may go on elsewhere."""
+        self.commits: dict[str, int] = {}
+        """Outer steps done on each, and by the code of each, for a run may go on elsewhere."""
+        self._commit = commit() or f"version {__version__}"
         self.skipped = 0
         self.best = BestLearners(learner, folder, protocol.kept, identity, ranks.is_first)
         self._means = RunningMeans()
@@ -128,6 +131,7 @@ class Trainer:
             )
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.devices = state.get("devices", {"not recorded": self.iteration})
+        self.commits = state.get("commits", {"not recorded": self.iteration})
         self.skipped = state["skipped"]
         self.best.restore(state, self.ranks.from_first(self.best.iteration_on_disk))
         self._means.sums, self._means.steps = state["sums"], state["summed"]
@@ -155,6 +159,7 @@ class Trainer:
             "iteration": self.iteration,
             "seconds": self.seconds,
             "devices": self.devices,
+            "commits": self.commits,
             "skipped": self.skipped,
             **self.best.state(),
             "sums": self._means.sums,
@@ -225,6 +230,7 @@ class Trainer:
             raise
         self.iteration += 1
         self.devices[self.device] = self.devices.get(self.device, 0) + 1
+        self.commits[self._commit] = self.commits.get(self._commit, 0) + 1
         if metrics and self.protocol.by_training:
             value = float(metrics[self.learner.objective.metric].mean())
             self.best.consider(value, self.iteration)

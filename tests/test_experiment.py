@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,9 @@ from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Estimate
 from mamlbench.objectives import Classification
+from mamlbench.report.runs import read_run
 from mamlbench.report.terminal import report
+from mamlbench.signals import Stopped
 
 SCHEDULE = [
     "training.iterations=20",
@@ -254,6 +257,37 @@ def test_a_run_depends_on_its_seed_and_on_nothing_else(tmp_path: Path) -> None:
 
     assert parameters("1") == parameters("2")
     assert parameters("3", "seed=1") != parameters("1")
+
+
+def test_a_run_that_goes_on_with_other_code_tells_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE)
+    first = experiment(line)
+    step, done = first.learner.meta_step, []
+
+    def stopping(tasks: object) -> object:
+        done.append(tasks)
+        if len(done) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return step(tasks)
+
+    monkeypatch.setattr(first.learner, "meta_step", stopping)
+    monkeypatch.setattr("mamlbench.training.commit", lambda: "a" * 40)
+    with pytest.raises(Stopped):
+        first.run()
+    monkeypatch.setattr("mamlbench.training.commit", lambda: "b" * 40 + "+")
+    again = experiment(line)
+    again.run()
+    summary = json.loads((again.folder.path / "summary.json").read_text())
+    left = summary["train"]["iterations"] - 3
+    told = f"{'a' * 40} (3 iterations), then {'b' * 40}+ ({left} iterations)"
+    assert summary["commits"] == told
+    read = read_run(again.folder.path)
+    assert read.code == told
+    assert read.short_code == (
+        f"commit aaaaaaa (3 iterations), then commit bbbbbbb+ ({left} iterations)"
+    )
 
 
 def test_testing_a_checkpoint(tmp_path: Path) -> None:

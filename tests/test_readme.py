@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -13,6 +16,8 @@ import runs
 import torch
 
 from mamlbench.compose import experiment
+from mamlbench.datasets import Sinusoid
+from mamlbench.networks import MLP
 from mamlbench.report import readme
 from mamlbench.report.report import report_folders
 
@@ -36,29 +41,41 @@ def test_the_library_in_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(0.5 < score < 10 for score in scores)
 
 
-def test_the_worked_example_of_an_algorithm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = "mamlbench.algorithms.sign_maml"
-    module = types.ModuleType(name)
-    code = compile(block("python", '"""MAML whose inner loop takes only the sign'), name, "exec")
-    exec(code, module.__dict__)
-    monkeypatch.setitem(sys.modules, name, module)
-    (tmp_path / "conf" / "algorithm").mkdir(parents=True)
-    yaml = block("yaml", "# MAML with sign descent in the inner loop.")
-    (tmp_path / "conf" / "algorithm" / "sign_maml.yaml").write_text(yaml)
-
-    run = experiment(
+def test_the_worked_example_of_an_algorithm(tmp_path: Path) -> None:
+    """In a copy of the project, with these two files alone, it keeps what every algorithm keeps."""
+    ignore = shutil.ignore_patterns("__pycache__", "conf")
+    shutil.copytree(ROOT / "mamlbench", tmp_path / "mamlbench", ignore=ignore)
+    shutil.copytree(ROOT / "conf", tmp_path / "mamlbench" / "conf")
+    shutil.copytree(ROOT / "tests", tmp_path / "tests", ignore=ignore)
+    code = block("python", '"""MAML whose inner steps all have one length."""')
+    (tmp_path / "mamlbench/algorithms/unit_maml.py").write_text(code)
+    yaml = block("yaml", "# MAML whose inner steps all have one length.")
+    (tmp_path / "mamlbench/conf/algorithm/unit_maml.yaml").write_text(yaml)
+    done = subprocess.run(
         [
-            *runs.overrides(tmp_path, "sign_maml", "sinusoid", "training.iterations=3"),
-            f"hydra.searchpath=[file://{tmp_path / 'conf'}]",
-        ]
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
+            *("contracts/test_every_algorithm.py", "-k", "unit_maml"),
+        ],
+        cwd=tmp_path / "tests",
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    run.run()
-    tasks = run.dataset.sample("test", 0, 0, 2, 5, 1)
-    before, after = run.learner.adapt(tasks.support, 1).params
-    step = (before["head.bias"] - after["head.bias"]).abs()
-    assert step.flatten().tolist() == pytest.approx([0.001] * 2, rel=1e-3)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\b\d+ passed", done.stdout)
+
+
+def test_the_steps_of_the_worked_example_have_one_length() -> None:
+    module = types.ModuleType("unit_maml")
+    exec(block("python", '"""MAML whose inner steps all have one length."""'), module.__dict__)
+    data = Sinusoid(shots=5)
+    learner = module.UnitMAML(MLP((1,), 1, hidden=(4,)), data.objective, inner_lr=0.001)
+    tasks = data.sample("test", 0, 0, 2, 5, 1)
+    before, after = learner.adapt(tasks.support, 1).params
+    for name in learner.adapted_names:
+        moved = (before[name] - after[name]).flatten(1).norm(dim=1)
+        assert moved.tolist() == pytest.approx([0.001] * 2, rel=1e-3)
 
 
 def test_the_worked_example_of_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

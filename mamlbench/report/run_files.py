@@ -58,6 +58,7 @@ class Summary(BaseModel):
     trained_iterations: int | None = None
     of_unfinished: bool | None = None
     trained_in: _TrainedIn | None = None
+    commits: str | None = None
 
 
 class _Tested(BaseModel):

@@ -91,15 +91,17 @@ class Run:
 
     @property
     def code(self) -> str:
-        """The commit, `+` after it where the code was changed since; without one, the version."""
-        commit = self.config["about"].get("commit")
+        """The commit, `+` after it where the code was changed since; without one, the version.
+
+        Of a run that went on with other code, each with its outer steps.
+        """
+        commit = self.summary.commits or self.config["about"].get("commit")
         return str(commit) if commit else f"version {self.summary.versions.get('mamlbench', '?')}"
 
     @property
     def short_code(self) -> str:
         """The code as a footnote shows it."""
-        is_commit = re.fullmatch(r"[0-9a-f]{40}\+?", self.code)
-        return f"commit {self.code[:7]}{self.code[40:]}" if is_commit else self.code
+        return re.sub(r"\b([0-9a-f]{7})[0-9a-f]{33}\b", r"commit \1", self.code)
 
     @cached_property
     def options(self) -> Mapping[str, Any]:

@@ -22,6 +22,14 @@ _PROBABILISTIC = (
 )
 
 
+def tell_of_changed_code(folder: RunFolder) -> None:
+    """Say it, where a run's classes are not what they were when it began."""
+    changed = folder.changed_code()
+    if changed:
+        files = ", ".join(changed)
+        print(f"mamlbench: changed since then: {files}; restart=true begins anew", file=sys.stderr)
+
+
 def announce(experiment: Experiment, has_settings: bool = True) -> None:
     """Say what runs, where it is kept, and what a user would not expect of it.
 
@@ -32,9 +40,12 @@ def announce(experiment: Experiment, has_settings: bool = True) -> None:
     label, path = experiment.label, experiment.folder.path
     if experiment.is_finished:
         print(f"mamlbench shows {label} in {path}; restart=true begins anew", file=sys.stderr)
+        tell_of_changed_code(experiment.folder)
         return
     tests = bool(experiment.tested_checkpoints)
     print(f"mamlbench {'tests' if tests else 'trains'} {label} in {path}", file=sys.stderr)
+    if not experiment.options.restart:
+        tell_of_changed_code(experiment.folder)
     if tests and experiment.shortened:  # by what may have been typed for the training run alone
         tasks = number_of(experiment.protocol.tasks, "task")
         print(f"mamlbench: budget={experiment.options.budget}: {tasks}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Every way to misspell a command line: the key, what was found, what is accepted."""
 
 import errno
+from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
@@ -177,6 +178,27 @@ def test_yaml_of_ones_own(mamlbench, tmp_path):
     assert result.code == 2
     assert "YAML: " in result.complaint
     assert "mine.yaml" in result.complaint
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["algorithm=bare"], r"algorithm=bare: brings no evaluation; accepted under defaults .*"),
+        (["algorithm=bare", "evaluation=standard"], r"algorithm=bare: brings no evaluation; .*"),
+        (["dataset=plain"], r"dataset=plain: brings no network; accepted under defaults .*"),
+        (["dataset=plain", "network=mlp"], r"dataset=plain: brings no network; .*"),
+    ],
+)
+def test_configs_of_ones_own_that_bring_too_little(mamlbench, full_match, typed, expected):
+    for group, name, target in (
+        ("algorithm", "bare", "algorithms.MAML"),
+        ("dataset", "plain", "datasets.Sinusoid"),
+    ):
+        Path("own", group).mkdir(parents=True)
+        Path("own", group, f"{name}.yaml").write_text(f"_target_: mamlbench.{target}\n")
+    result = mamlbench("--config-dir=own", *typed)
+    assert result.code == 2
+    full_match(expected, result.complaint)
 
 
 def test_what_is_not_the_users_mistake():

@@ -1,0 +1,69 @@
+"""Classes of the user's own: found where the command is started, and known when they change."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import RUN
+
+import mamlbench as package
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+MINE = """
+from mamlbench.algorithms import MAML
+
+
+class Mine(MAML):
+    def inner_rates(self, step):
+        return {name: %s * rate for name, rate in super().inner_rates(step).items()}
+"""
+
+
+@pytest.fixture
+def mine(mamlbench, monkeypatch):
+    """`mine(factor, ...)`: the command with an algorithm of one's own, in the working directory."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def run(factor, *arguments):
+        Path("my_lab.py").write_text(MINE % factor)
+        monkeypatch.delitem(sys.modules, "my_lab", raising=False)
+        return mamlbench(*RUN, *arguments, "algorithm._target_=my_lab.Mine")
+
+    yield run
+    sys.modules.pop("my_lab", None)
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_a_result_of_other_code_says_so(mine, flags):
+    assert mine(1.0, *flags).code == 0
+    same = mine(1.0, *flags)
+    assert (same.code, "changed" in same.err) == (0, False)
+    other = mine(9.0, *flags)
+    assert other.code == 0
+    word = f"mamlbench: changed since then: {Path('my_lab.py').absolute()}; restart=true begins"
+    assert word in other.err
+    (path,) = Path("outputs").rglob("summary.json")
+    before = json.loads(path.read_text())["test"]
+    assert mine(9.0, *flags, "restart=true").code == 0
+    assert json.loads(path.read_text())["test"] != before
+    assert "changed" not in mine(9.0, *flags).err
+
+
+def test_the_code_of_one_checkout_with_the_configs_of_another(tmp_path):
+    folder = Path(package.__file__).parent
+    ignore = shutil.ignore_patterns("__pycache__", "conf")
+    shutil.copytree(folder, tmp_path / "mamlbench", ignore=ignore)
+    done = subprocess.run(
+        [sys.executable, "-m", "mamlbench", "budget=smoke"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert f"{tmp_path / 'mamlbench'}: is run with the configs of " in done.stderr
