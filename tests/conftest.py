@@ -1,6 +1,8 @@
 """What tests of several folders need."""
 
+import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +11,7 @@ import pytest
 import runs
 import torch
 
+from mamlbench.datasets.images import ImageDataset
 from mamlbench.errors import UserError
 from mamlbench.learn2learn_import import learn2learn
 
@@ -20,6 +23,32 @@ def l2l() -> ModuleType:
         return learn2learn()
     except UserError as error:
         runs.lacking(str(error))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_proxy():
+    """Servers of tests are on this machine, and requests would ask a proxy for them too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, "127.0.0.1,localhost")
+        yield
+
+
+@pytest.fixture(scope="session")
+def needing_data() -> Callable[[ImageDataset], None]:
+    """`needing_data(dataset)`: skips where its real pictures are not in MAMLBENCH_DATA.
+
+    Where CI sets MAMLBENCH_DATA they are, or the test fails.
+    """
+
+    def check(dataset: ImageDataset) -> None:
+        folder = os.environ.get("MAMLBENCH_DATA")
+        if not folder:
+            pytest.skip("MAMLBENCH_DATA is not set")
+        if not dataset.available:
+            runs.lacking(f"MAMLBENCH_DATA={folder} has no {type(dataset).__name__} in it")
+
+    return check
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def test_torchrun_gives_what_one_process_gives(by_torchrun: Path, alone: dict) -
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="to find processes takes /proc")
 def test_killed_stopped_and_gone_on_with(tmp_path: Path, by_torchrun: Path, alone: dict) -> None:
     """By a kill of one process, a signal to one, and one to the command; then to the end, with as
     many processes as before (byte for byte the undisturbed run) and with one."""

@@ -8,9 +8,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from email.parser import BytesParser
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+import yaml
+
+import mamlbench
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,6 +81,32 @@ def test_the_wheel_holds_all_and_only_what_it_should(wheel):
     assert {f"mamlbench/native/{name}" for name in native} <= names
     assert "mamlbench/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"mamlbench"}
+
+
+def test_the_wheel_says_whose_it_is_and_what_it_is_for(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        said = BytesParser().parsebytes(archive.read(name))
+    assert said["Author"] == "mamlbench's authors"
+    assert "meta-learning" in said["Keywords"].split(",")
+    versions = re.findall(r"Python :: (3\.\d+)", " ".join(said.get_all("Classifier")))
+    assert versions == ["3.10", "3.11", "3.12", "3.13"]
+
+
+def test_what_is_cited_is_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == mamlbench.__version__
+    assert cited["authors"] == [{"name": "mamlbench's authors"}]
+
+
+def test_extras_are_installed_from_the_checkout():
+    """As no index has mamlbench; and each extra that is named is there."""
+    files = [*(ROOT / "mamlbench").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]
+    text = "\n".join(file.read_text() for file in files)
+    assert "mamlbench[" not in text
+    named = set(re.findall(r"pip install (.*?)`", text))
+    extras = metadata("mamlbench").get_all("Provides-Extra")
+    assert {"-e '.[rl]'", "-e '.[tune]'"} <= named <= {f"-e '.[{extra}]'" for extra in extras}
 
 
 def test_help(installed):

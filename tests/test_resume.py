@@ -7,11 +7,13 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import runs
 
+from mamlbench import checkpoint
 from mamlbench.compose import experiment
 from mamlbench.config_tree import ConfigTree
 from mamlbench.datasets import Sinusoid
@@ -28,32 +30,51 @@ CASES = [
     ("maml", "sinusoid", 600),
     ("fomaml", "sinusoid", 600),
     ("joint", "sinusoid", 600),
-    ("mamlpp", "sinusoid", 150),
+    ("mamlpp", "sinusoid", 300),
     ("reptile", "sinusoid", 300),
-    ("reptile", "glyphs", 60),
+    ("reptile", "glyphs", 150),
 ]
+
+
+def newer(saved: Path, than: int, command: runs.Command) -> int:
+    """When `saved`, a checkpoint, was written, in ns, once it is another than `than`."""
+    last_moment = time.monotonic() + 60
+    while time.monotonic() < last_moment and command.process.is_alive():
+        with suppress(FileNotFoundError):  # for an instant, while one is replaced
+            if (at := saved.stat().st_mtime_ns) != than:
+                return at
+        time.sleep(0.002)
+    raise AssertionError("there was no newer checkpoint: the run ended, or hangs")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "dataset", "iterations"), CASES)
-def test_kill_at_ten_random_instants(
+def test_kill_at_random_instants(
     tmp_path: Path, algorithm: str, dataset: str, iterations: int
 ) -> None:
+    """While it trains, not only while it imports: each life saves a checkpoint or more before."""
     settings = [*SCHEDULE, f"training.iterations={iterations}"]
     undisturbed = experiment(runs.overrides(tmp_path / "a", algorithm, dataset, *settings))
     undisturbed.run()
 
     arguments = runs.overrides(tmp_path / "b", algorithm, dataset, *settings)
     folder = experiment(arguments).folder.path
+    saved, before = folder / "checkpoint.pt", folder / "checkpoint_before.pt"
     instant = random.Random(algorithm)
-    killed = 0
-    for _ in range(10):
+    at, reached = 0, [0]
+    for _ in range(4):
         command = runs.Command(arguments)
-        command.wait_for(folder / "config.yaml")
-        time.sleep(instant.uniform(0.0, 0.6))
+        for _ in range(instant.randint(1, 3)):
+            at = newer(saved, at, command)
+        time.sleep(instant.uniform(0.0, 0.02))
         command.send(signal.SIGKILL)
-        killed += command.wait() == -signal.SIGKILL
-    assert killed >= 3, "the run is too short to be killed"
+        assert command.wait() == -signal.SIGKILL, "the run is too short to be killed"
+        state = checkpoint.load_newest(saved, before, "cpu")
+        assert state is not None
+        reached.append(state["iteration"])
+        at = saved.stat().st_mtime_ns if saved.exists() else at
+    assert reached == sorted(set(reached))
+    assert not (folder / "summary.json").exists()
     assert runs.Command(arguments).wait() == 0
 
     expected, found = runs.result(undisturbed.folder.path), runs.result(folder)

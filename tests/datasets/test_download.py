@@ -23,7 +23,8 @@ class Silent(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(tmp_path):
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # as many a user's network wants it
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "a.zip").write_bytes(CONTENT)
     handler = partial(Silent, directory=str(tmp_path / "served"))

@@ -1,7 +1,6 @@
 """mini-ImageNet: every layout gives the same, on a small imitation; the real data's counts."""
 
 import csv
-import os
 import pickle
 
 import numpy as np
@@ -11,7 +10,6 @@ from mamlbench.datasets import MiniImagenet
 from mamlbench.datasets.pictures import Decoding, decode
 from mamlbench.errors import BadValue, UserError
 
-real = pytest.mark.skipif("MAMLBENCH_DATA" not in os.environ, reason="MAMLBENCH_DATA is not set")
 CLASSES = {"train": ["n03", "n01"], "val": ["n05", "n02"], "test": ["n04", "n06"]}
 GENERATOR = np.random.default_rng(0)
 PIXELS = {
@@ -142,9 +140,9 @@ def test_more_ways_than_classes():
         MiniImagenet(ways=17)
 
 
-@real
-def test_real_counts():
+def test_real_counts(needing_data):
     dataset = MiniImagenet()
+    needing_data(dataset)
     found = dataset._checked(dataset._layout().read)
     assert len(found) == 100
     assert {len(pictures) for pictures in found.values()} == {600}

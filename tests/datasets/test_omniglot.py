@@ -16,7 +16,6 @@ from mamlbench.datasets.store import ImageSet
 from mamlbench.errors import BadValue, UserError
 
 CPU = torch.device("cpu")
-real = pytest.mark.skipif("MAMLBENCH_DATA" not in os.environ, reason="MAMLBENCH_DATA is not set")
 
 
 @pytest.fixture
@@ -106,13 +105,13 @@ def test_wrong_options():
 
 
 @pytest.fixture(scope="module")
-def characters():
+def characters(needing_data):
     """The real drawings of each character, not decoded."""
+    needing_data(Omniglot())
     folder = Path(os.environ["MAMLBENCH_DATA"]) / "omniglot"
     return omniglot._characters([omniglot.find(folder, part) for part in omniglot.CHARACTERS])
 
 
-@real
 def test_real_counts_and_splits(characters):
     assert len(characters) == 1_623
     assert {len(drawings) for drawings in characters.values()} == {20}
@@ -134,7 +133,6 @@ def test_the_presets_resize_as_the_papers_codes_do(algorithm):
     assert node["resize"] == "nearest"
 
 
-@real
 def test_real_drawings(characters):
     """Pillow resizes a 1-bit picture by nearest neighbour, whatever filter a paper's code names."""
     for picture in characters["Greek/character01"]:

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def no_figures(monkeypatch):
 
 @pytest.mark.slow
 def test_two_launches_of_one_run(tmp_path):
-    arguments = runs.overrides(tmp_path, "maml", "sinusoid", "training.iterations=100000")
+    long = ["training.iterations=100000", "training.checkpoint_every=50"]
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *long)
     folder = experiment(arguments).folder.path
     first = runs.Command(arguments)
     first.wait_for(folder / "metrics.csv")
@@ -47,10 +49,16 @@ def test_two_launches_of_one_run(tmp_path):
     first.send(signal.SIGKILL)
     first.wait()
     assert (folder / ".lock").is_file()  # left by the crash
+    for checkpoint in folder.glob("checkpoint*.pt"):
+        checkpoint.unlink()  # the next one is of the next launch
     again = runs.Command(arguments)
-    time.sleep(0.3)
+    patience = threading.Timer(60, again.send, [signal.SIGKILL])
+    patience.start()
+    again.wait_for(folder / "checkpoint.pt")
+    patience.cancel()
     again.send(signal.SIGTERM)
-    assert again.wait() in (128 + signal.SIGTERM, -signal.SIGTERM)  # it ran, until it was told
+    assert again.wait() == 128 + signal.SIGTERM  # it trained, until it was told
+    assert not (folder / ".lock").exists()
 
 
 def test_a_sweep_says_what_others_are_at_and_goes_on(tmp_path, monkeypatch, capsys):
@@ -123,20 +131,33 @@ def test_a_lock_whose_holder_is_gone(tmp_path):
 
 def test_a_requeued_job_waits_for_what_is_left_of_its_own_last_life(tmp_path, monkeypatch):
     lock = tmp_path / ".lock"
-    ready, told = os.pipe()
+    (ready, told), (waited_for, waits) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
+        os.close(waits)
         with only_one(lock, "it"):
             os.write(told, b"x")
-            time.sleep(0.3)
+            os.read(waited_for, 1)
         os._exit(0)
     os.read(ready, 1)
-    with pytest.raises(Busy), only_one(lock, "it"):
-        pass
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    with only_one(lock, "it"):
-        pass
-    os.waitpid(child, 0)
+    sleep, asleep = time.sleep, []
+
+    def say_so_and_sleep(seconds):
+        if not asleep:
+            os.write(waits, b"x")
+        asleep.append(seconds)
+        sleep(seconds)
+
+    try:
+        with pytest.raises(Busy), only_one(lock, "it"):
+            pass
+        monkeypatch.setattr(time, "sleep", say_so_and_sleep)  # between two looks at the lock
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+        with only_one(lock, "it"):
+            assert asleep
+    finally:
+        os.close(waits)  # the child goes on, whatever failed here
+        os.waitpid(child, 0)
 
 
 @pytest.mark.slow

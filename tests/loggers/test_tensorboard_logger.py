@@ -40,5 +40,5 @@ def test_a_continued_run_takes_the_place_of_what_came_after_its_checkpoint(tmp_p
 
 def test_missing_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'mamlbench\[tensorboard\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[tensorboard\]'"):
         TensorBoardLogger()

@@ -22,7 +22,7 @@ def imported(name: str) -> Any:
     except ImportError as error:
         package = name.partition(".")[0]
         raise UserError(
-            f"{package}: {error}; this environment needs pip install 'mamlbench[rl]'"
+            f"{package}: {error}; this environment needs `pip install -e '.[rl]'` in the checkout"
         ) from error
 
 

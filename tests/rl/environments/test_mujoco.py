@@ -216,7 +216,7 @@ def test_bad_input_is_named():
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)  # which python takes as not installed
-    with pytest.raises(UserError, match=r"^mujoco: .*pip install 'mamlbench\[rl\]'$"):
+    with pytest.raises(UserError, match=r"^mujoco: .*pip install -e '\.\[rl\]'` in the checkout$"):
         AntDir()
 
 
