@@ -114,6 +114,9 @@ def test_a_damaged_file_begins_the_test_anew(tmp_path, scores, monkeypatch) -> N
     for damaged in (b"PK torn", b"", whole[: len(whole) // 2], whole[:100] + b"?" + whole[101:]):
         file.write_bytes(damaged)
         assert kept(tmp_path, learner).read(share) == []
+    with file.open("wb") as opened:
+        np.savez(opened, about=np.array("[]"))
+    assert kept(tmp_path, learner).read(share) == []
 
 
 def test_restart_begins_anew_but_once_for_a_job_that_comes_back(

@@ -295,6 +295,8 @@ class MetaLearner(nn.Module, ABC):
         if isinstance(self.optimizer, TrustRegion):
             mean = partial(self.ranks.mean, share=share)
             self.optimizer.step(trials(self, self._chunks(own)), mean)
+            told = zip(("step_length", "step_kl"), self.optimizer.taken, strict=True)
+            metrics |= {name: torch.full_like(metrics["loss"], value) for name, value in told}
         else:
             self.optimizer.step()
         self.count_step()

@@ -51,10 +51,10 @@ class KeptScores:
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 arrays = {name: file[name] for name in file.files if name != "about"}
-        except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+            if about != self._about(share, about.get("steps", [])):
+                return []
+        except (OSError, EOFError, ValueError, KeyError, AttributeError, BadZipFile):
             return []  # nothing there, or damaged: the test begins anew
-        if about != self._about(share, about.get("steps", [])):
-            return []
         bins = arrays.pop(_BINS, None)
         reliability = None if bins is None else Reliability(bins)
         return [Scores(arrays, tuple(about["steps"]), reliability)]

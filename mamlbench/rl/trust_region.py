@@ -55,6 +55,10 @@ class TrustRegion(torch.optim.Optimizer):
         damping: added to the diagonal of F.
         shrink: factor from one length to the next.
         lengths: how many lengths are tried.
+
+    Attributes:
+        taken: of the last step, its length as a part of the longest (0: the parameters stayed), and
+            the mean KL divergence that it came to.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class TrustRegion(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr})
         self.cg_steps, self.damping = cg_steps, damping
         self.shrink, self.lengths = shrink, lengths
+        self.taken = (0.0, 0.0)
 
     @override
     def step(  # type: ignore[override]
@@ -81,6 +86,7 @@ class TrustRegion(torch.optim.Optimizer):
                 `torch.optim` closure, in parts, so that no graph is larger than a part's.
             mean: over processes, of what the trials sum up to.
         """
+        self.taken = (0.0, 0.0)
         bound = self.param_groups[0]["lr"]
         parameters = [p for group in self.param_groups for p in group["params"]]
         parameters = [p for p in parameters if p.grad is not None]
@@ -108,6 +114,7 @@ class TrustRegion(torch.optim.Optimizer):
             nn.utils.vector_to_parameters(old + self.shrink**place * longest, parameters)
             gain, divergence = measure()
             if gain > before and divergence <= bound:  # never true of NaN
+                self.taken = (self.shrink**place, divergence)
                 return
         nn.utils.vector_to_parameters(old, parameters)
 

@@ -128,11 +128,16 @@ def test_a_trust_region_step_keeps_its_bound_and_gains(small, bound, first_order
     measure = trials(learner, [fixed])  # against the policies before the step
     gain_before, none = summed(measure)
     assert none == pytest.approx(0.0, abs=1e-15)
-    learner.meta_step(tasks)
+    metrics = learner.meta_step(tasks)
     assert not torch.equal(parameters(learner), before)
     gain, divergence = summed(measure)
     assert gain > gain_before
     assert 0.3 * bound < divergence <= bound
+    length, told = learner.optimizer.taken
+    assert 0 < length <= 1
+    assert told == pytest.approx(divergence)
+    assert metrics["step_kl"].tolist() == pytest.approx([divergence] * len(tasks))
+    assert metrics["step_length"].tolist() == pytest.approx([length] * len(tasks))
 
 
 def test_a_trust_region_step_does_not_depend_on_chunks(small):
@@ -154,8 +159,10 @@ def test_where_nothing_is_better_the_parameters_stay(small):
     learner.meta_gradient(fixed)
     for p in learner.parameters():
         p.grad.neg_()  # so that every length is a loss
+    learner.optimizer.taken = (1.0, 0.01)
     learner.optimizer.step(trials(learner, [fixed]))
     assert torch.equal(parameters(learner), before)
+    assert learner.optimizer.taken == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("optimizer", ["trpo", "adam"])

@@ -19,7 +19,8 @@ from mamlbench.rl.environments.physics import Physics, gymnasium_model, starts
 class MuJoCoEnvironments(Environments):
     """Episodes of one of gymnasium's models, with the rewards of MAML's code (cbfinn/maml_rl).
 
-    `as_in_rllab` makes of a model the one that MAML's code had of rllab, where they differ.
+    `as_in_rllab` makes of a model the one that MAML's code had of rllab, where they differ; but the
+    shape of contacts' impedance stays the newer MuJoCo's.
 
     A first state is the model's own, with normal noise of deviation 0.01 on positions and 0.1 on
     velocities. An episode that is done stands still.

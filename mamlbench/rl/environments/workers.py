@@ -68,14 +68,14 @@ class Workers:
         self._episodes = seeds.shape[1]
         goals, seeds = np.repeat(goals, seeds.shape[1], axis=0), seeds.reshape(-1)
         if self._local is not None:
-            return self._local.reset(goals, seeds)
+            return _here(self._local.reset, goals, seeds)
         self._parts = np.array_split(np.arange(len(seeds)), len(self._workers))
         return self._ask("reset", [(goals[part], seeds[part]) for part in self._parts])
 
     def step(self, actions: np.ndarray) -> Episodes:
         """One step of every episode, by actions [E, A]."""
         if self._local is not None:
-            return self._local.step(actions)
+            return _here(self._local.step, actions)
         return self._ask("step", [(actions[part],) for part in self._parts])
 
     def close(self) -> None:
@@ -142,6 +142,19 @@ def _start(make: Callable[[], Runner]) -> _Worker:
     return _Worker(process, ours)
 
 
+def _here(method: Callable[..., Episodes], *arguments: np.ndarray) -> Episodes:
+    try:
+        return method(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the environment failed: {_in_a_line(error)}") from error
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(traceback.format_exception_only(error)[-1].split())
+
+
 def _work(pipe: Connection, make: Callable[[], Runner]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
     runner = None
@@ -156,6 +169,6 @@ def _work(pipe: Connection, make: Callable[[], Runner]) -> None:
         except UserError as error:
             pipe.send(str(error))
         except Exception as error:
-            pipe.send(" ".join(traceback.format_exception_only(error)[-1].split()))
+            pipe.send(_in_a_line(error))
     if runner is not None:
         runner.close()

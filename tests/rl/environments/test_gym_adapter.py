@@ -91,10 +91,13 @@ def test_a_worker_that_dies_while_it_steps_is_named():
     environments.close()
 
 
-def test_what_an_environment_raises_comes_as_one_line():
-    environments = line("Broken", workers=1)
+@pytest.mark.parametrize(
+    ("workers", "who"), [(1, r"worker 0 of 1 .*failed: "), (0, "the environment failed: ")]
+)
+def test_what_an_environment_raises_comes_as_one_line(workers, who):
+    environments = line("Broken", workers=workers)
     environments.reset(np.array([[0.5]]), 1, np.arange(1))
-    with pytest.raises(UserError, match=r"worker 0 of 1 .*ValueError: the floor is missing"):
+    with pytest.raises(UserError, match=f"{who}ValueError: the floor is missing"):
         environments.step(torch.zeros(1, 1, 1))
     environments.close()
 
