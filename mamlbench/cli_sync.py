@@ -13,6 +13,8 @@ from mamlbench.errors import Busy, UserError
 _ABOUT = """Send runs to W&B from their metrics.csv, config.yaml and summary.json: runs that were
 logged offline, or without W&B, or while it did not answer. A run that W&B has is completed."""
 
+_LEFT_OUT = "; W&B is past the rest and takes none of them: those that it lacks stay out of it"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all went well, 2 after a user's mistake or where W&B refuses."""
@@ -42,30 +44,34 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sync(options: argparse.Namespace) -> int:
-    from mamlbench.loggers.wandb_logger import resolved_mode
+    from mamlbench.loggers.wandb_logger import is_logged_in, resolved_mode
     from mamlbench.sync import KeptRun, find_runs, send
 
     folders = find_runs(options.outputs)
-    logged_in = options.mode == "offline" or resolved_mode("auto") == "online"
-    if not (options.dry_run or logged_in):
+    # WANDB_MODE=offline, which clusters set, is for runs: this command is there to send
+    can_send = is_logged_in() or resolved_mode("auto") == "online"
+    if not (options.dry_run or options.mode == "offline" or can_send):
         raise UserError(
             "W&B: not logged in; `wandb login` or WANDB_API_KEY does that, and --mode offline and "
             "--dry-run do without"
         )
     failed = 0
     for folder in folders:
+        left_out = 0
         try:
             run = KeptRun.read(folder)
             if not options.dry_run:
-                send(run, options.mode, options.timeout)
+                left_out = send(run, options.mode, options.timeout)
         except (Busy, UserError) as error:  # the others are sent all the same
             print(f"mamlbench-sync: {error}", file=sys.stderr)
             failed += 1
             continue
         state = "finished" if run.summary is not None else "unfinished"
         done = "would be sent" if options.dry_run else "sent"
-        rows = f"{len(run.rows)} rows, {state}"
-        print(f"{folder}: {done} as {run.run_info.run_id} ({rows})", flush=True)
+        count = f"{len(run.rows) - left_out} of {len(run.rows)}" if left_out else len(run.rows)
+        note = _LEFT_OUT if left_out else ""
+        told = f"{done} as {run.run_info.run_id} ({count} rows, {state}){note}"
+        print(f"{folder}: {told}", flush=True)
     return 2 if failed else 0
 
 

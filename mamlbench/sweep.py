@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from typing_extensions import override
 
@@ -49,6 +51,16 @@ class CellSweeper(BasicSweeper):
         reader = getattr(self.launcher, "reader", None)
         self._reader = reader or CellReader(of_hydra["hydra_context"], of_hydra["config"])
         self._next: list[list[str]] = []
+        self._failed: list[JobReturn] = []
+        self.launcher = _KeepingFailures(self.launcher, self._failed)
+
+    @override
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch all batches, then raise the first error that a run met."""
+        returned = super().sweep(arguments)
+        for job in self._failed[:1]:
+            _ = job.return_value  # raises
+        return returned
 
     @override
     def is_done(self) -> bool:
@@ -84,15 +96,44 @@ class CellSweeper(BasicSweeper):
 
 def _show(cell: Cell) -> bool:
     """Print a finished run's result; False where there is something wrong, which the run tells."""
-    from mamlbench.report.terminal import print_result  # imports torch: seconds
+    from mamlbench.report.terminal import print_result, tell_of_changed_code  # torch: seconds
 
     assert cell.folder is not None
     try:
         summary = cell.folder.read_result(cell.content)
+        tell_of_changed_code(cell.folder)
         print_result(cell.label, cell.metric, cell.folder, summary)
     except (UserError, KeyError, TypeError):
         return False
     return all(map(_show, cell.other_tests()))
+
+
+class _KeepingFailures(Launcher):
+    """A launcher, of whose batches Hydra's sweep sees no failure: it would stop after that batch.
+
+    Args:
+        launcher: who launches.
+        failed: the jobs that failed are added to it; Hydra has their errors as values.
+    """
+
+    def __init__(self, launcher: Any, failed: list[JobReturn]) -> None:
+        self._launcher, self._failed = launcher, failed
+
+    @override
+    def setup(self, **of_hydra: Any) -> None:
+        self._launcher.setup(**of_hydra)
+
+    @override
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        jobs = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
+        self._failed += filter(_has_failed, jobs)
+        return [replace(j, status=JobStatus.COMPLETED) if _has_failed(j) else j for j in jobs]
+
+
+def _has_failed(job: JobReturn) -> bool:
+    return bool(job.status == JobStatus.FAILED)
 
 
 class NeedsExtra(Launcher):
@@ -100,7 +141,7 @@ class NeedsExtra(Launcher):
 
     @override
     def setup(self, **of_hydra: Any) -> None:
-        raise UserError("hardware=slurm_...: needs pip install 'mamlbench[slurm]'")
+        raise UserError("hardware=slurm_...: needs `pip install -e '.[slurm]'` in the checkout")
 
     @override
     def launch(self, job_overrides: Any, initial_job_idx: int) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from mamlbench.config import build, construct, result_hash
 from mamlbench.errors import UserError
 from mamlbench.locks import only_one
 from mamlbench.loggers import RunInfo, WandBLogger
+from mamlbench.loggers.kept_rows import kept_rows
 
 # What a config.yaml that is in error, or of another version, leads to.
 _MISTAKES = (UserError, OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -52,7 +52,7 @@ class KeptRun:
             UserError: a file is missing or damaged, or nothing tells which run it is.
         """
         config = _read(folder / "config.yaml", yaml.safe_load)
-        rows = _read(folder / "metrics.csv", _rows)
+        rows = _read(folder / "metrics.csv", lambda text: list(kept_rows(text)))
         summary = folder / "summary.json"
         finished = _read(summary, json.loads) if summary.is_file() else None
         if not isinstance(config, dict) or not isinstance(finished, dict | None):
@@ -159,10 +159,13 @@ def find_runs(places: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def send(run: KeptRun, mode: str, timeout: float) -> None:
+def send(run: KeptRun, mode: str, timeout: float) -> int:
     """Make W&B's copy of a run, or complete it: its rows are not sent twice.
 
     W&B shows a run without a summary as failed, until it is finished and sent again.
+
+    Returns:
+        How many rows were left out: W&B takes none before the last that it has.
 
     Raises:
         Busy: a process is at work on the run, and may be logging it.
@@ -181,24 +184,13 @@ def send(run: KeptRun, mode: str, timeout: float) -> None:
         raise UserError(f"{run.folder}: W&B did not take it: {logger.failure}")
     if mode == "online":
         _mark_as_sent(run.folder)
+    return sum(iteration < logger.first_step for iteration, _ in run.rows)
 
 
 def _mark_as_sent(folder: Path) -> None:
     """W&B's own mark, by which `wandb sync` passes over what is there already."""
     for log in folder.glob("wandb/offline-run-*/run-*.wandb"):
         log.with_name(f"{log.name}.synced").touch()
-
-
-def _rows(text: str) -> list[tuple[int, dict[str, float]]]:
-    # a last line without its end is being written, or was when the run was killed
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    return list(_parsed(csv.DictReader(lines)))
-
-
-def _parsed(rows: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, float]]]:
-    for row in rows:
-        iteration = int(row.pop("iteration"))
-        yield iteration, {name: float(value) for name, value in row.items() if value}
 
 
 def _read(path: Path, parse: Any) -> Any:

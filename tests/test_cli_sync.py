@@ -235,6 +235,35 @@ def test_what_was_sent_is_marked_for_wandb_sync(run, sent, monkeypatch):
     assert log.with_name("run-1.wandb.synced").is_file()
 
 
+@pytest.mark.parametrize("mode", ["offline", "disabled"])
+def test_what_the_environment_says_of_runs_does_not_keep_it_from_sending(
+    run, sent, monkeypatch, mode
+):
+    monkeypatch.setenv("WANDB_MODE", mode)
+    assert main([str(run)]) == 2
+    monkeypatch.setenv("WANDB_API_KEY", "k")
+    assert main([str(run)]) == 0
+    assert [entry[1] for entry in sent[0]][:3] == [2, 4, 6]
+
+
+@pytest.mark.parametrize(("first_step", "rows"), [(0, "3 rows"), (3, "2 of 3 rows")])
+def test_rows_that_wandb_takes_no_more_are_told_of(
+    run, sent, monkeypatch, capsys, first_step, rows
+):
+    start = WandBLogger.start
+
+    def continued(self, info):
+        start(self, info)
+        self.first_step = first_step
+
+    monkeypatch.setattr(WandBLogger, "start", continued)
+    monkeypatch.setenv("WANDB_API_KEY", "k")
+    assert main([str(run)]) == 0
+    told = capsys.readouterr().out
+    assert f"({rows}, finished)" in told
+    assert ("W&B is past the rest and takes none of them" in told) == (first_step > 0)
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [

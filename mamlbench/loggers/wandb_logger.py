@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from mamlbench.errors import one_of, require
 from mamlbench.loggers.background import Background
 from mamlbench.loggers.base import Logger, RunInfo
+from mamlbench.loggers.kept_rows import kept_rows
 
 MODES = ("auto", "online", "offline", "disabled")
 _STOPPING_SECONDS = 10.0
@@ -23,7 +24,8 @@ _log = logging.getLogger(__name__)
 class WandBLogger(Logger):
     """Logs to W&B, its files in `<run folder>/wandb`.
 
-    A run that continues keeps its W&B id; the rows that it computes again are not sent twice. W&B
+    A run that continues keeps its W&B id; the rows that it computes again are not sent twice, and
+    those of metrics.csv that W&B has not got yet are sent first: it takes them in order only. W&B
     is called in a thread of its own, and training never waits for it; only the end of a run does,
     for twice `timeout` at most. Where W&B does not answer, the run is logged offline, and where it
     fails otherwise, the run goes on without it; after one warning. `mamlbench-sync` completes it.
@@ -40,6 +42,7 @@ class WandBLogger(Logger):
 
     Attributes:
         failure: why W&B has less than the whole run, None if it has it.
+        first_step: from which iteration on W&B took rows: those before it had, or takes no more.
 
     Raises:
         BadValue: an unknown mode, or no time to wait.
@@ -64,6 +67,7 @@ class WandBLogger(Logger):
             "tags": list(tags),
         }
         self.failure: str | None = None
+        self.first_step = 0
         self._folder = Path()
         self._run: Any = None
         self._thread: Background | None = None
@@ -124,6 +128,9 @@ class WandBLogger(Logger):
             self._run = self._init(run, "offline")
         if self._run.url:
             _log.info("W&B: %s", self._run.url)
+        if run.iteration:
+            self.first_step = self._run.step
+            self._send_kept(run)
 
     def _init(self, run: RunInfo, mode: Any) -> Any:
         import wandb
@@ -145,6 +152,14 @@ class WandBLogger(Logger):
                 finish_timeout_raises=True,
             ),
         )
+
+    def _send_kept(self, run: RunInfo) -> None:
+        """The rows from before this start: W&B did not get them where nobody was logged in."""
+        log = run.directory / "metrics.csv"
+        if log.is_file():
+            for iteration, row in kept_rows(log.read_text(encoding="utf-8")):
+                if iteration <= run.iteration:  # later ones are given to `log`
+                    self._send(iteration, row)
 
     def _send(self, iteration: int, row: dict[str, float]) -> None:
         if iteration >= self._run.step:
@@ -182,7 +197,12 @@ def resolved_mode(mode: str) -> str:
     asked = os.environ.get("WANDB_MODE", "")
     if asked in MODES[1:]:
         return asked
-    return "online" if os.environ.get("WANDB_API_KEY") or _in_netrc() else "disabled"
+    return "online" if is_logged_in() else "disabled"
+
+
+def is_logged_in() -> bool:
+    """Whether there is a key: WANDB_API_KEY, or what `wandb login` left in the netrc."""
+    return bool(os.environ.get("WANDB_API_KEY")) or _in_netrc()
 
 
 def _let_go() -> None:

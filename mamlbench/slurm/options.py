@@ -22,7 +22,8 @@ class Submission:
         account: who pays.
         qos: quality of service.
         constraint: features that a node must have, as `a100|h100`.
-        time: minutes, or SLURM's forms `minutes`, `hours:minutes:seconds`, `days-hours`.
+        time: minutes, or SLURM's forms `minutes`, `hours:minutes:seconds`, `days-hours`; in a YAML
+            file in quotes, since YAML reads a bare 4:00:00 as the number 14400, here ten days.
         memory: GB on each node.
         cpus: cores of each task.
         gpus: GPUs on each node, as a number or with their type, `a100:2`.
@@ -30,7 +31,8 @@ class Submission:
         tasks_per_node: processes on each node.
         setup: shell commands before a run, such as `module load cuda`.
         array_parallelism: runs of an array at the same time.
-        signal_before: seconds before the time limit at which a run saves and is queued again.
+        signal_before: seconds before the time limit at which a run saves and is queued again; more
+            than an outer step with its validation takes, or the job ends before it has saved.
         max_requeues: times that a run goes back to the queue.
         sbatch: further options of sbatch by their long names.
         detach: return as soon as the jobs are submitted.

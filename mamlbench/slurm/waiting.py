@@ -13,6 +13,8 @@ from mamlbench.slurm import queue
 from mamlbench.slurm.submitted import SubmittedCell, last_error
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 20.0
+_PATIENCE = 600.0  # with a squeue that does not answer; it may take half a minute to say so
+_FILES_LATE = 75.0  # NFS tells of another machine's new files after up to 60 s
 
 
 def wait_for(
@@ -21,21 +23,31 @@ def wait_for(
     """Wait until each job has ended; gives the test metric of its run, or why there is none.
 
     Raises:
-        UserError: SLURM does not answer any more.
+        UserError: SLURM has not answered for minutes.
     """
     names = _names(cells)
     ended: dict[int, float | UserError | None] = {}
-    pause = _FIRST_PAUSE
+    seen_to_end: dict[int, float] = {}
+    pause, answered = _FIRST_PAUSE, time.monotonic()
     try:
         while len(ended) < len(jobs):
             time.sleep(pause)
             pause = min(1.5 * pause, _LONGEST_PAUSE)
-            known = _known()
+            known, now = queue.jobs(), time.monotonic()
+            if known is None:
+                _require_patience(now - answered)
+                continue
+            answered = now
             for index, (job, cell) in enumerate(zip(jobs, cells, strict=True)):
                 slurm = known.get(job.job)
-                if index not in ended and (slurm is None or not slurm.is_alive):
-                    ended[index] = _outcome(job, cell, slurm)
-                    _say(len(ended), len(jobs), names[index], ended[index])
+                if index in ended or (slurm is not None and slurm.is_alive):
+                    continue
+                outcome = _outcome(job, cell, slurm)
+                waited = now - seen_to_end.setdefault(index, now)
+                if _lacks_files(outcome, slurm) and waited < _FILES_LATE:
+                    continue
+                ended[index] = outcome
+                _say(len(ended), len(jobs), names[index], outcome)
     except KeyboardInterrupt:
         ids = " ".join(dict.fromkeys(job.job.split("_")[0] for job in jobs))
         print(f"\nmamlbench: the jobs go on without this command; scancel {ids} ends them")
@@ -43,15 +55,24 @@ def wait_for(
     return [ended[index] for index in range(len(jobs))]
 
 
-def _known() -> dict[str, queue.Job]:
-    known = queue.jobs()
-    if known is None:
-        raise UserError("hardware: squeue does not answer; the jobs go on without this command")
-    return known
+def _require_patience(silent: float) -> None:
+    if silent >= _PATIENCE:
+        since = f"squeue has not answered for {silent / 60:.0f} minutes"
+        raise UserError(f"hardware: {since}; the jobs go on without this command")
+
+
+def _ended_well(slurm: queue.Job | None) -> bool:
+    """As far as SLURM tells, which forgets a job some minutes after its end."""
+    return slurm is None or slurm.state == "COMPLETED"
+
+
+def _lacks_files(outcome: object, slurm: queue.Job | None) -> bool:
+    """Whether only this machine's view of the run's files is against it."""
+    return isinstance(outcome, UserError) and _ended_well(slurm)
 
 
 def _outcome(job: SubmittedCell, cell: Cell, slurm: queue.Job | None) -> float | UserError | None:
-    ended_well = slurm is None or slurm.state == "COMPLETED"
+    ended_well = _ended_well(slurm)
     if ended_well and cell.folder is not None and cell.folder.summary.is_file():
         if not all(test.folder and test.folder.summary.is_file() for test in cell.other_tests()):
             # it was submitted before they were asked for

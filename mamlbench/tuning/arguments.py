@@ -22,6 +22,8 @@ def with_search(arguments: Sequence[str]) -> list[str]:
         return [argument for argument in arguments if argument != "tune=null"]
     line = parsed(arguments)
     keys = {override.lstrip("+").partition("=")[0] for override in line.overrides}
+    if "hydra.sweeper.trial" in keys:  # a single run: the job of one of the trials
+        return list(arguments)
     if "tune" not in keys and _SWEEPER not in line.overrides:
         return list(arguments)
     if not line.multirun:

@@ -17,14 +17,16 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from mamlbench.budget import within_budget
 from mamlbench.config import build, construct, plain, result_hash
 from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError, require
 from mamlbench.files import disk_errors
 from mamlbench.locks import only_one
 from mamlbench.overrides import command_line, quoted
+from mamlbench.place import hash_of_result
 from mamlbench.tuning.space import space_of
 
 _INTERRUPTED = "interrupted"
@@ -77,24 +79,25 @@ class OptunaSweeper(Sweeper):
         """
         if importlib.util.find_spec("optuna") is None:
             raise UserError(
-                "hydra/sweeper=optuna: Optuna is not installed; `pip install 'mamlbench[tune]'` "
-                "brings it"
+                "hydra/sweeper=optuna: Optuna is not installed; `pip install -e '.[tune]'` in the "
+                "checkout brings it"
             )
         given = {name: plain(value) for name, value in self._given.items()}
         self.options = construct(Search, given, "hydra.sweeper")
         space, fixed = self._space(arguments)
         composed: Any = self.config
-        task = plain({key: node for key, node in composed.items() if key != "hydra"})
+        own = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+        task, _ = within_budget(own)
         choices = composed.hydra.runtime.choices
         known = str(sorted(space.items(), key=str))
-        hash_ = result_hash(task, space=known, seed=str(task["seed"]))
+        # what a trial's run is named by counts, so its budget and what it begins from too
+        hash_ = result_hash({"run": hash_of_result(task)}, space=known, seed=str(task["seed"]))
         name = f"{choices.algorithm}_{choices.dataset}-{hash_}"
         folder = Path(task["outputs"]) / task["name"] / "tune"
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with only_one(folder / f"{name}.lock", f"the search {folder / name}.db"):
             study = self._study(name, folder, task)
-            _resume(study)
             self._search(study, space, fixed)
         self._show_best(study, fixed)
 
@@ -145,8 +148,15 @@ class OptunaSweeper(Sweeper):
     def _search(self, study: Any, space: dict[str, Any], fixed: list[str]) -> None:
         from optuna.trial import TrialState
 
-        while (left := self.options.n_trials - _counted(study)) > 0:
-            trials = [study.ask(space) for _ in range(min(left, self.options.n_jobs))]
+        begun = _begun(study, space)
+        over = _counted(study) - len(begun)
+        begun = begun[: max(0, self.options.n_trials - over)]
+        while True:
+            trials, begun = begun[: self.options.n_jobs], begun[self.options.n_jobs :]
+            new = min(self.options.n_trials - _counted(study), self.options.n_jobs - len(trials))
+            trials += [study.ask(space) for _ in range(new)]
+            if not trials:
+                return
             jobs = [[*fixed, *_values(t.params), *self._place(study, t.number)] for t in trials]
             launcher: Any = self.launcher
             returned = launcher.launch(jobs, initial_job_idx=trials[0].number)
@@ -189,17 +199,20 @@ def _values(params: dict[str, Any]) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def _resume(study: Any) -> None:
-    """Trials that were running when the search was killed are tried again, from their checkpoint.
+def _begun(study: Any, space: dict[str, Any]) -> list[Any]:
+    """The trials that were running when the search was killed, to go on from their checkpoints.
 
-    Only the search that holds the lock does this, so whatever is running has nobody.
+    They keep their numbers, by which their SLURM jobs, where these are alive, tell the study of
+    them. Only the search that holds the lock does this, so nobody else waits for them.
     """
     import optuna
 
-    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        optuna.trial.Trial(study, trial._trial_id).set_user_attr(_INTERRUPTED, True)
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+    begun = study.get_trials(states=[optuna.trial.TrialState.RUNNING])
+    for trial in begun:
+        if space.keys() - trial.params.keys():  # it was killed while asking for the values
+            optuna.trial.Trial(study, trial._trial_id).set_user_attr(_INTERRUPTED, True)
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    return [trial for trial in begun if space.keys() <= trial.params.keys()]
 
 
 def _counts(trial: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,14 @@ if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
 
 
+_log = logging.getLogger(__name__)
+
+
 class TrialLogger(Logger):
     """Tells the study of each meta-validation, and ends the run where the study prunes it.
+
+    Where the trial is over for the study, say as failed with a node on which its job ran, the run
+    goes on, and the study is told no more.
 
     Args:
         study: Optuna's study.
@@ -23,6 +30,7 @@ class TrialLogger(Logger):
 
     def __init__(self, study: Any, trial: Any, metric: str) -> None:
         self._study, self._trial, self._metric = study, trial, metric
+        self._is_over = False
         # a run that goes on from a checkpoint has reported some of what it computes again
         self._reported = set(study.trials[trial.number].intermediate_values)
 
@@ -36,16 +44,32 @@ class TrialLogger(Logger):
             Pruned: at this value, others did better.
         """
         value = metrics.get(f"val/{self._metric}")
-        if value is None:
+        if value is None or self._is_over:
             return
+        try:
+            pruned = self._report(iteration, value)
+        except (RuntimeError, ValueError):  # what `report` and `tell` raise of a trial that is over
+            state = self._study.trials[self._trial.number].state
+            if not state.is_finished():
+                raise
+            self._is_over = True
+            told = f"trial {self._trial.number} is {state.name} for its search"
+            _log.warning("%s, which learns no more of it; the run goes on", told)
+            return
+        if pruned:
+            raise Pruned(f"pruned at iteration {iteration}: val/{self._metric} {value:.4g}")
+
+    def _report(self, iteration: int, value: float) -> bool:
+        """Tell the study; whether it prunes the trial."""
+        from optuna.trial import TrialState
+
         if iteration not in self._reported:
             self._trial.report(value, iteration)
             self._reported.add(iteration)
-        if self._trial.should_prune():
-            from optuna.trial import TrialState
-
+        pruned = bool(self._trial.should_prune())
+        if pruned:
             self._study.tell(self._trial.number, state=TrialState.PRUNED)
-            raise Pruned(f"pruned at iteration {iteration}: val/{self._metric} {value:.4g}")
+        return pruned
 
 
 def watch(experiment: Experiment, sweeper: Any) -> Any:
@@ -91,6 +115,8 @@ def _require_validation(experiment: Experiment) -> None:
 def conclude(study: Any, number: int, summary: dict[str, Any]) -> None:
     """Tell the study the result of a trial: its best meta-validation, never the meta-test.
 
+    Nothing, where the trial is over for the study.
+
     Raises:
         UserError: there was none, or it is not finite.
     """
@@ -100,4 +126,4 @@ def conclude(study: Any, number: int, summary: dict[str, Any]) -> None:
     value = validation["value"]
     if value is None or not math.isfinite(value):  # None: what a file keeps of it
         raise UserError("no meta-validation was finite")
-    study.tell(number, value)
+    study.tell(number, value, skip_if_finished=True)

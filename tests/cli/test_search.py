@@ -4,15 +4,18 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from runs import TINY
 
+from mamlbench import checkpoint
 from mamlbench.algorithms import MAML
 from mamlbench.training import Trainer
 
-optuna = pytest.importorskip("optuna", reason="mamlbench[tune] is not installed")
+optuna = pytest.importorskip("optuna", reason="the extra tune is not installed")
 pytestmark = pytest.mark.usefixtures("no_figures")
 
 RUN = [
@@ -105,10 +108,43 @@ def test_a_killed_search_goes_on_with_the_trial_it_was_at(mamlbench, monkeypatch
     monkeypatch.setattr(Trainer, "resume", watched)
     assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=2").code == 0
     study = the_study()
-    assert states(study) == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert study.trials[2].params == study.trials[1].params
+    assert states(study) == ["COMPLETE"] * 2
+    assert set(study.trials[1].intermediate_values) == {2, 4}
     assert begun == [2]  # from its checkpoint
     assert len(summaries()) == 2
+
+
+def test_a_killed_trial_counts_as_one_of_those_that_are_asked_for(mamlbench, monkeypatch):
+    assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=1").code == 0
+    study = the_study()
+    study.ask(study.trials[0].distributions)
+    study.ask()  # killed before it had any values
+    assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=1").code == 0
+    assert states(study) == ["COMPLETE", "RUNNING", "FAIL"]
+    result = mamlbench(*SEARCH, "hydra.sweeper.n_trials=3")
+    assert states(study) == ["COMPLETE", "COMPLETE", "FAIL", "COMPLETE"]
+    assert "3 trials: 3 finished, 0 pruned, 0 failed" in result.out
+
+
+def test_another_budget_is_another_search(mamlbench):
+    one = *SEARCH, "evaluation.validation_tasks=21", "hydra.sweeper.n_trials=1"
+    assert mamlbench(*one, "budget=smoke").code == 0
+    assert mamlbench(*one).code == 0
+    assert len(list(Path("outputs").rglob("tune/*.db"))) == 2
+    assert sorted("shortened" in run for run in summaries()) == [False, True]
+
+
+def test_so_is_another_warm_start_wherever_it_lies(mamlbench, run):
+    one = *SEARCH, "hydra.sweeper.n_trials=1"
+    shutil.copytree(run, "moved")
+    for more in ([], [f"warm_start={run}"], ["warm_start=moved"]):
+        assert mamlbench(*one, *more).code == 0
+    assert len(list(Path("outputs").rglob("tune/*.db"))) == 2
+    begun_from = checkpoint.resolve(Path("moved"))
+    state = torch.load(begun_from, weights_only=True)
+    torch.save({**state, "more": 1}, begun_from)
+    assert mamlbench(*one, "warm_start=moved").code == 0
+    assert len(list(Path("outputs").rglob("tune/*.db"))) == 3
 
 
 def test_a_trial_is_pruned_by_its_validation(mamlbench):
@@ -239,5 +275,6 @@ def test_without_optuna(mamlbench, monkeypatch):
     result = mamlbench(*SEARCH)
     assert result.code == 2
     assert result.complaint == (
-        "hydra/sweeper=optuna: Optuna is not installed; `pip install 'mamlbench[tune]'` brings it"
+        "hydra/sweeper=optuna: Optuna is not installed; `pip install -e '.[tune]'` in the "
+        "checkout brings it"
     )

@@ -30,6 +30,7 @@ def slurm(tmp_path, monkeypatch):
     (folder / "scontrol").symlink_to(folder / "srun")
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr("mamlbench.slurm.waiting._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("mamlbench.slurm.waiting._FILES_LATE", 0.0)
 
     def state(of_job: str) -> None:
         (folder / "jobs").write_text(f"7|{of_job}|None|1:00\n")
@@ -58,7 +59,7 @@ def test_a_job_that_was_not_asked_for_the_other_tests(slurm, tmp_path):
     run.path.mkdir()
     run.summary.write_text('{"test": {"mse": {"mean": 0.5}}}')
     other = Cell((), "", test, "mse", False, {})
-    cell = Cell((), "", run, "mse", False, {}, lambda: [other])
+    cell = Cell((), "", run, "mse", False, {}, other_tests=lambda: [other])
     job = SubmittedCell("7", (), run.path, tmp_path / "log")
     slurm("COMPLETED")
     [outcome] = wait_for([job], [cell])
@@ -75,3 +76,50 @@ def test_a_job_has_the_config_folder_that_was_given(mamlbench, slurm, tmp_path):
     [pickled] = Path("outputs/.sweep").rglob("*.pkl")
     job = DelayedSubmission.load(pickled).function
     assert job.arguments[0] == f"--config-dir={own}"
+
+
+@pytest.fixture
+def search(mamlbench, slurm, monkeypatch):
+    """A search of one trial, killed when it had submitted that: its command line and its study."""
+    optuna = pytest.importorskip("optuna", reason="the extra tune is not installed")
+    search = ["-m", "tune=maml", *RUN, "training.validate_every=1", "hardware=slurm_cpu"]
+    search += ["hydra.sweeper.n_trials=1"]
+
+    def killed(jobs, cells):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mamlbench.slurm.launcher.wait_for", killed)
+        with pytest.raises(KeyboardInterrupt):
+            mamlbench(*search)
+    [file] = Path("outputs").rglob("*.db")
+    storage = f"sqlite:///{file}"
+    [name] = optuna.get_all_study_names(storage)
+    return search, optuna.load_study(study_name=name, storage=storage)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_job_of_a_trial_tells_its_search(mamlbench, search, monkeypatch):
+    [pickled] = Path("outputs/.sweep").rglob("*.pkl")
+    job = DelayedSubmission.load(pickled).function
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert mamlbench(*job.arguments).code == 0
+    [trial] = search[1].trials
+    assert trial.state.name == "COMPLETE"
+    assert set(trial.intermediate_values) == {1, 2}
+
+
+def test_a_search_that_was_killed_waits_for_the_trial_that_goes_on(
+    mamlbench, search, tmp_path, monkeypatch
+):
+    def told_meanwhile(jobs, cells):
+        assert [job.job for job in jobs] == ["7"]
+        search[1].tell(0, 0.25)  # as its job does
+        return [None]
+
+    monkeypatch.setattr("mamlbench.slurm.launcher.wait_for", told_meanwhile)
+    result = mamlbench(*search[0])
+    assert result.code == 0, result.err
+    assert "queued or running already in job 7: 1 run\n" in result.out
+    assert "1 trials: 1 finished, 0 pruned, 0 failed" in result.out
+    assert submitted(tmp_path) == 1

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from runs import RUN, files_below
 
+from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -86,6 +88,17 @@ def test_one_failing_job_does_not_stop_the_others(mamlbench):
     assert "Traceback" not in result.err
 
 
+def test_nor_those_of_later_batches(mamlbench):
+    more = "algorithm.inner_lr=-1,0.01,-2,0.02", "hydra.sweeper.max_batch_size=1"
+    result = mamlbench("-m", *more, *RUN)
+    assert result.code == 2
+    assert len(summaries(Path("outputs"))) == 2
+    last = result.err.splitlines()[-1]
+    assert last == "mamlbench: algorithm.inner_lr=-1.0: accepted is 0 or more"
+    assert "algorithm.inner_lr=-2 " in result.err
+    assert "Traceback" not in result.err
+
+
 def test_a_broken_class_fails_its_job_only(mamlbench, monkeypatch, tmp_path):
     (tmp_path / "broken_lab.py").write_text("def learner():\n    return 1 / 0\n\n\nlearner()\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -96,6 +109,14 @@ def test_a_broken_class_fails_its_job_only(mamlbench, monkeypatch, tmp_path):
         assert len(summaries(Path("outputs"))) == 1
     else:
         raise AssertionError("the sweep hid an error")
+
+
+def test_without_what_slurm_needs():
+    Plugins.instance()  # before a module that takes classes of them
+    from mamlbench.sweep import NeedsExtra
+
+    with pytest.raises(UserError, match=r"needs `pip install -e '\.\[slurm\]'` in the checkout$"):
+        NeedsExtra().setup()
 
 
 def test_an_unknown_value_is_said_before_anything_runs(mamlbench):

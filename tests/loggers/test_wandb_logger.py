@@ -181,6 +181,32 @@ def test_a_continued_run_keeps_its_id_and_sends_no_row_twice(tmp_path, recorder)
     assert fake.rows == [(35, {"train/loss": 35.0})]
 
 
+@pytest.mark.parametrize(("last_step", "first"), [(-1, 10), (15, 20)])
+def test_rows_from_before_it_was_continued_are_sent_first(tmp_path, recorder, last_step, first):
+    """Nobody was logged in then, or W&B failed after `last_step`."""
+    rows = "iteration,train/loss,val/a\n10,10.0,\n20,20.0,0.5\n30,30.0,\n40,40.0,\n"
+    (tmp_path / "metrics.csv").write_text(rows)
+    fake = recorder(last_step=last_step)
+    logger = WandBLogger(mode="online")
+    with Loggers([CSVLogger(), logger]) as loggers:
+        loggers.start(run_info(tmp_path, iteration=30))
+        loggers.log(40, {"train/loss": 4.0})
+    assert [step for step, _ in fake.rows] == list(range(first, 50, 10))
+    assert dict(fake.rows)[20] == {"train/loss": 20.0, "val/a": 0.5}
+    assert dict(fake.rows)[40] == {"train/loss": 4.0}
+    assert logger.first_step == last_step + 1
+
+
+def test_a_run_that_is_continued_offline_is_whole_for_wandb(tmp_path):
+    (tmp_path / "metrics.csv").write_text("iteration,a\n10,1.0\n20,2.0\n")
+    with Loggers([CSVLogger(), WandBLogger(mode="offline")]) as loggers:
+        loggers.start(run_info(tmp_path, iteration=20))
+        loggers.log(30, {"a": 3.0})
+    histories = [record for record in read_with_wandb(tmp_path) if record["type"] == "history"]
+    rows = [record["history"]["item"] for record in histories]
+    assert [(row["_step"], row["a"]) for row in rows] == [(10, 1.0), (20, 2.0), (30, 3.0)]
+
+
 def test_a_run_begun_anew_replaces_the_old_one(tmp_path, recorder):
     fake = recorder()
     with Loggers([WandBLogger(mode="online")]) as loggers:

@@ -2,7 +2,7 @@
 
 import pytest
 
-optuna = pytest.importorskip("optuna", reason="mamlbench[tune] is not installed")
+optuna = pytest.importorskip("optuna", reason="the extra tune is not installed")
 
 from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
