@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -36,12 +38,16 @@ class CellSweeper(BasicSweeper):
     def split_arguments(  # type: ignore[override] # Hydra's is static, and called as a method
         self, overrides: list[Any], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """The overrides of each run, in batches."""
-        if self.jobs is None:
-            return BasicSweeper.split_arguments(overrides, max_batch_size)
-        swept = [override for override in overrides if override.is_sweep_override()]
+        """The overrides of each run, in batches; a choice of one value is there as it was typed.
+
+        Hydra would take quotes from text, which it then cannot read, or reads as a number.
+        """
+        swept = [o for o in overrides if self.jobs is None or o.is_sweep_override()]
         [combinations] = BasicSweeper.split_arguments(swept, None)
-        runs = [over(job, combination) for combination in combinations for job in self.jobs]
+        typed = dict(pair for override in swept for pair in _only_choice(override))
+        runs = [[typed.get(text, text) for text in each] for each in combinations]
+        if self.jobs is not None:
+            runs = [over(job, combination) for combination in runs for job in self.jobs]
         return list(BasicSweeper.split_overrides_to_chunks(runs, max_batch_size))
 
     @override
@@ -92,6 +98,15 @@ class CellSweeper(BasicSweeper):
     @override
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Nothing: all of it has been composed."""
+
+
+def _only_choice(override: Override) -> Iterator[tuple[str, str]]:
+    """What Hydra makes of `key=choice(value)`, and `key=value` itself."""
+    written = re.fullmatch(r"([^=]+)=choice\((.*)\)", override.input_line or "", re.DOTALL)
+    if written and override.is_discrete_sweep():
+        values = list(override.sweep_string_iterator())
+        if len(values) == 1:
+            yield f"{override.get_key_element()}={values[0]}", f"{written[1]}={written[2]}"
 
 
 def _show(cell: Cell) -> bool:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from runs import RUN, files_below
 
+from mamlbench.config_tree import options_of_each_job
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
+from mamlbench.overrides import quoted
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -55,6 +58,18 @@ def test_a_finished_run_is_shown(mamlbench, run):
     assert again.err.startswith("mamlbench shows maml sinusoid ")
     assert again.err.endswith(f" in {run}; restart=true begins anew\n")
     assert "inner steps |" in again.out
+
+
+@pytest.mark.parametrize("text", ["~/x", "é # ! &", "it's", "2024", "true", "null", "a 'b' (c)"])
+def test_text_in_quotes_stays_what_it_is_beside_a_sweep_over_a_group(text):
+    Plugins.instance()  # before our sweeper is made of one of Hydra's
+    from mamlbench.sweep import CellSweeper
+
+    typed = ["-m", "algorithm=maml,fomaml", f"dataset.root={quoted(text)}", "seed=0"]
+    parsed = OverridesParser.create().parse_overrides(options_of_each_job(typed)[1:])
+    (jobs,) = CellSweeper(max_batch_size=None).split_arguments(parsed, None)
+    assert [job[1:] for job in jobs] == [typed[2:]] * 2
+    assert OverridesParser.create().parse_override(jobs[0][1]).value() == text
 
 
 def test_options_that_the_default_algorithm_lacks(mamlbench):

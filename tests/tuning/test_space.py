@@ -1,5 +1,8 @@
 """Search spaces: what Hydra's sweeps come to, and that each algorithm has one that it can run."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 optuna = pytest.importorskip("optuna", reason="the extra tune is not installed")
@@ -17,7 +20,9 @@ from mamlbench.config_tree import ConfigTree  # noqa: E402
 from mamlbench.errors import UserError  # noqa: E402
 from mamlbench.tuning.space import space_of  # noqa: E402
 
-ALGORITHMS = ConfigTree().choices("algorithm")
+README = Path(__file__).parents[2] / "README.md"
+SPACES = ConfigTree().choices("tune")
+ALGORITHMS = [name for name in ConfigTree().choices("algorithm") if name in SPACES]
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,13 @@ def test_the_last_word_on_an_option_counts():
 def test_a_sweep_that_cannot_be_searched(sweep):
     with pytest.raises(UserError, match=r"a\.b=.*: accepted is a\.b=interval"):
         space_of([f"a.b={sweep}"])
+
+
+def test_every_algorithm_that_the_readme_names_has_a_space():
+    rows = re.findall(r"^\| .* \| `(\w+)` \| ", README.read_text(), flags=re.MULTILINE)
+    named = set(rows) & set(ConfigTree().choices("algorithm"))
+    assert len(named) > 10
+    assert named <= set(ALGORITHMS)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
