@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -77,9 +78,11 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, caplog, whole, da
     ours, theirs = (checkpoint.load(at / "best.pt", "cpu") for at in (run.folder.path, whole))
     assert ours["iteration"] == theirs["iteration"]
     assert all(torch.equal(ours["learner"][k], v) for k, v in theirs["learner"].items())
-    [warning] = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
-    assert warning.startswith(f"checkpoint={newest}: ")
-    assert warning.endswith("; going on from the one before, of iteration 10")
+    warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert warnings[0].startswith(f"checkpoint={newest}: ")
+    assert warnings[0].endswith("; going on from the one before, of iteration 10")
+    (best,) = warnings[1:]
+    assert re.fullmatch(r".*/best\.pt: is not of iteration \d+; the best begins anew", best)
     # it has not taken the place of the good one, and can be looked at
     assert checkpoint.load(before, "cpu")["iteration"] == 10
     assert newest.with_name("checkpoint_damaged.pt").read_bytes() == bad
