@@ -128,9 +128,16 @@ def _place(cell: Cell) -> Path | None:
 
 
 def _queued_already(outputs: Path) -> dict[Path | None, SubmittedCell]:
-    """Runs of earlier submissions whose jobs are queued or running, by their folder."""
+    """Runs of earlier submissions whose jobs are queued or running, by their folder.
+
+    Raises:
+        UserError: there are such submissions, and SLURM does not tell of their jobs.
+    """
     earlier = [cell for cells in submissions(outputs.absolute()) for cell in cells]
-    known = (queue.jobs() or {}) if earlier else {}
+    known = queue.jobs() if earlier else {}
+    if known is None:
+        unknown = "which of these runs are queued already is not known"
+        raise UserError(f"hardware: squeue does not answer: {unknown}; nothing was submitted")
     alive = [cell for cell in earlier if cell.job in known and known[cell.job].is_alive]
     return {cell.folder: cell for cell in alive if cell.folder is not None}
 

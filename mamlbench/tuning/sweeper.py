@@ -27,6 +27,7 @@ from mamlbench.files import disk_errors
 from mamlbench.locks import only_one
 from mamlbench.overrides import command_line, quoted
 from mamlbench.place import hash_of_result
+from mamlbench.slurm.options import is_submitted
 from mamlbench.tuning.space import space_of
 
 _INTERRUPTED = "interrupted"
@@ -187,7 +188,9 @@ class OptunaSweeper(Sweeper):
         sys.stderr.flush()
         print(f"\n{len(states)} trials: {told}; {self.storage}")
         print(f"best validation: {self.metric} {best.value:.4g}, trial {best.number}, by")
-        print(command_line([*fixed, *_values(best.params)]), flush=True)
+        config: Any = self.config
+        sweep = ["-m"] if is_submitted(config.hardware) else []  # as one run a cluster takes it too
+        print(command_line([*sweep, *fixed, *_values(best.params)]), flush=True)
 
 
 def register() -> None:

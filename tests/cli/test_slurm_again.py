@@ -1,6 +1,7 @@
 """What is submitted when the same sweep is given again; SLURM's commands are stand-ins."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_run_with_other_tests_is_submitted_once(mamlbench, slurm, tmp_path, st
     assert submitted(tmp_path) == 1
     slurm("FAILED")
     assert mamlbench(*detached).out.startswith("submitted job 7: 1 run, ")
+
+
+def test_nothing_is_submitted_while_nobody_knows_what_is_queued(mamlbench, slurm, tmp_path):
+    detached = [*SWEEP, "hardware.detach=true"]
+    assert mamlbench(*detached).code == 0
+    (tmp_path / "bin/jobs").unlink()  # squeue fails
+    result = mamlbench(*detached)
+    assert result.code == 2
+    assert result.complaint.startswith("hardware: squeue does not answer: which of these runs ")
+    assert submitted(tmp_path) == 1
 
 
 def test_a_job_that_was_not_asked_for_the_other_tests(slurm, tmp_path):
@@ -122,4 +133,5 @@ def test_a_search_that_was_killed_waits_for_the_trial_that_goes_on(
     assert result.code == 0, result.err
     assert "queued or running already in job 7: 1 run\n" in result.out
     assert "1 trials: 1 finished, 0 pruned, 0 failed" in result.out
+    assert re.search(r"\nmamlbench -m .*algorithm\.inner_lr=", result.out)  # as a cluster takes it
     assert submitted(tmp_path) == 1
