@@ -20,6 +20,7 @@ from mamlbench.code_files import changed_files
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors, remove_leftovers, write_atomically, write_json
 from mamlbench.locks import only_one
+from mamlbench.report.settings import read_yaml
 
 _PACKAGES = (
     *("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow"),
@@ -98,8 +99,7 @@ class RunFolder:
 
     def _about(self) -> dict[str, Any]:
         try:
-            config = yaml.safe_load((self.path / "config.yaml").read_text())
-            return dict(config["about"])
+            return dict(read_yaml(self.path / "config.yaml")["about"])
         except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
             return {}
 
