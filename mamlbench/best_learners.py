@@ -28,6 +28,7 @@ class BestLearners:
         top: the best value and its iteration.
         kept: the best validations, best first, as many as are tested together.
         stale: validations since the best one.
+        lost: the iteration of a best one whose file is not there any more; see `restore`.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class BestLearners:
         self.top: dict[str, float] | None = None
         self.kept: list[dict[str, float]] = []
         self.stale = 0
+        self.lost: int | None = None
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint has of it."""
@@ -61,9 +63,18 @@ class BestLearners:
         """
         self.top, self.kept, self.stale = state["best"], state.get("kept", []), state["stale"]
         if self.top is not None and self.top["iteration"] != on_disk:
-            lost = int(self.top["iteration"])
-            _log.warning("%s: is not of iteration %d; the best begins anew", self.path, lost)
-            self.top = None
+            self.lost, self.top = int(self.top["iteration"]), None
+            _log.warning("%s: is not of iteration %d; the best begins anew", self.path, self.lost)
+
+    def require_none_lost(self) -> None:
+        """To be asked where a best learner is wanted, and there is none.
+
+        Raises:
+            UserError: there was one.
+        """
+        if self.lost is not None:
+            what = f"the best learner, of iteration {self.lost}, is not there any more"
+            raise UserError(f"{self.path}: {what}; restart=true begins anew")
 
     def iteration_on_disk(self) -> int | None:
         """That of `best.pt`; None where it is not there, or damaged."""

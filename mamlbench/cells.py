@@ -11,7 +11,7 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -197,7 +197,7 @@ class CellReader:
         if key not in self._datasets:
             dataset = build(node, "dataset")
             setting, metric = dataset.setting, dataset.objective.metric
-            self._datasets[key] = setting, metric, cache(dataset.content)
+            self._datasets[key] = setting, metric, cache(partial(_content, dataset))
         return self._datasets[key]
 
 
@@ -207,15 +207,28 @@ def config_sources(hydra: DictConfig, *providers: str) -> list[str]:
     return [f"{s.schema}://{s.path}" for s in sources if s.provider in providers]
 
 
+def _content(dataset: Any) -> str | None:
+    """The hash of a dataset's data; None too where it is broken, which is found once."""
+    try:
+        found: str | None = dataset.content()
+    except UserError:
+        return None
+    return found
+
+
 def _replaces(override: Override) -> bool:
     """Whether nothing of a value that was set before is left after this one."""
     return override.type is OverrideType.CHANGE and not isinstance(override.value(), dict)
 
 
-def has_preset(hydra: DictConfig) -> bool:
-    """Whether there is a preset of the algorithm and dataset: Hydra skips those that are not."""
+def missing_preset(hydra: DictConfig) -> str | None:
+    """The preset that Hydra looked for and skipped; None where an experiment takes its place."""
+    choices = hydra.runtime.choices
+    if choices.get("preset") is None or choices.get("experiment") is not None:
+        return None
     path = ConfigSearchPathImpl()
     for source in hydra.runtime.config_sources:
         if source.provider != "schema":
             path.append(source.provider, f"{source.schema}://{source.path}")
-    return bool(ConfigRepository(path).config_exists(f"preset/{hydra.runtime.choices.preset}"))
+    is_there = ConfigRepository(path).config_exists(f"preset/{choices.preset}")
+    return None if is_there else str(choices.preset)

@@ -109,7 +109,7 @@ def _run(config: DictConfig) -> float | None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from mamlbench.cells import CONFIG_DIR, SEARCHPATH, config_sources, has_preset
+    from mamlbench.cells import CONFIG_DIR, SEARCHPATH, config_sources, missing_preset
     from mamlbench.overrides import require_one_run
     from mamlbench.slurm.options import is_submitted
     from mamlbench.slurm.this_job import job_id
@@ -126,8 +126,8 @@ def _run(config: DictConfig) -> float | None:
             raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
         names = str(choices.algorithm), str(choices.dataset)
         searchpath = config_sources(hydra_config, CONFIG_DIR, SEARCHPATH)
-        has_settings = choices.experiment is not None or has_preset(hydra_config)
-        job = _Job(config, *names, overrides, hydra_config.sweeper, searchpath, has_settings)
+        preset = missing_preset(hydra_config)
+        job = _Job(config, *names, overrides, hydra_config.sweeper, searchpath, preset)
         return _one_run(job)
     except Busy as busy:
         if not in_sweep:
@@ -160,7 +160,7 @@ class _Job(NamedTuple):
     Attributes:
         algorithm: by name, as is the dataset.
         searchpath: where config files are.
-        has_settings: whether a preset or an experiment sets rates and lengths.
+        missing_preset: the preset that would set rates and lengths, and is not there.
     """
 
     config: DictConfig
@@ -169,7 +169,7 @@ class _Job(NamedTuple):
     overrides: list[str]
     sweeper: DictConfig
     searchpath: list[str]
-    has_settings: bool
+    missing_preset: str | None
 
 
 def _one_run(job: _Job) -> float | None:
@@ -216,7 +216,7 @@ def _here(job: _Job) -> float | None:
     number = job.sweeper.get("trial") if ranks.is_first else None
     study = None if number is None else trial.watch(experiment, job.sweeper)
     if ranks.is_first:
-        announce(experiment, job.has_settings)
+        announce(experiment, job.missing_preset)
     at_work = experiment
     try:
         summary = experiment.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, Busy) as error:
         print(f"mamlbench-data: {error}", file=sys.stderr)
         return BUSY if isinstance(error, Busy) else USER_ERROR
+    except BrokenPipeError:  # whoever reads, say `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

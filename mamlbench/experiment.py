@@ -212,7 +212,8 @@ class Experiment:
         if self.ranks.is_first:
             job = job_id() if self.options.restart else None
             code = code_files(self.learner, self.learner.network, self.dataset)
-            self.folder.write_config(self.config, command_line(self.overrides), code, job)
+            goes_on = trainer.iteration > 0
+            self.folder.write_config(self.config, command_line(self.overrides), code, goes_on, job)
         with self.loggers:
             self.loggers.start(self._run_info(trainer))
             try:
@@ -289,6 +290,8 @@ class Experiment:
         if self.protocol.kept > 1:
             return trainer.best.kept_paths
         if self.protocol.select == "last" or trainer.best.top is None:
+            if self.protocol.select != "last":
+                trainer.best.require_none_lost()
             return []
         return [trainer.best.path]
 

@@ -42,6 +42,8 @@ def read_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.filename is None:  # of no file, as of a pipe that nobody reads
+            raise
         reason = error.strerror or str(error)
         raise UserError(f"{error.filename}: cannot be read ({reason})") from error
 

@@ -94,8 +94,10 @@ class RunFolder:
         return job is not None and self._about().get(_BEGUN_ANEW_BY) == job
 
     def changed_code(self) -> list[str]:
-        """The files of the run's classes that have changed since."""
-        return changed_files(self._about().get("code") or {})
+        """The files of the run's classes that have changed since it began."""
+        about = self._about()
+        before, now = about.get("changed_code") or [], changed_files(about.get("code") or {})
+        return list(dict.fromkeys([*before, *now]))
 
     def _about(self) -> dict[str, Any]:
         try:
@@ -180,6 +182,7 @@ class RunFolder:
         config: dict,
         command: str,
         code: Mapping[str, str],
+        goes_on: bool,
         begun_anew_by: str | None = None,
     ) -> None:
         """`config.yaml`: the composed config, and what it is about.
@@ -188,10 +191,12 @@ class RunFolder:
             config: composed.
             command: the command line.
             code: hashes of the files of its classes; see `code_files`.
+            goes_on: whether a part of the run was done before.
             begun_anew_by: the SLURM job that gave `restart=true`.
         """
+        changed = self.changed_code() if goes_on else []
         about: dict[str, Any] = {"command": command, "versions": versions(), "commit": commit()}
-        about["code"] = dict(code)
+        about |= {"code": dict(code), **({"changed_code": changed} if changed else {})}
         if begun_anew_by is not None:
             about[_BEGUN_ANEW_BY] = begun_anew_by
         text = yaml.safe_dump({**config, "about": about}, sort_keys=False, width=100)

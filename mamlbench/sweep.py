@@ -93,6 +93,7 @@ class CellSweeper(BasicSweeper):
             done = len(batch) - len(left)
             runs = number_of(len(batch), "run")
             print(f"finished before: {done} of {runs}", file=sys.stderr)
+            _tell_of_changed_code([cell for cell in cells if cell not in left])
         return [list(cell.overrides) for cell in left]
 
     @override
@@ -111,16 +112,26 @@ def _only_choice(override: Override) -> Iterator[tuple[str, str]]:
 
 def _show(cell: Cell) -> bool:
     """Print a finished run's result; False where there is something wrong, which the run tells."""
-    from mamlbench.report.terminal import print_result, tell_of_changed_code  # torch: seconds
+    from mamlbench.report.terminal import print_result  # imports torch: seconds
 
     assert cell.folder is not None
     try:
         summary = cell.folder.read_result(cell.content)
-        tell_of_changed_code(cell.folder)
         print_result(cell.label, cell.metric, cell.folder, summary)
     except (UserError, KeyError, TypeError):
         return False
     return all(map(_show, cell.other_tests()))
+
+
+def _tell_of_changed_code(shown: Sequence[Cell]) -> None:
+    """In a line, whatever their number."""
+    changed = [cell.folder.changed_code() for cell in shown if cell.folder is not None]
+    if files := ", ".join(dict.fromkeys(file for each in changed for file in each)):
+        count = sum(map(bool, changed))
+        print(
+            f"mamlbench: since {count} of them began, {files} changed; restart=true begins anew",
+            file=sys.stderr,
+        )
 
 
 class _KeepingFailures(Launcher):

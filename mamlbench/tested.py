@@ -9,7 +9,7 @@ from typing import Any
 from mamlbench import checkpoint
 from mamlbench.config import construct
 from mamlbench.evaluation import Protocol
-from mamlbench.report.settings import SIZES, flat
+from mamlbench.report.settings import SCALED, SIZES, flat
 
 _LEARNER = ("training", "algorithm", "network")
 
@@ -59,7 +59,8 @@ def trained_in(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
     told = dict(state["run"])
     own = flat(config, _LEARNER)
     options = told.pop("options", {})
-    otherwise = {n: v for n, v in options.items() if n not in SIZES and own.get(n) != v}
+    of_length = SIZES.keys() | SCALED
+    otherwise = {n: v for n, v in options.items() if n not in of_length and own.get(n) != v}
     return told | {"otherwise": otherwise}
 
 

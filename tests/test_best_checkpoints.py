@@ -198,6 +198,19 @@ def test_a_best_that_no_checkpoint_knows_of(
     assert (best["iteration"], best["score"]) == (15, -0.45)
 
 
+def test_a_best_that_is_gone_after_the_training(tmp_path: Path) -> None:
+    """Nothing would validate anew, and the last learner is not what was asked for."""
+    arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS, "evaluation.select=best")
+    run = experiment(arguments)
+    run.run()
+    run.folder.summary.unlink()
+    (run.folder.path / "best.pt").unlink()
+    gone = r"best\.pt: the best learner, of iteration \d+, is not there any more; restart=true"
+    with pytest.raises(UserError, match=gone):
+        experiment(arguments).run()
+    assert not run.folder.summary.exists()
+
+
 def test_restart_begins_anew(tmp_path: Path) -> None:
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS)
     run = experiment(arguments)

@@ -284,7 +284,7 @@ def test_a_run_that_goes_on_with_other_code_tells_both(
     told = f"{'a' * 40} (3 iterations), then {'b' * 40}+ ({left} iterations)"
     assert summary["commits"] == told
     read = read_run(again.folder.path)
-    assert read.code == told
+    assert read.code == f"{'a' * 40}, then {'b' * 40}+"
     assert read.short_code == (
         f"commit aaaaaaa (3 iterations), then commit bbbbbbb+ ({left} iterations)"
     )

@@ -145,7 +145,8 @@ class ImageDataset(Dataset):
 
     @override
     def content(self) -> str | None:
-        return self.read().sha256 if self.available else None
+        with read_errors():
+            return self.read().sha256 if self.available else None
 
     @override
     def examples_in_words(self, shots: int, queries: int | str) -> str:

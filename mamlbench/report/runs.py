@@ -31,6 +31,8 @@ FLOAT32 = "float32"
 """The precision of runs that say nothing of it."""
 
 _TESTS = ("test_tasks.csv", "test_tasks.csv.gz")
+_STEPS = re.compile(r" \([\d,]+ iterations\)")
+_COMMIT = re.compile(r"\b([0-9a-f]{7})[0-9a-f]{33}\b")
 _IN_PATH = re.compile(r"([0-9a-f]{8})/seed\d+$")
 
 
@@ -93,15 +95,17 @@ class Run:
     def code(self) -> str:
         """The commit, `+` after it where the code was changed since; without one, the version.
 
-        Of a run that went on with other code, each with its outer steps.
+        Of a run that went on with other code, all of them in turn.
         """
-        commit = self.summary.commits or self.config["about"].get("commit")
+        if self.summary.commits:
+            return _STEPS.sub("", self.summary.commits)
+        commit = self.config["about"].get("commit")
         return str(commit) if commit else f"version {self.summary.versions.get('mamlbench', '?')}"
 
     @property
     def short_code(self) -> str:
-        """The code as a footnote shows it."""
-        return re.sub(r"\b([0-9a-f]{7})[0-9a-f]{33}\b", r"commit \1", self.code)
+        """The code as a footnote shows it, with the outer steps that each did."""
+        return _COMMIT.sub(r"commit \1", self.summary.commits or self.code)
 
     @cached_property
     def options(self) -> Mapping[str, Any]:

@@ -24,18 +24,17 @@ _PROBABILISTIC = (
 
 def tell_of_changed_code(folder: RunFolder) -> None:
     """Say it, where a run's classes are not what they were when it began."""
-    changed = folder.changed_code()
-    if changed:
+    if changed := folder.changed_code():
         files = ", ".join(changed)
-        print(f"mamlbench: changed since then: {files}; restart=true begins anew", file=sys.stderr)
+        print(f"mamlbench: since it began, {files} changed", file=sys.stderr)
 
 
-def announce(experiment: Experiment, has_settings: bool = True) -> None:
+def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
     """Say what runs, where it is kept, and what a user would not expect of it.
 
     Args:
         experiment: what will run.
-        has_settings: whether its rates and lengths were chosen for this algorithm and dataset.
+        missing_preset: what would set its rates and lengths, where that is not there.
     """
     label, path = experiment.label, experiment.folder.path
     if experiment.is_finished:
@@ -49,11 +48,10 @@ def announce(experiment: Experiment, has_settings: bool = True) -> None:
     if tests and experiment.shortened:  # by what may have been typed for the training run alone
         tasks = number_of(experiment.protocol.tasks, "task")
         print(f"mamlbench: budget={experiment.options.budget}: {tasks}", file=sys.stderr)
-    if not tests and not has_settings:
-        pair = f"{experiment.names['algorithm']}_{experiment.names['dataset']}"
+    if not tests and missing_preset is not None:
         print(
-            f"mamlbench: there is no preset {pair}, so that rates and lengths are plain defaults, "
-            "but for what you set yourself",
+            f"mamlbench: there is no preset {missing_preset}, so that rates and lengths are plain "
+            "defaults, but for what you set yourself",
             file=sys.stderr,
         )
     network = experiment.learner.network

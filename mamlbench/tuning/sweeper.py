@@ -91,8 +91,9 @@ class OptunaSweeper(Sweeper):
         task, _ = within_budget(own)
         choices = composed.hydra.runtime.choices
         known = str(sorted(space.items(), key=str))
-        # what a trial's run is named by counts, so its budget and what it begins from too
-        hash_ = result_hash({"run": hash_of_result(task)}, space=known, seed=str(task["seed"]))
+        # as a trial's run is named, with what it begins from
+        warm = {} if task["warm_start"] is None else {"run": hash_of_result(task)}
+        hash_ = result_hash(task, space=known, seed=str(task["seed"]), **warm)
         name = f"{choices.algorithm}_{choices.dataset}-{hash_}"
         folder = Path(task["outputs"]) / task["name"] / "tune"
         with disk_errors(folder):

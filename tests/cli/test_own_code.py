@@ -45,13 +45,34 @@ def test_a_result_of_other_code_says_so(mine, flags):
     assert (same.code, "changed" in same.err) == (0, False)
     other = mine(9.0, *flags)
     assert other.code == 0
-    word = f"mamlbench: changed since then: {Path('my_lab.py').absolute()}; restart=true begins"
-    assert word in other.err
+    file = Path("my_lab.py").absolute()
+    it = "1 of them" if flags else "it"
+    assert f"mamlbench: since {it} began, {file} changed" in other.err
     (path,) = Path("outputs").rglob("summary.json")
     before = json.loads(path.read_text())["test"]
     assert mine(9.0, *flags, "restart=true").code == 0
     assert json.loads(path.read_text())["test"] != before
     assert "changed" not in mine(9.0, *flags).err
+
+
+def test_a_run_that_went_on_with_other_code_keeps_saying_so(mine, monkeypatch):
+    from mamlbench.signals import Stopped
+    from mamlbench.training import Trainer
+
+    save = Trainer.save
+
+    def stopping(trainer):
+        save(trainer)
+        raise Stopped(15, trainer.iteration)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "save", stopping)
+        assert mine(1.0, "training.checkpoint_every=1").code == 128 + 15
+    file = Path("my_lab.py").absolute()
+    for _ in range(2):  # while it goes on, and when it is shown
+        later = mine(9.0, "training.checkpoint_every=1")
+        assert later.code == 0
+        assert f"mamlbench: since it began, {file} changed" in later.err
 
 
 def test_the_code_of_one_checkout_with_the_configs_of_another(tmp_path):

@@ -22,6 +22,12 @@ def test_a_sweep_tells_which_of_its_runs_have_no_preset(mamlbench):
     assert words[0].startswith("mamlbench: there is no preset reptile_circles2d,")
 
 
+def test_a_preset_that_is_taken_away_is_not_missed(mamlbench):
+    result = mamlbench("~preset", "dataset=circles2d", *SIZE)
+    assert result.code == 0
+    assert "no preset" not in result.err
+
+
 def test_a_preset_of_ones_own_counts_and_so_does_an_experiment(mamlbench):
     for group, name in (("preset", "reptile_circles2d"), ("experiment", "mine")):
         path = Path("mine", group, f"{name}.yaml")
