@@ -9,6 +9,7 @@ from typing import Any
 
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
+from mamlbench.distributed import Ranks
 from mamlbench.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ class BestLearners:
         folder: where the files go.
         count: how many are tested together.
         identity: what else a file carries.
-        writes: whether this process is the one that writes files.
+        ranks: the processes that train together, of which the first reads and writes files.
 
     Attributes:
         top: the best value and its iteration.
@@ -37,9 +38,9 @@ class BestLearners:
         folder: Path,
         count: int,
         identity: dict[str, Any],
-        writes: bool,
+        ranks: Ranks,
     ) -> None:
-        self.learner, self.count, self.identity, self.writes = learner, count, identity, writes
+        self.learner, self.count, self.identity, self.ranks = learner, count, identity, ranks
         self.path = folder / "best.pt"
         self.top: dict[str, float] | None = None
         self.kept: list[dict[str, float]] = []
@@ -50,19 +51,17 @@ class BestLearners:
         """What a checkpoint has of it."""
         return {"best": self.top, "kept": self.kept, "stale": self.stale}
 
-    def restore(self, state: dict[str, Any], on_disk: int | None) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint's state.
 
         `best.pt` may be newer, where a run was killed between its writing and the checkpoint's.
         What follows need not lead there again, on a GPU say, so that the best begins anew; where
         it does, the same is the best again.
-
-        Args:
-            state: the checkpoint's.
-            on_disk: the iteration of `best.pt`, see `iteration_on_disk`.
         """
         self.top, self.kept, self.stale = state["best"], state.get("kept", []), state["stale"]
-        if self.top is not None and self.top["iteration"] != on_disk:
+        if self.top is None:
+            return
+        if self.top["iteration"] != self.ranks.from_first(self._iteration_on_disk):
             self.lost, self.top = int(self.top["iteration"]), None
             _log.warning("%s: is not of iteration %d; the best begins anew", self.path, self.lost)
 
@@ -76,7 +75,7 @@ class BestLearners:
             what = f"the best learner, of iteration {self.lost}, is not there any more"
             raise UserError(f"{self.path}: {what}; restart=true begins anew")
 
-    def iteration_on_disk(self) -> int | None:
+    def _iteration_on_disk(self) -> int | None:
         """That of `best.pt`; None where it is not there, or damaged."""
         try:
             return int(checkpoint.load(self.path, "cpu")["iteration"])
@@ -113,7 +112,7 @@ class BestLearners:
         return self.path.with_name(f"best_{iteration}.pt")
 
     def _write(self, path: Path, found: dict[str, float]) -> None:
-        if self.writes:
+        if self.ranks.is_first:
             state = {
                 "learner": self.learner.state_dict(),
                 "iteration": found["iteration"],

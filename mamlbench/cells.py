@@ -11,7 +11,7 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -197,23 +197,17 @@ class CellReader:
         if key not in self._datasets:
             dataset = build(node, "dataset")
             setting, metric = dataset.setting, dataset.objective.metric
-            self._datasets[key] = setting, metric, cache(partial(_content, dataset))
+            self._datasets[key] = setting, metric, cache(dataset.content)
         return self._datasets[key]
 
 
 def config_sources(hydra: DictConfig, *providers: str) -> list[str]:
-    """URLs of the folders and packages that these providers bring, from a config's `hydra` node."""
-    sources = hydra.runtime.config_sources
-    return [f"{s.schema}://{s.path}" for s in sources if s.provider in providers]
+    """URLs of the folders and packages that these providers bring, from a config's `hydra` node.
 
-
-def _content(dataset: Any) -> str | None:
-    """The hash of a dataset's data; None too where it is broken, which is found once."""
-    try:
-        found: str | None = dataset.content()
-    except UserError:
-        return None
-    return found
+    Without names, what all of them bring that are files.
+    """
+    sources = [s for s in hydra.runtime.config_sources if s.provider != "schema"]
+    return [f"{s.schema}://{s.path}" for s in sources if s.provider in (providers or {s.provider})]
 
 
 def _replaces(override: Override) -> bool:
@@ -227,8 +221,7 @@ def missing_preset(hydra: DictConfig) -> str | None:
     if choices.get("preset") is None or choices.get("experiment") is not None:
         return None
     path = ConfigSearchPathImpl()
-    for source in hydra.runtime.config_sources:
-        if source.provider != "schema":
-            path.append(source.provider, f"{source.schema}://{source.path}")
+    for url in config_sources(hydra):
+        path.append(url, url)
     is_there = ConfigRepository(path).config_exists(f"preset/{choices.preset}")
     return None if is_there else str(choices.preset)

@@ -157,9 +157,7 @@ class RunFolder:
             UserError: the summary is damaged, or of other data.
         """
         summary = self.read_summary()
-        found, now = summary.get("data_sha256"), None
-        with suppress(UserError):  # data that is broken now was not when the run was done
-            now = content()
+        found, now = summary.get("data_sha256"), content()
         if None not in (found, now) and found != now:
             raise UserError(
                 f"{self.path}: is a result on other data (sha256 {str(found)[:12]}, now "

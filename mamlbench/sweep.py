@@ -88,12 +88,14 @@ class CellSweeper(BasicSweeper):
     def _unfinished(self, batch: Sequence[Sequence[str]]) -> list[list[str]]:
         """Those that are left, all of them composed and so found to be valid; shows the others."""
         cells = [self._reader.read(overrides) for overrides in batch]
-        left = [cell for cell in cells if not (cell.is_finished and _show(cell))]
-        if len(left) < len(batch):
-            done = len(batch) - len(left)
+        shown: list[Cell] = []
+        left: list[Cell] = []
+        for cell in cells:
+            (shown if cell.is_finished and _show(cell) else left).append(cell)
+        if shown:
             runs = number_of(len(batch), "run")
-            print(f"finished before: {done} of {runs}", file=sys.stderr)
-            _tell_of_changed_code([cell for cell in cells if cell not in left])
+            print(f"finished before: {len(shown)} of {runs}", file=sys.stderr)
+            _tell_of_changed_code(shown)
         return [list(cell.overrides) for cell in left]
 
     @override

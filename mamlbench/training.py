@@ -107,7 +107,7 @@ class Trainer:
         """Outer steps done on each, and by the code of each, for a run may go on elsewhere."""
         self._commit = commit() or f"version {__version__}"
         self.skipped = 0
-        self.best = BestLearners(learner, folder, protocol.kept, identity, ranks.is_first)
+        self.best = BestLearners(learner, folder, protocol.kept, identity, ranks)
         self._means = RunningMeans()
         self._logged_at = (0, 0.0)
         self._ahead: list[TaskBatch] = []
@@ -133,7 +133,7 @@ class Trainer:
         self.devices = state.get("devices", {"not recorded": self.iteration})
         self.commits = state.get("commits", {"not recorded": self.iteration})
         self.skipped = state["skipped"]
-        self.best.restore(state, self.ranks.from_first(self.best.iteration_on_disk))
+        self.best.restore(state)
         self._means.sums, self._means.steps = state["sums"], state["summed"]
         load_learner(self.learner, state, self.path)
         if state["data_sha256"] != self.identity["data_sha256"]:

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -121,6 +122,27 @@ def context() -> multiprocessing.context.BaseContext:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["mamlbench.compose", "mamlbench.cli", "torch._dynamo"])
     return server
+
+
+def stop_at(run: Experiment, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a run of this process told to stop during its outer step `step`, counted from 1."""
+    original, done = run.learner.meta_step, []
+
+    def stopping(tasks: object) -> object:
+        done.append(tasks)
+        if len(done) == step:
+            signal.raise_signal(signal.SIGTERM)
+        return original(tasks)
+
+    monkeypatch.setattr(run.learner, "meta_step", stopping)
+
+
+def saved_at(folder: Path) -> int:
+    """When the last checkpoint was saved, in ns; 0 without one, as for an instant while one is
+    put in the place of the one before."""
+    with suppress(FileNotFoundError):
+        return (folder / "checkpoint.pt").stat().st_mtime_ns
+    return 0
 
 
 class Command:

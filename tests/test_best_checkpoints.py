@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 from pathlib import Path
 
 import pandas as pd
@@ -124,15 +123,7 @@ def test_stop_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorit
     arguments = runs.overrides(tmp_path / "b", algorithm, "sinusoid", *settings)
     for stop_after in (8, 9):
         part = experiment(arguments)
-        step, done = part.learner.meta_step, []
-
-        def stopping(tasks: object, step=step, done=done, stop_after=stop_after) -> object:
-            done.append(tasks)
-            if len(done) == stop_after:
-                signal.raise_signal(signal.SIGTERM)
-            return step(tasks)
-
-        monkeypatch.setattr(part.learner, "meta_step", stopping)
+        runs.stop_at(part, stop_after, monkeypatch)
         with pytest.raises(Stopped):
             part.run()
     last = experiment(arguments)

@@ -68,17 +68,9 @@ def ranks_of(launcher: subprocess.Popen) -> list[int]:
 
 
 def newer_checkpoint(folder: Path, than: int, running: subprocess.Popen) -> None:
-    while running.poll() is None and saved(folder) in (0, than):
+    while running.poll() is None and runs.saved_at(folder) in (0, than):
         time.sleep(0.005)
     assert running.poll() is None, running.communicate()
-
-
-def saved(folder: Path) -> int:
-    """When the last checkpoint was saved, in ns; 0 without one, as for an instant while one is
-    put in the place of the one before."""
-    with suppress(FileNotFoundError):
-        return (folder / "checkpoint.pt").stat().st_mtime_ns
-    return 0
 
 
 def outcome(folder: Path) -> dict[str, np.ndarray]:
@@ -146,7 +138,7 @@ def test_killed_stopped_and_gone_on_with(tmp_path: Path, by_torchrun: Path, alon
             iteration = checkpoint.load(folder / "checkpoint.pt", "cpu")["iteration"]
             assert f"at iteration {iteration}, saved" in how[0]
         assert not (folder / "summary.json").exists()
-        seen = saved(folder)
+        seen = runs.saved_at(folder)
 
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     running = command("mamlbench", *several)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -264,15 +263,7 @@ def test_a_run_that_goes_on_with_other_code_tells_both(
 ) -> None:
     line = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE)
     first = experiment(line)
-    step, done = first.learner.meta_step, []
-
-    def stopping(tasks: object) -> object:
-        done.append(tasks)
-        if len(done) == 3:
-            signal.raise_signal(signal.SIGTERM)
-        return step(tasks)
-
-    monkeypatch.setattr(first.learner, "meta_step", stopping)
+    runs.stop_at(first, 3, monkeypatch)
     monkeypatch.setattr("mamlbench.training.commit", lambda: "a" * 40)
     with pytest.raises(Stopped):
         first.run()

@@ -7,7 +7,6 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,13 +35,12 @@ CASES = [
 ]
 
 
-def newer(saved: Path, than: int, command: runs.Command) -> int:
-    """When `saved`, a checkpoint, was written, in ns, once it is another than `than`."""
+def newer(folder: Path, than: int, command: runs.Command) -> int:
+    """When the last checkpoint was saved, in ns, once that is another than `than`."""
     last_moment = time.monotonic() + 60
     while time.monotonic() < last_moment and command.process.is_alive():
-        with suppress(FileNotFoundError):  # for an instant, while one is replaced
-            if (at := saved.stat().st_mtime_ns) != than:
-                return at
+        if (at := runs.saved_at(folder)) not in (0, than):
+            return at
         time.sleep(0.002)
     raise AssertionError("there was no newer checkpoint: the run ended, or hangs")
 
@@ -65,14 +63,14 @@ def test_kill_at_random_instants(
     for _ in range(4):
         command = runs.Command(arguments)
         for _ in range(instant.randint(1, 3)):
-            at = newer(saved, at, command)
+            at = newer(folder, at, command)
         time.sleep(instant.uniform(0.0, 0.02))
         command.send(signal.SIGKILL)
         assert command.wait() == -signal.SIGKILL, "the run is too short to be killed"
         state = checkpoint.load_newest(saved, before, "cpu")
         assert state is not None
         reached.append(state["iteration"])
-        at = saved.stat().st_mtime_ns if saved.exists() else at
+        at = runs.saved_at(folder) or at
     assert reached == sorted(set(reached))
     assert not (folder / "summary.json").exists()
     assert runs.Command(arguments).wait() == 0
@@ -108,16 +106,7 @@ def test_stop_and_go_on_within_a_process(
 
     arguments = runs.overrides(tmp_path / "b", algorithm, "sinusoid", *settings)
     first = runs.begun(arguments)
-    step = first.learner.meta_step
-    done = []
-
-    def stop_after_11(tasks: object) -> object:
-        done.append(tasks)
-        if len(done) == 11:
-            signal.raise_signal(signal.SIGTERM)
-        return step(tasks)
-
-    monkeypatch.setattr(first.learner, "meta_step", stop_after_11)
+    runs.stop_at(first, 11, monkeypatch)
     with pytest.raises(Stopped) as stopped:
         first.run()
     assert stopped.value.iteration == 11

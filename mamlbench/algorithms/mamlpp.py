@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from mamlbench.algorithms.adapted import Adapted, Support
+from mamlbench.algorithms.counting import Counting
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.step_statistics import StepStatistics
 from mamlbench.errors import require
@@ -24,7 +25,7 @@ _LEAST = 0.03
 """What is left of the weight 1/N of a step's loss when it has been annealed away."""
 
 
-class MAMLpp(MAML):
+class MAMLpp(Counting, MAML):
     """MAML with the six changes of section 4, each by itself; without them it is MAML.
 
     Multi-step loss (MSL, `multi_step_epochs`), a learned rate of each parameter tensor in each step
@@ -52,6 +53,8 @@ class MAMLpp(MAML):
     Raises:
         BadValue: an argument outside of its range.
     """
+
+    count_name = "outer_steps"
 
     def __init__(
         self,
@@ -197,11 +200,3 @@ class MAMLpp(MAML):
             super()._record_statistics(tasks)
         else:
             self.statistics.keep()
-
-    @override
-    def get_extra_state(self) -> dict[str, int]:
-        return {"outer_steps": self.outer_steps}
-
-    @override
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.outer_steps = state["outer_steps"]

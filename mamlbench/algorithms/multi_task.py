@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from mamlbench.algorithms.counting import Counting
 from mamlbench.algorithms.inner_adam import Moments
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.replay import ReplayedInnerGradient, add_gradient
@@ -22,7 +23,7 @@ from mamlbench.tasks import Examples, TaskBatch
 PENALTIES = ("none", "zero", "mean")
 
 
-class MultiTask(MAML):
+class MultiTask(Counting, MAML):
     """Average in the space of parameters, where `Joint` averages in that of outputs.
 
     The multi-task baseline of MAML's paper (arXiv 1703.03400, appendix C). For each task a network
@@ -46,6 +47,7 @@ class MultiTask(MAML):
         UserError: a policy, which has no examples to be trained on.
     """
 
+    count_name = "steps_taken"
     needs_queries = False
     scores_tasks = False
 
@@ -85,14 +87,6 @@ class MultiTask(MAML):
         metrics = super().meta_step(tasks)
         self.steps_taken += 1  # one that is skipped adds no network to the mean
         return metrics
-
-    @override
-    def get_extra_state(self) -> dict[str, int]:
-        return {"steps_taken": self.steps_taken}
-
-    @override
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.steps_taken = state["steps_taken"]
 
     @override
     @torch.no_grad()

@@ -12,6 +12,7 @@ from typing_extensions import override
 from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.captured_loop import CapturedLoop, Learned
+from mamlbench.algorithms.counting import Counting
 from mamlbench.algorithms.inner_adam import Moments, average
 from mamlbench.algorithms.mean_change import mean_change
 from mamlbench.algorithms.minibatches import Batches, batches_of, with_last
@@ -27,7 +28,7 @@ TAILS = ("none", "shared", "separate")
 MOMENTS = ("serial", "shared", "fresh")
 
 
-class Reptile(MetaLearner):
+class Reptile(Counting, MetaLearner):
     """Algorithms 1 and 2: train on each task for some steps, then move towards where that led.
 
     The outer update is gradient descent on θ − mean φ, with `outer_lr` as the paper's ε.
@@ -55,6 +56,7 @@ class Reptile(MetaLearner):
         BadValue: an argument outside of its range, or weights that do not fit the inner steps.
     """
 
+    count_name = "moment_steps"
     scores_tasks = False
 
     def __init__(
@@ -193,11 +195,3 @@ class Reptile(MetaLearner):
     def _moments(self) -> Moments:
         second = {name: getattr(self, buffer) for name, buffer in self._moment_names.items()}
         return Moments(second, self.moment_steps)
-
-    @override
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moment_steps": self.moment_steps}
-
-    @override
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moment_steps = state["moment_steps"]

@@ -82,11 +82,7 @@ class Dataset(ABC):
         return None
 
     def content(self) -> str | None:
-        """As `sha256`, of the data that is there now, loaded or not; None where none is.
-
-        Raises:
-            UserError: it is broken.
-        """
+        """As `sha256`, of the data there now, loaded or not; None where it is missing or broken."""
         return None
 
     @property

@@ -145,8 +145,11 @@ class ImageDataset(Dataset):
 
     @override
     def content(self) -> str | None:
-        with read_errors():
-            return self.read().sha256 if self.available else None
+        try:
+            with read_errors():
+                return self.read().sha256 if self.available else None
+        except UserError:
+            return None
 
     @override
     def examples_in_words(self, shots: int, queries: int | str) -> str:

@@ -1,0 +1,26 @@
+"""A count that a learner keeps beside its parameters, from one checkpoint to the next."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+from typing_extensions import override
+
+
+class Counting(nn.Module):
+    """A learner whose `state_dict` has a count of its own.
+
+    Attributes:
+        count_name: the name of the attribute that is the count.
+    """
+
+    count_name: ClassVar[str]
+
+    @override
+    def get_extra_state(self) -> dict[str, int]:
+        return {self.count_name: getattr(self, self.count_name)}
+
+    @override
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        setattr(self, self.count_name, state[self.count_name])
