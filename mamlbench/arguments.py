@@ -1,11 +1,14 @@
-"""What the commands beside `mamlbench` read their arguments with."""
+"""What the commands beside `mamlbench` share: how they read their arguments, and how they end."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Callable
 from typing import NoReturn
 
-from mamlbench.errors import UserError
+from mamlbench.errors import BUSY, USER_ERROR, Busy, UserError
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -18,3 +21,20 @@ class OneLineParser(argparse.ArgumentParser):
             UserError: always.
         """
         raise UserError(f"{message}; {self.prog} --help lists the options")
+
+
+def exit_code_of(name: str, command: Callable[[], int]) -> int:
+    """Do what a command does; its exit code, or of a mistake that is told in one line."""
+    try:
+        return command()
+    except (UserError, Busy) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return BUSY if isinstance(error, Busy) else USER_ERROR
+    except BrokenPipeError:
+        leave_the_pipe()
+        return 0
+
+
+def leave_the_pipe() -> None:
+    """Whoever reads what is printed, say `head`, has had enough: the rest goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

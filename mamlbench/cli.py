@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from mamlbench import __version__
-from mamlbench.errors import Busy, Pruned, UserError
+from mamlbench.arguments import leave_the_pipe
+from mamlbench.errors import BUSY, FAILED, USER_ERROR, Busy, Pruned, UserError
 from mamlbench.processes import STOPPED, Lost, here, launch
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-FAILED, USER_ERROR, BUSY = 1, 2, 75
-"""Exit codes; the last, where another process is at work on the run, is sysexits.h's for "try again
-later"."""
 
 _busy: list[str] = []
 """The runs of this process's sweep that others are at work on."""
@@ -52,8 +49,8 @@ def main() -> None:
         _command(arguments)
     except (UserError, Lost, Busy) as error:  # Busy is a search; of runs it is said where they are
         _fail(error)
-    except BrokenPipeError:  # whoever reads, say `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        leave_the_pipe()
     except Exception as error:
         from mamlbench.hydra_errors import one_line
 

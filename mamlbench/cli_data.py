@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mamlbench.arguments import OneLineParser
-from mamlbench.cli import BUSY, USER_ERROR
-from mamlbench.errors import Busy, UserError, did_you_mean
+from mamlbench.arguments import OneLineParser, exit_code_of
+from mamlbench.errors import UserError, did_you_mean
 from mamlbench.files import read_errors
 
 if TYPE_CHECKING:
@@ -32,30 +30,24 @@ NAMES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all is well, 2 after a user's mistake, 75 where others are at it."""
+    return exit_code_of("mamlbench-data", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
-    try:
-        # argparse takes no more OPTION=VALUE after --root: what it leaves over is picked up here
-        options, more = parser.parse_known_args(arguments)
-        if any(word.startswith("-") or "=" not in word for word in more):
-            parser.error(f"unrecognized arguments: {' '.join(more)}")
-        with read_errors():
-            _command(options, more)
-    except (UserError, Busy) as error:
-        print(f"mamlbench-data: {error}", file=sys.stderr)
-        return BUSY if isinstance(error, Busy) else USER_ERROR
-    except BrokenPipeError:  # whoever reads, say `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    # argparse takes no more OPTION=VALUE after --root: what it leaves over is picked up here
+    options, more = parser.parse_known_args(arguments)
+    if any(word.startswith("-") or "=" not in word for word in more):
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    with read_errors():
+        if options.command == "list":
+            _list(options.root)
+        elif options.command == "embed":
+            _embed(options, [*options.options, *more])
+        else:
+            anew = options.command == "verify"
+            _prepare(options.name, options.root, [*options.options, *more], anew)
     return 0
-
-
-def _command(options: argparse.Namespace, more: Sequence[str]) -> None:
-    if options.command == "list":
-        _list(options.root)
-    elif options.command == "embed":
-        _embed(options, [*options.options, *more])
-    else:
-        anew = options.command == "verify"
-        _prepare(options.name, options.root, [*options.options, *more], anew)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mamlbench.arguments import OneLineParser
+from mamlbench.arguments import OneLineParser, exit_code_of
 from mamlbench.errors import UserError, did_you_mean
 from mamlbench.overrides import list_of
 
@@ -32,14 +31,8 @@ EXAMPLES = """
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all is well, 2 after a user's mistake."""
-    try:
-        return _run(_read(sys.argv[1:] if arguments is None else arguments))
-    except UserError as error:
-        print(f"mamlbench-report: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # whoever reads, say `head`, has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    typed = sys.argv[1:] if arguments is None else arguments
+    return exit_code_of("mamlbench-report", lambda: _run(_read(typed)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mamlbench.arguments import OneLineParser
-from mamlbench.errors import Busy, UserError
+from mamlbench.arguments import OneLineParser, exit_code_of
+from mamlbench.errors import USER_ERROR, Busy, UserError
 
 _ABOUT = """Send runs to W&B from their metrics.csv, config.yaml and summary.json: runs that were
 logged offline, or without W&B, or while it did not answer. A run that W&B has is completed."""
@@ -18,11 +18,7 @@ _LEFT_OUT = "; W&B is past the rest and takes none of them: those that it lacks 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all went well, 2 after a user's mistake or where W&B refuses."""
-    try:
-        return _sync(_parser().parse_args(arguments))
-    except UserError as error:
-        print(f"mamlbench-sync: {error}", file=sys.stderr)
-        return 2
+    return exit_code_of("mamlbench-sync", lambda: _sync(_parser().parse_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +68,7 @@ def _sync(options: argparse.Namespace) -> int:
         note = _LEFT_OUT if left_out else ""
         told = f"{done} as {run.run_info.run_id} ({count} rows, {state}){note}"
         print(f"{folder}: {told}", flush=True)
-    return 2 if failed else 0
+    return USER_ERROR if failed else 0
 
 
 if __name__ == "__main__":

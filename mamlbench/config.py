@@ -7,6 +7,7 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pkgutil import resolve_name
 from typing import Any, TypeVar
 
@@ -167,11 +168,14 @@ def _key(group: str, name: str) -> str:
     return f"{group}.{name}" if group else name
 
 
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+
+
 def _checked(key: str, value: Any, hint: Any) -> Any:
     try:
-        return TypeAdapter(
-            hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True)
-        ).validate_python(value)
+        return _adapter(hint).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         places = () if first["type"] == "missing" else first["loc"]

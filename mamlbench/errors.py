@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+FAILED, USER_ERROR, BUSY = 1, 2, 75
+"""Exit codes; the last, where another process is at work on the run, is sysexits.h's for "try again
+later"."""
+
 
 class UserError(Exception):
     """A mistake in the input: shown as one line, without a traceback, with exit code 2.

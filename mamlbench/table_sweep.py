@@ -29,7 +29,7 @@ def arguments_of_table(arguments: Sequence[str]) -> list[str]:
     if "table" not in typed or line.cfg is not None or line.info is not None:
         return list(arguments)
     name = typed["table"].partition("=")[2]
-    table = load_table(name, tree=ConfigTree(arguments))
+    table = load_table(name, ConfigTree(arguments))
     if not line.multirun:
         raise UserError(f"table={name}: is a sweep, which takes -m: mamlbench -m table={name}")
     for key in _OF_A_CELL:

@@ -36,17 +36,18 @@ one training run, and with equal `evaluate` one test.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
+from mamlbench.config import construct, plain
 from mamlbench.config_tree import ConfigTree
-from mamlbench.errors import UserError, did_you_mean
+from mamlbench.errors import BadValue, UserError, did_you_mean, one_of, require
 
-KINDS = ("table", "figure")
 INTERVAL_KINDS = ("tasks95", "seeds_sd", "unstated")
 
 
@@ -72,7 +73,7 @@ class TableRun:
 
     Attributes:
         experiment: name in `conf/experiment`.
-        overrides: beside it, those of the whole table (say `budget=smoke`) last.
+        overrides: beside it.
         evaluate: overrides of the other test; none, for the training run and its own test.
     """
 
@@ -146,7 +147,7 @@ class Table:
     cells: tuple[Cell, ...]
     seeds: tuple[int, ...] = (0,)
     footnotes: tuple[str, ...] = ()
-    kind: str = "table"
+    kind: Literal["table", "figure"] = "table"
     x: str | None = None
 
     def runs(self) -> list[TableRun]:
@@ -180,12 +181,11 @@ class Table:
         )
 
 
-def load_table(name: str, overrides: Sequence[str] = (), tree: ConfigTree | None = None) -> Table:
+def load_table(name: str, tree: ConfigTree | None = None) -> Table:
     """The table of `conf/table/<name>.yaml`.
 
     Args:
         name: of the file.
-        overrides: what every run of it gets besides, such as `budget=smoke`.
         tree: where to look (None: mamlbench's own configs).
 
     Raises:
@@ -201,7 +201,8 @@ def load_table(name: str, overrides: Sequence[str] = (), tree: ConfigTree | None
         values = yaml.load(text, _Reader)
     except yaml.YAMLError as error:
         raise UserError(f"{place}: YAML: " + " ".join(str(error).split())) from error
-    return _table(values, overrides, place)
+    with _mistakes_in(place):
+        return _table(values)
 
 
 @cache
@@ -225,81 +226,76 @@ def _with_digits(reader: _Reader, node: yaml.ScalarNode) -> Printed:
 _Reader.add_constructor("tag:yaml.org,2002:float", _with_digits)
 
 
-def _table(values: Any, overrides: Sequence[str], place: str) -> Table:
-    known = [field.name for field in fields(Table)]
-    values = _known(values, [*known, "each"], place)
-    each = _known(values.pop("each", {}), _CELL, f"{place}: each")
-    for name in ("name", "title", "paper", "place", "metric", "rows", "columns", "cells"):
-        if name not in values:
-            raise UserError(f"{place}: has no {name}")
-    if values.get("kind", "table") not in KINDS:
-        raise UserError(f"{place}: kind={values['kind']}: accepted is {', '.join(KINDS)}")
-    for name in ("rows", "columns", "cells", "seeds", "footnotes"):
-        if not isinstance(values.get(name, []), list):
-            raise UserError(f"{place}: {name}={values[name]}: accepted is a list")
-    seeds = values.get("seeds", [0])
-    if not seeds or any(type(seed) is not int for seed in seeds):
-        raise UserError(f"{place}: seeds={seeds}: accepted is [whole number, ...]")
-    values["rows"], values["columns"] = _texts(values["rows"]), _texts(values["columns"])
-    cells = []
-    for number, cell in enumerate(values["cells"], 1):
-        here = f"{place}: cell {number}"
-        own = _known(cell, _CELL, here)
-        cells.append(_cell({"metric": values["metric"], **each, **own}, overrides, here))
+def _table(values: Any) -> Table:
+    values = _known(values, [*(field.name for field in fields(Table)), "each"])
+    with _mistakes_in("each"):
+        each = _known(values.pop("each", {}), _CELL)
+    for name in ("rows", "columns", "footnotes"):
+        if name in values:
+            values[name] = _texts(values[name])
+    cells, listed = [], values.pop("cells", None)
+    if not isinstance(listed, list):
+        raise UserError(f"cells={listed}: accepted is a list")
+    of_all = {name: values[name] for name in ("metric",) if name in values}
+    for number, cell in enumerate(listed, 1):
+        with _mistakes_in(f"cell {number}"):
+            cells.append(_cell({**of_all, **each, **_known(cell, _CELL)}))
+    table = construct(Table, plain(values), "", cells=tuple(cells))
+    require(bool(table.seeds), "seeds", list(table.seeds), "[whole number, ...]")
     for number, cell in enumerate(cells, 1):
-        for side, accepted in (("row", values["rows"]), ("column", values["columns"])):
-            found = getattr(cell, side)
-            if found not in accepted:
-                raise UserError(
-                    f"{place}: cell {number}: {side}={found}: accepted is {', '.join(accepted)}"
-                )
-    values["seeds"] = tuple(seeds)
-    values["footnotes"] = _texts(values.get("footnotes", []))
-    return Table(**values | {"cells": tuple(cells)})
+        with _mistakes_in(f"cell {number}"):
+            one_of("row", cell.row, table.rows)
+            one_of("column", cell.column, table.columns)
+    return table
 
 
-def _cell(values: dict[str, Any], overrides: Sequence[str], place: str) -> Cell:
-    for name in ("row", "column"):
-        if name not in values:
-            raise UserError(f"{place}: has no {name}")
-        values[name] = str(values[name])
-    experiment, *more = (values.pop(name, None) for name in _RUN)
-    for name, texts in zip(_RUN[1:], more, strict=True):
-        if not isinstance(texts or [], list):
-            raise UserError(f"{place}: {name}={texts}: accepted is a list")
-    beside, evaluate = (_texts(texts or []) for texts in more)
-    run = None if experiment is None else TableRun(experiment, (*beside, *overrides), evaluate)
-    for name in ("published", "interval"):
-        if values.get(name) is not None:
-            values[name] = _printed(values[name], f"{place}: {name}")
-    kind = values.get("interval_kind")
+def _cell(values: dict[str, Any]) -> Cell:
+    made_by = {name: _texts(values.pop(name)) for name in _RUN if name in values}
+    trains = made_by.get("experiment") is not None
+    run = construct(TableRun, made_by, "") if trains else None
+    for name in {"row", "column"} & values.keys():
+        values[name] = _text(values[name])
+    for name in {"published", "interval"} & values.keys():
+        values[name] = _printed(name, values[name])
     if values.get("interval") is None:
         values["interval_kind"] = None  # said for each cell, of those that have one
-    elif kind not in INTERVAL_KINDS:
-        accepted = ", ".join(INTERVAL_KINDS)
-        raise UserError(f"{place}: interval_kind={kind}: accepted is {accepted}")
-    return Cell(**values, run=run)
+    cell = construct(Cell, values, "", run=run)
+    if cell.interval is not None:
+        one_of("interval_kind", str(cell.interval_kind), INTERVAL_KINDS)
+    return cell
 
 
-def _known(values: Any, accepted: Sequence[str], place: str) -> dict[str, Any]:
+@contextmanager
+def _mistakes_in(place: str) -> Iterator[None]:
+    """Have a mistake's line begin with where it is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+
+
+def _known(values: Any, accepted: Sequence[str]) -> dict[str, Any]:
     """A copy of a mapping that has no other keys."""
     if not isinstance(values, Mapping):
-        raise UserError(f"{place}: accepted is a mapping with {', '.join(accepted)}")
+        raise UserError(f"accepted is a mapping with {', '.join(accepted)}")
     for name in values:
         if name not in accepted:
             near = did_you_mean(str(name), accepted)
-            raise UserError(f"{place}: {name}: accepted is {', '.join(accepted)}{near}")
+            raise UserError(f"{name}: accepted is {', '.join(accepted)}{near}")
     return dict(values)
 
 
-def _printed(value: Any, place: str) -> Printed:
-    if isinstance(value, Printed):
-        return value
+def _printed(name: str, value: Any) -> Printed | None:
     try:
-        return Printed(str(value))
+        return value if value is None or isinstance(value, Printed) else Printed(str(value))
     except ValueError as error:
-        raise UserError(f"{place}={value}: accepted is a number, as it is printed") from error
+        raise BadValue(name, value, "a number, as it is printed") from error
 
 
-def _texts(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(v.text if isinstance(v, Printed) else str(v) for v in values)
+def _texts(values: Any) -> Any:
+    """The texts of a list; anything else, which is refused later, as it is."""
+    return tuple(map(_text, values)) if isinstance(values, list) else values
+
+
+def _text(value: Any) -> str:
+    return value.text if isinstance(value, Printed) else str(value)

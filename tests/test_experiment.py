@@ -17,7 +17,7 @@ import yaml
 from mamlbench.algorithms import MetaLearner
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
-from mamlbench.evaluation import Estimate
+from mamlbench.estimate import Estimate
 from mamlbench.objectives import Classification
 from mamlbench.report.runs import read_run
 from mamlbench.report.terminal import report

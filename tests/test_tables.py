@@ -117,9 +117,9 @@ def small(tmp_path):
 
 
 def test_reading(small):
-    table = load_table("small", ["budget=smoke"], small())
+    table = load_table("small", small())
     first, second, third = table.cells
-    trained = TableRun("maml/sinusoid", ("budget=smoke",))
+    trained = TableRun("maml/sinusoid")
     assert first.published_text == "48.70 ± 1.80"
     assert (first.published, first.interval, first.interval_kind) == (48.7, 1.8, "tasks95")
     assert (first.run, first.step, first.metric) == (trained, 1, "accuracy")
@@ -132,7 +132,7 @@ def test_reading(small):
 
 
 def test_some_rows_and_seeds(small):
-    table = load_table("small", tree=small()).only(["B"], [3, 4])
+    table = load_table("small", small()).only(["B"], [3, 4])
     assert (table.rows, table.seeds, table.runs()) == (("B",), (3, 4), [])
     with pytest.raises(UserError, match=r"table\.rows=b: accepted is B"):
         table.only(["b"])
@@ -142,25 +142,36 @@ def test_some_rows_and_seeds(small):
     ("old", "new", "complaint"),
     [
         ("place:", "plase:", r"plase: accepted is .*\(did you mean 'place'\?\)"),
-        ("title: A table\n", "", "has no title"),
+        ("title: A table\n", "", "title: Table needs a value for it"),
         ('column: "5"', "column: 7", "cell 2: column=7: accepted is 1, 5"),
-        ("published: 50", "published: fifty", "cell 3: published=fifty: accepted is a number"),
+        (
+            "published: 50",
+            "published: fifty",
+            "cell 3: published=fifty: accepted is a number, as it is printed",
+        ),
         ("tasks95", "sd", "cell 1: interval_kind=sd: accepted is tasks95, seeds_sd, unstated"),
         ("step: 1,", "stop: 1,", r"cell 1: stop: .*\(did you mean 'step'\?\)"),
-        ("metric:", "kind: graph\nmetric:", "kind=graph: accepted is table, figure"),
+        ("metric:", "kind: graph\nmetric:", 'kind="graph": accepted is table, figure'),
         ("rows:", "rows: [", "YAML: "),
-        ("metric:", "seeds: 0\nmetric:", "seeds=0: accepted is a list"),
-        ("metric:", "seeds: [a]\nmetric:", r"seeds=\['a'\]: accepted is \[whole number, "),
-        ("metric:", "footnotes: one\nmetric:", "footnotes=one: accepted is a list"),
+        ("metric:", "seeds: 0\nmetric:", "seeds=0: accepted is a list of whole numbers"),
+        (
+            "metric:",
+            "seeds: [a]\nmetric:",
+            r'seeds\[0\]=\["a"\]: accepted is a list of whole numbers',
+        ),
+        ("metric:", "footnotes: one\nmetric:", 'footnotes="one": accepted is a list of text'),
         ("each: {interval_kind: tasks95}", "each: null", "each: accepted is a mapping with row, "),
         ("cells:", "cells:\n  - words", "cell 1: accepted is a mapping with row, "),
         ("cells:", "cells: null\nfootnotes:", "cells=None: accepted is a list"),
-        ("step: 1,", "overrides: a=b,", "cell 1: overrides=a=b: accepted is a list"),
+        ("step: 1,", "overrides: a=b,", 'cell 1: overrides="a=b": accepted is a list of text'),
+        ("step: 1,", "step: one,", 'cell 1: step="one": accepted is a whole number or null'),
+        ("false", '"no"', 'cell 3: verified="no": accepted is true or false'),
+        ("metric:", "seeds: []\nmetric:", r"seeds=\[\]: accepted is \[whole number, ...\]"),
     ],
 )
 def test_a_broken_file_is_named(small, old, new, complaint):
     with pytest.raises(UserError, match=rf"table/small\.yaml: (cell \d: )?{complaint}"):
-        load_table("small", tree=small(old, new))
+        load_table("small", small(old, new))
 
 
 def test_an_unknown_table():

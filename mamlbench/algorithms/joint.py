@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import override
 
 from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.maml import MAML
 from mamlbench.networks.base import forward
 from mamlbench.networks.layers import Rows
-from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch
 
 
@@ -31,9 +28,6 @@ class Joint(MAML):
 
     replayable = True
     needs_queries = False  # it learns from support sets as well
-
-    def __init__(self, network: nn.Module, objective: Objective, **options: Any) -> None:
-        super().__init__(network, objective, **options)
 
     @override
     def adapt_to_learn(self, support: Support) -> Adapted:

@@ -14,7 +14,7 @@ from mamlbench.learn2learn_import import learn2learn
 from mamlbench.networks.base import Params, forward
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
-from mamlbench.tasks import Examples, TaskBatch
+from mamlbench.tasks import TaskBatch
 
 
 class Learn2LearnMAML(MetaLearner):
@@ -57,10 +57,10 @@ class Learn2LearnMAML(MetaLearner):
             maml = self._maml(module, lr=self.inner_lr, first_order=first_order)
             learners = [maml.clone() for _ in range(len(support))]
             params = [self._stacked(learners, keep_graph)]
-            batch = _gathered(support, 0, params[0])
+            batch = self.support_at(support, 0, params[0])
             for step in range(self.inner_steps if steps is None else steps):
                 if step > 0:
-                    batch = _gathered(support, step, params[-1])
+                    batch = self.support_at(support, step, params[-1])
                 for task, learner in enumerate(learners):
                     one = batch[task : task + 1]
                     outputs = learner(one.x[0]).unsqueeze(0)
@@ -86,10 +86,6 @@ class Learn2LearnMAML(MetaLearner):
         adapted = [values if keep_graph else values.detach() for values in stacked]
         own = dict(self.network.named_parameters())
         return own | dict(zip(self.adapted_names, adapted, strict=True))
-
-
-def _gathered(support: Support, step: int, params: Params) -> Examples:
-    return support if isinstance(support, Examples) else support(step, params)
 
 
 class _OneTask(nn.Module):

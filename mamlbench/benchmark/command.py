@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from mamlbench.arguments import OneLineParser, exit_code_of
 from mamlbench.benchmark import measure, scaling
 from mamlbench.benchmark.rivals import Ours, implementations
 from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
@@ -28,36 +29,36 @@ TABLES = Path("outputs") / "benchmark"
 def main(arguments: Sequence[str]) -> int:
     """Run the command line, its script's name first; gives the exit code."""
     script, *rest = arguments
+    return exit_code_of("benchmark.py", lambda: _run(script, rest))
+
+
+def _run(script: str, arguments: Sequence[str]) -> int:
     parser = _parser()
-    options = parser.parse_args(rest)
+    options = parser.parse_args(arguments)
     if options.repeats < 1:
         parser.error(f"--repeats {options.repeats}: accepted is 1 or more")
     if options.scaling and (options.works or options.only_times or options.seconds is not None):
         parser.error("--scaling: takes no works, --seconds or --only-times")
-    try:
-        hardware = Hardware(
-            device=options.device,
-            precision=options.precision,
-            threads=options.threads,
-            compile=options.compile,
-        )
-        if options.alone:
-            name, label = options.alone
-            return _alone(name, label, hardware)
-        works = {name: _work(name) for name in options.works or WORKS}
-        options.csv = options.csv or TABLES / f"{'scaling' if options.scaling else 'benchmark'}.csv"
-        if options.scaling:
-            scaling.run(options.csv, hardware, options.repeats)
-            return 0
-        return _compare(script, works, hardware, options)
-    except UserError as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    hardware = Hardware(
+        device=options.device,
+        precision=options.precision,
+        threads=options.threads,
+        compile=options.compile,
+    )
+    if options.alone:
+        name, label = options.alone
+        return _alone(name, label, hardware)
+    works = {name: _work(name) for name in options.works or WORKS}
+    options.csv = options.csv or TABLES / f"{'scaling' if options.scaling else 'benchmark'}.csv"
+    if options.scaling:
+        scaling.run(options.csv, hardware, options.repeats)
+        return 0
+    return _compare(script, works, hardware, options)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmark.py",
+    parser = OneLineParser(
+        "benchmark.py",
         description="Time one outer step of ours beside learn2learn's and plain vmap's.",
         epilog="works: " + "; ".join(f"{name}: {work.title}" for name, work in WORKS.items()),
     )
@@ -122,7 +123,7 @@ def _timed(work: Work, hardware: Hardware, options: argparse.Namespace) -> dict[
     measure.warm(built)
     turn = 1.0 if options.seconds is None else options.seconds
     times = measure.seconds(built, options.repeats, turn)
-    medians = {one.column: measure.median(times[one.label]) for one in built}
+    medians = {one.column: statistics.median(times[one.label]) for one in built}
     first_rival = medians[built[1].column]
     return {
         "ours_s": medians["ours"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -92,11 +91,6 @@ def _turn(rival: Implementation, at_least: float) -> float:
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def median(values: Sequence[float]) -> float:
-    """The median."""
-    return statistics.median(values)
 
 
 def cost(script: str, work: str, label: str, options: Sequence[str]) -> Cost:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mamlbench.files import write_atomically
 from mamlbench.hardware import Hardware
 from mamlbench.report import style
 
-BASE = WORKS["omniglot"].with_(tasks=8)
+BASE = replace(WORKS["omniglot"], tasks=8)
 SWEEPS: dict[str, tuple[str, list[int]]] = {
     "tasks": ("tasks in a meta-batch", [1, 4, 16, 64, 256]),
     "steps": ("inner steps", [1, 2, 5, 10]),
@@ -31,12 +33,12 @@ def run(out: Path, hardware: Hardware, repeats: int) -> None:
             changes: dict[str, Any] = {name: value}
             if name == "side":
                 changes = {"image": (1, value)}
-            work = BASE.with_(**changes)
+            work = replace(BASE, **changes)
             hardware.apply(work.values)
             built = [kind(work, hardware) for kind in (Ours, Learn2LearnLoop)]
             measure.warm(built)
             for label, times in measure.seconds(built, repeats, 0.0).items():
-                milliseconds = measure.median(times) * 1e3
+                milliseconds = statistics.median(times) * 1e3
                 rows.append({"sweep": name, "value": value, "who": label, "ms": milliseconds})
                 print(f"{name:6s} {value:4d}  {label:12s} {milliseconds:10.1f} ms", flush=True)
     table = pd.DataFrame(rows)

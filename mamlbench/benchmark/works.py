@@ -132,10 +132,6 @@ class Work:
         hardware.prepare(learner, *self.sides, self.input_shape)
         return learner
 
-    def with_(self, **changes: Any) -> Work:
-        """The same with some sizes changed."""
-        return replace(self, **changes)
-
 
 _OMNIGLOT = Work(
     title="Omniglot, 5-way 1-shot, 32 tasks, 1 query a class, 1 step",

@@ -1,12 +1,12 @@
 """Named protocols, and the scores that they give."""
 
+from mamlbench.estimate import Estimate
 from mamlbench.evaluation.active_learning import ActiveLearning, active_learning, active_sizes
 from mamlbench.evaluation.ensemble import Ensemble
 from mamlbench.evaluation.evaluate import TEST_SEED, evaluate
 from mamlbench.evaluation.kept_scores import KeptScores
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.scores import Scores
-from mamlbench.evaluation.statistics import Estimate
 
 __all__ = [
     "TEST_SEED",

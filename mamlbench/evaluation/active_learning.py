@@ -14,9 +14,9 @@ from mamlbench.algorithms.adapted import Adapted
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, require
+from mamlbench.estimate import Estimate
 from mamlbench.evaluation.evaluate import TEST_SEED, in_evaluation, tasks_at_a_time
 from mamlbench.evaluation.protocol import Protocol
-from mamlbench.evaluation.statistics import Estimate
 from mamlbench.hardware import Hardware
 from mamlbench.noise import normal
 from mamlbench.tasks import Examples, TaskBatch

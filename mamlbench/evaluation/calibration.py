@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from mamlbench.evaluation.statistics import Estimate
+from mamlbench.estimate import Estimate
 
 _RESAMPLES = 1000
 _RESAMPLES_AT_A_TIME = 50  # bounds the memory where there are 10,000 tasks

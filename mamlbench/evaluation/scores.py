@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mamlbench.estimate import Estimate
 from mamlbench.evaluation.calibration import Reliability
-from mamlbench.evaluation.statistics import Estimate
 
 
 @dataclass(frozen=True)

@@ -91,27 +91,16 @@ def fits(
         learned: the learner's values at x, [T, n], by the number of inner steps taken.
         out: PNG file.
     """
-    tasks = len(truth)
-    lines = -(-tasks // 3)
-    columns = -(-tasks // lines)
-    with style.figure(out, max(5.2, 0.6 + 3.3 * columns), 0.7 + 2.5 * lines) as figure:
-        panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    with style.task_panels(len(truth), 3.3, 2.5, out) as panels:
         look = _step_look(learned)
-        for task, axes in enumerate(panels.flat):
-            if task >= tasks:
-                axes.set_axis_off()
-                continue
-            axes.plot(x, truth[task], color=style.INK, lw=1.2, ls=(0, (4, 3)), label="truth")
+        for task, axes in enumerate(panels):
+            axes.plot(x, truth[task], **style.TRUTH, label="truth")
             for steps in sorted(learned):
                 axes.plot(x, learned[steps][task], label=_steps_label(steps), **look[steps])
             axes.plot(support_x[task], support_y[task], label="points given", **style.POINTS)
-            if task + columns >= tasks:
-                axes.set_xlabel("x")
-                axes.tick_params(labelbottom=True)
-            if task % columns == 0:
-                axes.set_ylabel("y")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3 if columns < 3 else 7)
+        handles, labels = panels[0].get_legend_handles_labels()
+        beside = 3 if len(panels) in (1, 2, 4) else 7  # over one panel or two, over three
+        panels[0].figure.legend(handles, labels, loc="outside upper center", ncols=beside)
 
 
 def task_sheet(

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from mamlbench.estimate import Estimate
 from mamlbench.metrics import higher_is_better, number, scale
-from mamlbench.report.results import Result, half_interval
+from mamlbench.report.results import Result
 from mamlbench.report.runs import Run
 from mamlbench.report.settings import differences, flat
 from mamlbench.report.sheets import Sheet
@@ -184,10 +185,9 @@ def difference(
     by_task = pd.concat(apart, axis=1, join="inner").mean(axis=1, skipna=False).to_numpy()
     if len(by_task) < 2 or not np.isfinite(by_task).all():
         return None
-    factor, mean = scale(metric), float(by_task.mean())
-    half = half_interval(by_task)
+    factor, found = scale(metric), Estimate.of(by_task)
     seeds = tuple(sorted({run.seed for pair in pairs for run in pair}))
-    return Difference(factor * mean, factor * half, len(by_task), seeds)
+    return Difference(factor * found.mean, factor * found.ci95, found.n_tasks, seeds)
 
 
 def difference_text(metric: str, found: Difference | None) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mamlbench.estimate import Estimate
 from mamlbench.metrics import higher_is_better, is_accuracy, number, scale, shown
 from mamlbench.report.runs import Run
 
@@ -84,16 +85,7 @@ def _over_tasks(runs: Sequence[Run], metric: str, step: int | None) -> float | N
     by_task = together.mean(axis=1, skipna=False)
     if len(by_task) < 2 or not np.isfinite(by_task).all():
         return None
-    return scale(metric) * half_interval(by_task.to_numpy())
-
-
-def half_interval(values: np.ndarray) -> float:
-    """Half the 95% interval of the mean of `values`, [T], by Student's t."""
-    from scipy import stats
-
-    apart = values - values.mean()  # SciPy warns of a spread that is small beside the mean
-    interval = stats.ttest_1samp(apart, 0.0).confidence_interval(0.95)
-    return float(interval.high - interval.low) / 2
+    return scale(metric) * Estimate.of(by_task.to_numpy()).ci95
 
 
 def score_text(metric: str, found: Result | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
-class Estimate(BaseModel):
+class Measured(BaseModel):
     """A mean over tasks and half its 95% interval, as `summary.json` has them."""
 
     model_config = ConfigDict(extra="ignore")
@@ -17,11 +17,11 @@ class Estimate(BaseModel):
 
 
 class _Test(BaseModel):
-    by_step: list[dict[str, Estimate] | None] = Field(min_length=1)
+    by_step: list[dict[str, Measured] | None] = Field(min_length=1)
 
     @field_validator("by_step")
     @classmethod
-    def _ends_in_a_score(cls, value: list[dict[str, Estimate] | None]) -> Any:
+    def _ends_in_a_score(cls, value: list[dict[str, Measured] | None]) -> Any:
         if not value[-1]:
             raise ValueError("has no score after the last inner step")
         return value

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from mamlbench.config import result_hash
 from mamlbench.errors import UserError
 from mamlbench.metrics import PRIMARY
-from mamlbench.report.run_files import Config, Estimate, Summary
+from mamlbench.report.run_files import Config, Measured, Summary
 from mamlbench.report.settings import choice_of, flat, option_text, read_yaml, setting_of
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Run:
         known = self.measured
         return next((name for name in PRIMARY if name in known), known[0])
 
-    def estimate(self, metric: str, step: int | None = None) -> Estimate | None:
+    def estimate(self, metric: str, step: int | None = None) -> Measured | None:
         """The metric after so many inner steps (None: the last), if it was measured."""
         by_step = self.summary.test.by_step
         if step is not None and step >= len(by_step):

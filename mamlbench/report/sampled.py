@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +12,6 @@ from matplotlib.patches import Circle
 
 from mamlbench.report import style
 
-_TRUTH: dict[str, Any] = {"color": style.INK, "lw": 1.2, "ls": (0, (4, 3))}
 _BOUNDARY = 0.5
 _MARKS = {1: style.POINTS, 0: style.POINTS | {"marker": "o", "color": style.INK, "ms": 5}}
 
@@ -38,16 +34,16 @@ def functions(
         samples: [T, P, n] values of the samples at x.
         out: PNG file.
     """
-    with _panels(len(truth), 3.3, 2.5, out) as panels:
+    with style.task_panels(len(truth), 3.3, 2.5, out) as panels:
         for task, axes in enumerate(panels):
             for curve in samples[task]:
                 axes.plot(x, curve, color=style.BLUE, lw=0.9, alpha=0.45)
             axes.plot(x, samples[task].mean(0), color=style.BLUE, lw=2.0)
-            axes.plot(x, truth[task], **_TRUTH)
+            axes.plot(x, truth[task], **style.TRUTH)
             axes.plot(support_x[task], support_y[task], **style.POINTS)
         panels[0].figure.legend(
             [
-                Line2D([], [], **_TRUTH),
+                Line2D([], [], **style.TRUTH),
                 Line2D([], [], color=style.BLUE, lw=0.9, alpha=0.6),
                 Line2D([], [], color=style.BLUE, lw=2.0),
                 Line2D([], [], **style.POINTS),
@@ -77,7 +73,7 @@ def boundaries(
         out: PNG file.
     """
     shades = LinearSegmentedColormap.from_list("class 1", ["white", style.BLUE])
-    with _panels(len(circles), 2.9, 2.7, out) as panels:
+    with style.task_panels(len(circles), 2.9, 2.7, out) as panels:
         for task, axes in enumerate(panels):
             axes.grid(visible=False)
             axes.set_aspect("equal")
@@ -88,7 +84,7 @@ def boundaries(
                 if sample.min() < _BOUNDARY < sample.max():
                     axes.contour(grid, grid, sample, [_BOUNDARY], colors=style.BLUE, linewidths=0.9)
             x, y, radius = circles[task]
-            axes.add_patch(Circle((x, y), radius, fill=False, **_TRUTH))
+            axes.add_patch(Circle((x, y), radius, fill=False, **style.TRUTH))
             for label, mark in _MARKS.items():
                 axes.plot(*support[task][labels[task] == label].T, **mark)
         _boundary_legend(panels[0], np.unique(labels))
@@ -97,30 +93,10 @@ def boundaries(
 def _boundary_legend(panel: Axes, classes: np.ndarray) -> None:
     names = {0: "points given, outside", 1: "points given, inside"}
     handles = {
-        "truth": Line2D([], [], **_TRUTH),
+        "truth": Line2D([], [], **style.TRUTH),
         "a sample's boundary": Line2D([], [], color=style.BLUE, lw=0.9),
         **{names[label]: Line2D([], [], **_MARKS[label]) for label in classes.tolist()},
     }
     panel.figure.legend(
         handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles)
     )
-
-
-@contextmanager
-def _panels(tasks: int, width: float, height: float, out: Path) -> Iterator[list[Axes]]:
-    """A panel a task, at most three side by side, with x and y named at the edges."""
-    lines = -(-tasks // 3)
-    columns = -(-tasks // lines)
-    with style.figure(out, max(5.2, 0.6 + width * columns), 0.7 + height * lines) as figure:
-        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        panels = list(grid.flat)
-        yield panels[:tasks]
-        for place, axes in enumerate(panels):
-            if place >= tasks:
-                axes.set_axis_off()
-                continue
-            if place + columns >= tasks:
-                axes.set_xlabel("x")
-                axes.tick_params(labelbottom=True)
-            if place % columns == 0:
-                axes.set_ylabel("y")

@@ -71,6 +71,9 @@ POINTS: dict[str, Any] = {
 }
 """The points that a learner was given."""
 
+TRUTH: dict[str, Any] = {"color": INK, "lw": 1.2, "ls": (0, (4, 3))}
+"""What it should find."""
+
 
 @contextmanager
 def figure(out: Path, width: float, height: float) -> Iterator[Figure]:
@@ -85,6 +88,33 @@ def figure(out: Path, width: float, height: float) -> Iterator[Figure]:
         png = io.BytesIO()
         drawn.savefig(png, format="png")
     write_atomically(out, png.getvalue())
+
+
+@contextmanager
+def task_panels(tasks: int, width: float, height: float, out: Path) -> Iterator[list[Axes]]:
+    """A figure with a panel a task, at most three side by side, x and y named at the edges.
+
+    Args:
+        tasks: how many.
+        width: of a panel, inches.
+        height: of a panel, inches.
+        out: PNG file; see `figure`.
+    """
+    lines = -(-tasks // 3)
+    columns = -(-tasks // lines)
+    with figure(out, max(5.2, 0.6 + width * columns), 0.7 + height * lines) as drawn:
+        grid = drawn.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        panels = list(grid.flat)
+        yield panels[:tasks]
+        for place, axes in enumerate(panels):
+            if place >= tasks:
+                axes.set_axis_off()
+                continue
+            if place + columns >= tasks:
+                axes.set_xlabel("x")
+                axes.tick_params(labelbottom=True)
+            if place % columns == 0:
+                axes.set_ylabel("y")
 
 
 def svg(width: float, height: float, draw: Callable[[Figure], None]) -> str:

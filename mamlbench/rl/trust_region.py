@@ -16,6 +16,8 @@ Product = Callable[[Tensor], Tensor]
 Mean = Callable[[Tensor], Tensor]
 """From what one process has to the mean over all that share the tasks; of one, as it is."""
 
+_NO_RESIDUAL = 1e-10  # squared length at which conjugate gradients have nothing left to do
+
 KEPT_TRIALS = 24
 """Trials whose graphs are kept from one product to the next; those of others are made anew."""
 
@@ -163,14 +165,12 @@ def _part(trial: Trial, parameters: Sequence[Tensor]) -> Product:
     return product
 
 
-def conjugate_gradients(
-    product: Product, b: Tensor, steps: int, tolerance: float = 1e-10
-) -> Tensor:
+def conjugate_gradients(product: Product, b: Tensor, steps: int) -> Tensor:
     """x with product(x) near b, for a symmetric positive definite product; starts at 0."""
     x, residual, direction = torch.zeros_like(b), b, b
     size = residual @ residual
     for _ in range(steps):
-        if size < tolerance:
+        if size < _NO_RESIDUAL:
             break
         image = product(direction)
         length = size / (direction @ image)

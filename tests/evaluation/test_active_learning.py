@@ -12,7 +12,8 @@ from mamlbench.algorithms import MAML, MetaLearner
 from mamlbench.algorithms.adapted import Adapted
 from mamlbench.datasets import Glyphs, Sinusoid
 from mamlbench.errors import BadValue
-from mamlbench.evaluation import TEST_SEED, Estimate, Protocol, active_learning
+from mamlbench.estimate import Estimate
+from mamlbench.evaluation import TEST_SEED, Protocol, active_learning
 from mamlbench.evaluation.active_learning import active_sizes, with_pool
 from mamlbench.hardware import Hardware
 from mamlbench.networks import MLP, Conv4

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import runs
 
-from mamlbench.cli import BUSY, main
+from mamlbench.cli import main
 from mamlbench.compose import experiment
-from mamlbench.errors import Busy
+from mamlbench.errors import BUSY, Busy
 from mamlbench.locks import only_one
 from mamlbench.run_folder import RunFolder
 from mamlbench.training import Trainer

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mamlbench.evaluation import Estimate
+from mamlbench.estimate import Estimate
 
 
 def test_by_hand():
