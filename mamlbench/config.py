@@ -20,8 +20,7 @@ from mamlbench.slurm.options import NAMES as SUBMISSION_OPTIONS
 
 Built = TypeVar("Built")
 
-# What may differ between two runs that give the same result: where and how it runs, what it prints.
-_WITHOUT_EFFECT = {
+WITHOUT_EFFECT = {
     "": {
         *("seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"),
         *("also_test", "budget"),  # the values that a budget makes count instead
@@ -36,6 +35,8 @@ _WITHOUT_EFFECT = {
         *SUBMISSION_OPTIONS,
     },
 }
+"""By group, what may differ between two runs that give the same result: where and how it runs, what
+it prints."""
 
 
 def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
@@ -151,8 +152,8 @@ def _parameters(cls: type) -> Iterator[tuple[Callable[..., None], list[inspect.P
 
 def _without_effect(config: Mapping[str, Any]) -> dict[str, Any]:
     """A plain config without the options that change no result."""
-    kept = {key: value for key, value in config.items() if key not in _WITHOUT_EFFECT[""]}
-    for group, names in _WITHOUT_EFFECT.items():
+    kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT[""]}
+    for group, names in WITHOUT_EFFECT.items():
         if isinstance(kept.get(group), dict):
             kept[group] = {k: v for k, v in kept[group].items() if k not in names}
     return kept

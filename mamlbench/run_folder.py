@@ -18,9 +18,8 @@ import yaml
 from mamlbench import __version__, run_state
 from mamlbench.code_files import changed_files
 from mamlbench.errors import UserError
-from mamlbench.files import disk_errors, remove_leftovers, write_atomically, write_json
+from mamlbench.files import disk_errors, read_yaml, remove_leftovers, write_atomically, write_json
 from mamlbench.locks import only_one
-from mamlbench.report.settings import read_yaml
 
 _PACKAGES = (
     *("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow"),

@@ -9,7 +9,7 @@ from typing import Any
 from mamlbench import checkpoint
 from mamlbench.config import construct
 from mamlbench.evaluation import Protocol
-from mamlbench.report.settings import SCALED, SIZES, flat
+from mamlbench.settings import SCALED, SIZES, flat
 
 _LEARNER = ("training", "algorithm", "network")
 

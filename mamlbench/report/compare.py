@@ -17,8 +17,8 @@ from mamlbench.report.paired import (
     why_not,
 )
 from mamlbench.report.runs import Run, read_run
-from mamlbench.report.settings import differences, option_text
 from mamlbench.report.sheets import Sheet
+from mamlbench.settings import differences, option_text
 
 _NO_SCORES = "no finite score of each test task"
 

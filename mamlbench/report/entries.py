@@ -11,7 +11,7 @@ from typing import Any
 
 from mamlbench.report.matching import Match
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import SCALED, SIZES, completed
+from mamlbench.settings import SCALED, SIZES, completed
 
 _SHOWN_OPTIONS = 4
 _BESIDE = ("hardware.precision", "warm_start", "data_sha256", "trained_on", "mujoco")

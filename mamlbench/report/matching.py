@@ -7,24 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mamlbench.errors import UserError
 from mamlbench.overrides import over
+from mamlbench.report.conf_files import defaults_of, written_in
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import (
-    SCALED,
-    SIZES,
-    defaults_of,
-    differences,
-    flat,
-    read_yaml,
-    shortened,
-)
+from mamlbench.settings import SCALED, SIZES, differences, flat, shortened
 from mamlbench.tables import Table, TableRun
 
 _PROTOCOL = {
@@ -171,7 +162,7 @@ def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
 
 
 def _as_written(run: TableRun) -> dict[str, Any]:
-    found = dict(_written_in(run.experiment))
+    found = dict(written_in(run.experiment))
     for override in run.overrides:
         name, _, text = override.lstrip("+").partition("=")
         if name in _CHOSEN:
@@ -188,23 +179,3 @@ def _as_written(run: TableRun) -> dict[str, Any]:
         and value is not None
         and "${" not in str(value)
     }
-
-
-@cache
-def _written_in(experiment: str) -> Mapping[str, Any]:
-    """Flat options that an experiment's file sets, and the classes that it chooses."""
-    path = Path(str(files("mamlbench.conf"))) / "experiment" / f"{experiment}.yaml"
-    if not path.is_file():
-        return {}
-    content = read_yaml(path) or {}
-    found: dict[str, Any] = {}
-    for entry in content.pop("defaults", []):
-        if isinstance(entry, str) and entry.startswith("/experiment/"):
-            found |= _written_in(entry.removeprefix("/experiment/"))
-        elif isinstance(entry, Mapping):
-            for group, choice in entry.items():
-                name = str(group).removeprefix("override ").removeprefix("/")
-                target = f"{name}._target_"
-                if target in (known := defaults_of(name, str(choice))):
-                    found[target] = known[target]
-    return {**found, **flat(content)}

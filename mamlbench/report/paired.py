@@ -13,8 +13,8 @@ from mamlbench.estimate import Estimate
 from mamlbench.metrics import higher_is_better, number, scale
 from mamlbench.report.results import Result
 from mamlbench.report.runs import Run
-from mamlbench.report.settings import differences, flat
 from mamlbench.report.sheets import Sheet
+from mamlbench.settings import differences, flat
 
 _Named = tuple[str, Sequence[Run]]
 _OF_TRAINING = ("dataset.shots", "dataset.queries", "dataset.train_shots")

@@ -21,8 +21,8 @@ from mamlbench.report.results import (
     verdict,
 )
 from mamlbench.report.runs import FLOAT32
-from mamlbench.report.settings import option_text
 from mamlbench.report.sheets import Sheet
+from mamlbench.settings import option_text
 from mamlbench.tables import Cell, Table
 from mamlbench.words import number_of
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from mamlbench.files import read_yaml
+
 _END = 4096
 
 
@@ -53,7 +55,7 @@ def of(folder: Path) -> Progress:
 
 def _planned(path: Path) -> tuple[int | None, int | None]:
     try:
-        training = yaml.safe_load(path.read_text())["training"]
+        training = read_yaml(path)["training"]
         return int(training["iterations"]), int(training["meta_batch_size"])
     except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
         return None, None

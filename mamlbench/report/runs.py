@@ -18,9 +18,11 @@ from pydantic import ValidationError
 
 from mamlbench.config import result_hash
 from mamlbench.errors import UserError
+from mamlbench.files import read_yaml
 from mamlbench.metrics import PRIMARY
+from mamlbench.report.conf_files import choice_of, setting_of
 from mamlbench.report.run_files import Config, Measured, Summary
-from mamlbench.report.settings import choice_of, flat, option_text, read_yaml, setting_of
+from mamlbench.settings import flat, option_text
 
 if TYPE_CHECKING:
     import pandas as pd

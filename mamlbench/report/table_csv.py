@@ -11,7 +11,7 @@ from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable
 from mamlbench.report.paper_tables import PaperTable, asked_iterations
 from mamlbench.report.results import Result
-from mamlbench.report.settings import option_text
+from mamlbench.settings import option_text
 
 COLUMNS = (
     *("table", "row", "column", "metric", "step"),

@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-import yaml
+from mamlbench.config import WITHOUT_EFFECT, constructor_defaults
 
 GROUPS = ("training", "algorithm", "network", "dataset", "evaluation")
 """Of a config, what makes a setting; `Run.options` has what else does."""
 
-_WITHOUT_EFFECT = {
-    *("training.log_every", "training.checkpoint_every"),
-    *("dataset.root", "dataset.threads", "dataset.workers"),
-    *("evaluation.name", "evaluation.score_every"),
-}
+_WITHOUT_EFFECT = {f"{group}.{name}" for group in GROUPS for name in WITHOUT_EFFECT.get(group, ())}
+_WITHOUT_EFFECT |= {"dataset.root", "evaluation.name"}
 _CLASSES = {
     "training": "mamlbench.training.Training",
     "evaluation": "mamlbench.evaluation.protocol.Protocol",
@@ -38,33 +33,23 @@ SIZES = {
 SCALED = {"algorithm.iterations", "algorithm.epoch_length"}
 """Options that a budget scales with the outer steps."""
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def read_yaml(path: Path) -> Any:
-    """The content of a YAML file, by the fast loader where PyYAML has it.
-
-    Raises:
-        OSError: it cannot be read.
-        yaml.YAMLError: it is no YAML.
-    """
-    return yaml.load(path.read_bytes(), _LOADER)
-
 
 def flat(config: Mapping[str, Any], groups: tuple[str, ...] = GROUPS) -> dict[str, Any]:
     """The setting's options by their dotted names; those without effect on it are left out."""
     found: dict[str, Any] = {}
     for group in groups:
-        _flatten(config.get(group), group, found)
+        found |= flattened(config.get(group), group)
     return {name: value for name, value in found.items() if name not in _WITHOUT_EFFECT}
 
 
-def _flatten(value: Any, name: str, found: dict[str, Any]) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _flatten(inner, f"{name}.{key}", found)
-    else:
-        found[name] = list(value) if isinstance(value, tuple) else value
+def flattened(node: Any, name: str) -> dict[str, Any]:
+    """The values of a config's node by their dotted names, which begin with the node's own."""
+    if not isinstance(node, Mapping):
+        return {name: list(node) if isinstance(node, tuple) else node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= flattened(value, f"{name}.{key}")
+    return found
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -118,58 +103,12 @@ def _value_without(name: str, options: Mapping[str, Any], others: Mapping[str, A
 @cache
 def _defaults_of_class(target: str) -> Mapping[str, Any]:
     """By option; none are known of a class that is not there."""
-    # torch comes with these classes, and few reports ask for one
-    from mamlbench.config import constructor_defaults
-
     try:
-        cls = resolve_name(target)
+        cls = resolve_name(target)  # torch comes with it, and few reports ask for one
     except (ImportError, AttributeError, ValueError):
         return {}
     found = constructor_defaults(cls)
     return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
-
-
-@cache
-def defaults_of(group: str, choice: str) -> Mapping[str, Any]:
-    """Flat options of `conf/<group>/<choice>.yaml` as written there, with those it builds on."""
-    path = Path(str(files("mamlbench.conf"))) / group / f"{choice}.yaml"
-    if not path.is_file():
-        return {}
-    content = read_yaml(path) or {}
-    found: dict[str, Any] = {}
-    for other in content.pop("defaults", []):
-        if isinstance(other, str) and other != "_self_":
-            found |= defaults_of(group, other)
-    _flatten(content, group, found)
-    return found
-
-
-@cache
-def _choices(group: str) -> Mapping[str, Mapping[str, Any]]:
-    folder = Path(str(files("mamlbench.conf"))) / group
-    names = sorted(path.stem for path in folder.glob("*.yaml"))
-    return {name: defaults_of(group, name) for name in names}
-
-
-def choice_of(group: str, node: Mapping[str, Any]) -> str:
-    """The name of the config that a node was made from: its class, and most of the values."""
-    options: dict[str, Any] = {}
-    _flatten(node, group, options)
-    target = f"{group}._target_"
-    alike = {
-        name: sum(options.get(key) == value for key, value in known.items()) / len(known)
-        for name, known in _choices(group).items()
-        if known.get(target) == options.get(target)
-    }
-    return max(alike, key=lambda name: alike[name]) if alike else str(options.get(target, "?"))
-
-
-def setting_of(dataset: Mapping[str, Any]) -> str:
-    """As a dataset calls its setting: `5way1shot`, `10shot`."""
-    if "horizon" in dataset:
-        return f"{dataset.get('train_shots')}episodes"
-    ways = f"{dataset['ways']}way" if "ways" in dataset else ""
-    return f"{ways}{dataset.get('shots')}shot"
 
 
 def shortened(
