@@ -10,10 +10,11 @@ FRACTIONS = ("accuracy", "accuracy_of_particles", "assigned_accuracy", "ece")
 PRIMARY = ("accuracy", "return", "mse", "loss")
 """By which a result is read, the first that it has."""
 
+_RETURNS = ("return", "return_of_best_particle")
 _ACCURACIES = ("accuracy", "accuracy_of_particles", "assigned_accuracy")
-_HIGHER_IS_BETTER = (*_ACCURACIES, "return", "coverage")
+_HIGHER_IS_BETTER = (*_ACCURACIES, *_RETURNS, "coverage")
 _NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
-_DIGITS = {"return": 2}
+_DIGITS = dict.fromkeys(_RETURNS, 2)
 _LARGE = 1e6
 
 

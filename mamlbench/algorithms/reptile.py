@@ -39,8 +39,9 @@ class Reptile(Counting, MetaLearner):
         inner_optimizer: `sgd`, or `adam` with β1 = 0, β2 = 0.999 and TensorFlow's ε of 1e-8.
         inner_batch: examples in an inner mini-batch at meta-training (None: the whole support set).
         test_batch: the same at meta-test.
-            Where a policy acts, neither these nor `replacement` have an effect: each inner step
+            Where a policy acts, neither of them nor `replacement` have an effect: each inner step
             learns from all that was met.
+        test_lr: step size of the inner loop at meta-test (None: `inner_lr`).
         replacement: draw each mini-batch from the whole support set, instead of cycling through it
             shuffled.
         moments: where Adam's second moments start in a task: `serial`, where the task before ended
@@ -67,6 +68,7 @@ class Reptile(Counting, MetaLearner):
         inner_optimizer: str = "adam",
         inner_batch: int | None = 10,
         test_batch: int | None = None,
+        test_lr: float | None = None,
         replacement: bool = False,
         moments: str = "shared",
         tail: str = "none",
@@ -79,6 +81,7 @@ class Reptile(Counting, MetaLearner):
         one_of("tail", tail, TAILS)
         for option, size in (("inner_batch", inner_batch), ("test_batch", test_batch)):
             require(size is None or size >= 1, option, size, "1 or more, or null")
+        require(test_lr is None or test_lr > 0, "test_lr", test_lr, "a number above 0, or null")
         require(self.inner_steps >= 1, "inner_steps", self.inner_steps, "1 or more")
         if step_weights is not None:
             fits = len(step_weights) == self.inner_steps and tail == "none"
@@ -88,6 +91,7 @@ class Reptile(Counting, MetaLearner):
         self.needs_queries = tail == "separate"
         self.moments = moments if self.adam else "fresh"
         self.inner_batch, self.test_batch, self.replacement = inner_batch, test_batch, replacement
+        self.test_lr = self.inner_lr if test_lr is None else test_lr
         last_only = (0.0,) * (self.inner_steps - 1) + (1.0,)
         self.step_weights = step_weights if tail == "none" else last_only
         own = dict(network.named_parameters())
@@ -111,9 +115,10 @@ class Reptile(Counting, MetaLearner):
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
         """Inner optimisation on mini-batches of the support set; first order, no graph."""
         steps = self.inner_steps if steps is None else steps
-        size = self.inner_batch if self.training else self.test_batch
+        learning, testing = (self.inner_batch, self.inner_lr), (self.test_batch, self.test_lr)
+        size, rate = learning if self.training else testing
         batches = batches_of(support, size, steps, self.replacement)
-        params, _, _ = self._optimise(batches, len(support), steps, self._moments())
+        params, _, _ = self._optimise(batches, len(support), steps, self._moments(), rate)
         return self.adapted(params, support)
 
     def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
@@ -168,12 +173,13 @@ class Reptile(Counting, MetaLearner):
 
     def _changes(self, batches: Batches, tasks: int, moments: Moments, total: int) -> Learned:
         """The tasks' part of the mean change by name, where moments ended, and the losses [T]."""
-        path, end, losses = self._optimise(batches, tasks, self.inner_steps, moments)
+        steps, rate = self.inner_steps, self.inner_lr
+        path, end, losses = self._optimise(batches, tasks, steps, moments, rate)
         changes = mean_change(path, self.adapted_names, self.step_weights, total)
         return changes, end.mean() if self.moments != "fresh" else Moments({}, 0), losses
 
     def _optimise(
-        self, batches: Batches, tasks: int, steps: int, moments: Moments
+        self, batches: Batches, tasks: int, steps: int, moments: Moments, rate: float
     ) -> tuple[list[Params], Moments, Tensor]:
         """Parameters after each step, where the moments ended, and the mean loss [T]."""
         # batches of meta-training are all alike, those of a test may be of many kinds
@@ -184,9 +190,9 @@ class Reptile(Counting, MetaLearner):
             for step in range(steps):
                 gradient, loss = inner_gradient(params[-1], batches(step, params[-1]))
                 if self.adam:
-                    moved, moments = moments.step(params[-1], gradient, self.inner_lr)
+                    moved, moments = moments.step(params[-1], gradient, rate)
                 else:
-                    moved = {n: params[-1][n] - self.inner_lr * g for n, g in gradient.items()}
+                    moved = {n: params[-1][n] - rate * g for n, g in gradient.items()}
                 params.append(params[-1] | moved)
                 losses.append(loss.detach())
         mean_loss = torch.stack(losses).mean(0) if losses else torch.zeros(tasks)

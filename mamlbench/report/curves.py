@@ -249,7 +249,7 @@ def _measured(
     whole = _WHOLE_CURVES.get(str(paper.table.x))
     if whole is not None:
         entry = lines[0].entry
-        return None if entry is None else whole(entry, paper.table.metric)
+        return None if entry is None else whole(entry, lines[0].cell.metric)
     ours = [(positions[line.cell.column], line.ours) for line in lines if line.ours is not None]
     if not ours:
         return None

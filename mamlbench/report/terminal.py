@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
 _PROBABILISTIC = (
     *("accuracy_of_particles", "mse_of_particles", "nll", "brier", "ece"),
-    *("coverage", "assigned_accuracy", "average_nll"),
+    *("coverage", "assigned_accuracy", "average_nll", "return_of_best_particle"),
 )
 
 

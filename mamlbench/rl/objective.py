@@ -80,12 +80,17 @@ class PolicyGradient(Objective):
         """`return`, the sum of rewards without discount, mean over episodes; `loss` is minus that.
 
         Both are of the policies that acted, whatever the outputs; they are NaN where those are not
-        finite. Of P particles each with what it met, y [T, P, M, A + 4], it is the mean.
+        finite. Of P particles each with what it met, y [T, P, M, A + 4], it is the mean, and
+        `return_of_best_particle` the highest.
         """
         gone = 0.0 * outputs.sum(dim=(1, 2, 3))
         met = Experience.of(y.flatten(0, -3))
-        result = met.mean_return().reshape(len(y), -1).mean(1) + gone
-        return {"loss": -result, "return": result}
+        by_particle = met.mean_return().reshape(len(y), -1)
+        result = by_particle.mean(1) + gone
+        found = {"loss": -result, "return": result}
+        if by_particle.shape[1] > 1:
+            found["return_of_best_particle"] = by_particle.amax(1) + gone
+        return found
 
 
 def normal_log_prob(outputs: Tensor, actions: Tensor) -> Tensor:

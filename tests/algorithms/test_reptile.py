@@ -271,6 +271,7 @@ def test_separate_tail_is_first_order_maml_with_mini_batches():
         ({"moments": "kept"}, "moments"),
         ({"inner_batch": 0}, "inner_batch"),
         ({"test_batch": 0}, "test_batch"),
+        ({"test_lr": 0.0}, "test_lr"),
         ({"inner_steps": 0}, "inner_steps"),
         ({"inner_optimizer": "rmsprop"}, "inner_optimizer"),
     ],
@@ -311,6 +312,22 @@ def test_meta_training_and_meta_test_have_batches_of_their_own():
     }
     assert relative_error(found[False], expected) < 1e-13
     assert relative_error(found[True], expected) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_meta_training_and_meta_test_have_inner_rates_of_their_own(kind):
+    tasks, network = sinusoids(2), mlp()
+    options = SGD | {"inner_optimizer": kind, "moments": "fresh"}
+    alike = Reptile(network, Regression(), **options | {"inner_lr": 0.02}, test_batch=4)
+    learner = Reptile(network, Regression(), **options, test_batch=4, test_lr=0.02)
+    own = Reptile(network, Regression(), **options, test_batch=4)
+    for training, expected in ((False, alike), (True, own)):
+        found, wanted = (
+            flat(one.train(training).adapt(tasks.support).params[-1].values())
+            for one in (learner, expected)
+        )
+        assert torch.equal(found, wanted)
+    assert torch.equal(gradient(learner.eval(), tasks), gradient(own.train(), tasks))
 
 
 def test_a_loss_that_is_not_finite_leaves_the_moments():

@@ -207,3 +207,21 @@ def test_what_policies_cannot_have(small, cls, options, line):
 def test_only_policies_have_a_temperature():
     with pytest.raises(BadValue, match=r"temperature=2\.0: accepted is 1, where no policy acts"):
         BMAML(MLP((1,), 1), Regression(), temperature=2.0)
+
+
+def test_returns_of_the_mean_and_of_the_best_particle(small):
+    """Rewards of 1 and of 2 at each of 6 steps: 6 and 12, of which task 0 has the best first."""
+    learner, _, tasks = small(cls=EMAML, particles=P)
+    query = gathered(learner, tasks).query
+    reward = torch.ones(T, P, R * H)
+    reward[0, 0], reward[1:, 1] = 2.0, 2.0
+    y = query.y.clone()
+    y[..., 4] = reward
+    outputs = torch.zeros(T, P, R * H, 4)
+    found = learner.objective.metrics(outputs, y)
+    assert found["return"].tolist() == [9.0] * T
+    assert found["return_of_best_particle"].tolist() == [12.0] * T
+    outputs[1, 0] = math.nan
+    assert found.keys() == {"loss", "return", "return_of_best_particle"}
+    gone = learner.objective.metrics(outputs, y)["return_of_best_particle"]
+    assert gone.isnan().tolist() == [False, True, False]
