@@ -28,6 +28,7 @@ from mamlbench.config import build, result_hash
 from mamlbench.errors import UserError
 from mamlbench.overrides import other_test
 from mamlbench.run_folder import RunFolder
+from mamlbench.run_name import RunName
 
 # What a run's folder depends on by a file's content, or what has no folder: left to the run itself.
 _NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis")
@@ -143,9 +144,8 @@ class CellReader:
         """A run's name, what its dataset is scored by, its folder, and what hashes its data."""
         algorithm, dataset = str(choices["algorithm"]), str(choices["dataset"])
         setting, metric, content = self._dataset(values["dataset"])
-        place = values["outputs"], values["name"], algorithm, dataset, setting
-        label = f"{algorithm} {dataset} {setting} seed {values['seed']}"
-        return label, metric, RunFolder.of(*place, hash_, values["seed"]), content
+        run = RunName(algorithm, dataset, setting, hash_, values["seed"])
+        return run.label, metric, RunFolder.of(values, run), content
 
     def _config(self, overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
         groups = tuple(text for text in overrides if self._chooses(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,10 @@ from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.options import Options, require_known
 from mamlbench.overrides import command_line
-from mamlbench.place import folder_of, hash_of_result
+from mamlbench.place import hash_of_result
 from mamlbench.report.run_figures import draw_figures
-from mamlbench.run_folder import versions
+from mamlbench.run_folder import RunFolder, versions
+from mamlbench.run_name import RunName
 from mamlbench.run_state import recorded
 from mamlbench.signals import StopRequest
 from mamlbench.slurm.options import of_the_run
@@ -97,11 +98,10 @@ class Experiment:
         self.tested_checkpoints = tested_checkpoints(self.config)
         self.trained_in: dict[str, Any] | None = None
         """What a tested checkpoint says of the run that made it; older ones say nothing."""
-        self.label = f"{algorithm} {dataset} {self.dataset.setting} seed {self.options.seed}"
-        self.overrides, self.hash = overrides, hash_of_result(self.config)
+        self.overrides, hash_ = overrides, hash_of_result(self.config)
         names = algorithm, dataset, self.dataset.setting
-        self.names = dict(zip(("algorithm", "dataset", "setting"), names, strict=True))
-        self.folder = folder_of(self.config, *names, self.hash)
+        self.name = RunName(*names, hash_, self.options.seed)
+        self.folder = RunFolder.of(self.config, self.name)
 
     # --- building -------------------------------------------------------------------------------
 
@@ -202,9 +202,9 @@ class Experiment:
             self.folder.path,
             {
                 "overrides": self.overrides,
-                "hash": self.hash,
+                "hash": self.name.hash,
                 "data_sha256": self.dataset.sha256,
-                "run": about_training(self.names, self.options.seed, self.config),
+                "run": about_training(self.name, self.config),
             },
             self.ranks,
         )
@@ -302,8 +302,8 @@ class Experiment:
     def _run_info(self, trainer: Trainer) -> RunInfo:
         return RunInfo(
             directory=self.folder.path,
-            name=self.label,
-            run_id=f"{self.hash}-seed{self.options.seed}",
+            name=self.name.label,
+            run_id=self.name.id,
             config=self.config,
             iteration=trainer.iteration,
             iterations=self.training.iterations,
@@ -330,15 +330,13 @@ class Experiment:
                 "skipped": trainer.skipped,
             },
             "evaluation": protocol.in_words(self.dataset, len(by_step) - 1, norm),
-            **self.names,
-            "hash": self.hash,
+            **asdict(self.name),
             "checkpoint": names if len(names) > 1 else next(iter(names), None),
             "trained_iterations": trained_iterations,  # also where another run did them
             "of_unfinished": any(map(is_of_unfinished, self.tested_checkpoints)),
             **({"trained_in": self.trained_in} if self.tested_checkpoints else {}),
             "norm": norm,
             "transductive": self.protocol.transductive,
-            "seed": self.options.seed,
             "device": in_turn(trainer.devices or {trainer.device: 0}),
             "precision": self.hardware.precision,
             "versions": versions(),

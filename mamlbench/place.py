@@ -9,7 +9,6 @@ from typing import Any
 
 from mamlbench import checkpoint
 from mamlbench.config import result_hash
-from mamlbench.run_folder import RunFolder
 from mamlbench.tested import tested_checkpoints
 
 
@@ -24,14 +23,6 @@ def hash_of_result(values: Mapping[str, Any]) -> str:
         begun = checkpoint.resolve(Path(values["warm_start"]), "warm_start")
         more["warm_start"] = _file_hash([begun])  # without a warm start, nothing of it is hashed
     return result_hash(values, checkpoint=_file_hash(tested) if tested else None, **more)
-
-
-def folder_of(
-    values: Mapping[str, Any], algorithm: str, dataset: str, setting: str, hash_: str
-) -> RunFolder:
-    """The folder of a run whose hash is known; `setting` is the dataset's."""
-    place = values["outputs"], values["name"], algorithm, dataset, setting, hash_, values["seed"]
-    return RunFolder.of(*place)
 
 
 def _file_hash(paths: list[Path]) -> str:

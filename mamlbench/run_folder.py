@@ -20,6 +20,7 @@ from mamlbench.code_files import changed_files
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors, read_yaml, remove_leftovers, write_atomically, write_json
 from mamlbench.locks import only_one
+from mamlbench.run_name import RunName
 
 _PACKAGES = (
     *("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow"),
@@ -42,7 +43,7 @@ _BEGUN_ANEW_BY = "begun_anew_by"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`outputs/<name>/<algorithm>/<dataset>/<setting>/<hash>/seed<seed>`.
+    """`outputs/<name>`, and below it a run's own path; see `RunName`.
 
     Attributes:
         path: the folder.
@@ -51,18 +52,9 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def of(
-        cls,
-        outputs: str,
-        name: str,
-        algorithm: str,
-        dataset: str,
-        setting: str,
-        hash_: str,
-        seed: int,
-    ) -> RunFolder:
-        """The folder of a run; equal runs meet in one, different ones never do."""
-        return cls(Path(outputs) / name / algorithm / dataset / setting / hash_ / f"seed{seed}")
+    def of(cls, config: Mapping[str, Any], run: RunName) -> RunFolder:
+        """The folder of a run, by its config's `outputs` and `name`."""
+        return cls(Path(config["outputs"]) / config["name"] / run.path)
 
     @contextmanager
     def owned(self) -> Iterator[None]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from mamlbench.errors import UserError
 from mamlbench.locks import only_one
 from mamlbench.loggers import RunInfo, WandBLogger
 from mamlbench.loggers.kept_rows import kept_rows
+from mamlbench.run_name import RunName
 
 # What a config.yaml that is in error, or of another version, leads to.
 _MISTAKES = (UserError, OSError, ValueError, KeyError, TypeError, AttributeError)
-_IDENTITY = ("hash", "seed", "algorithm", "dataset", "setting")
 
 
 @dataclass(frozen=True)
@@ -35,14 +34,14 @@ class KeptRun:
         config: the composed config.
         rows: iteration and metrics of each logged iteration.
         summary: None while it is not finished.
-        identity: its hash, seed, algorithm, dataset and setting.
+        name: its names.
     """
 
     folder: Path
     config: dict[str, Any]
     rows: list[tuple[int, dict[str, float]]]
     summary: dict[str, Any] | None
-    identity: dict[str, Any]
+    name: RunName
 
     @classmethod
     def read(cls, folder: Path) -> KeptRun:
@@ -58,7 +57,7 @@ class KeptRun:
         if not isinstance(config, dict) or not isinstance(finished, dict | None):
             raise UserError(f"{folder}: its config.yaml or summary.json is not one of mamlbench's")
         about = config.pop("about", None)
-        return cls(folder, config, rows, finished, _identity(folder, config, about, finished))
+        return cls(folder, config, rows, finished, _name(folder, config, about, finished))
 
     @property
     def run_info(self) -> RunInfo:
@@ -66,8 +65,8 @@ class KeptRun:
         last = self.rows[-1][0] if self.rows else 0
         return RunInfo(
             directory=self.folder,
-            name="{algorithm} {dataset} {setting} seed {seed}".format(**self.identity),
-            run_id="{hash}-seed{seed}".format(**self.identity),
+            name=self.name.label,
+            run_id=self.name.id,
             config=self.config,
             iteration=last,
             iterations=self.config["training"]["iterations"],
@@ -82,10 +81,10 @@ class KeptRun:
         return construct(WandBLogger, options | own, "logger.wandb")
 
 
-def _identity(
+def _name(
     folder: Path, config: dict[str, Any], about: Any, summary: dict[str, Any] | None
-) -> dict[str, Any]:
-    """What makes the run's id and name, as it told them to its loggers.
+) -> RunName:
+    """The run's names, as it told them to its loggers.
 
     The path comes before the config: a version of mamlbench may have hashed the same config
     otherwise, and what a checkpoint's content adds to the hash is not in it.
@@ -93,10 +92,13 @@ def _identity(
     Raises:
         UserError: neither summary nor path nor config tells it.
     """
-    told = {name: (summary or {}).get(name) for name in _IDENTITY}
+    told: dict[str, Any] = {f.name: (summary or {}).get(f.name) for f in fields(RunName)}
     if None not in told.values():
-        return told
-    found = _of_path(folder, config) or _of_command(config, about)
+        return RunName(**told)
+    of_path = RunName.of_path(folder)
+    if of_path is not None and of_path.seed == config.get("seed"):
+        return of_path
+    found = _of_command(config, about)
     if found is None:
         accepted = "accepted is a run in the folder that it had below outputs"
         raise UserError(
@@ -106,16 +108,7 @@ def _identity(
     return found
 
 
-def _of_path(folder: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-    """By `.../<algorithm>/<dataset>/<setting>/<hash>/seed<seed>`; None for another path."""
-    *_, algorithm, dataset, setting, hash_, seed = (*[""] * 5, *folder.absolute().parts)
-    if seed != f"seed{config.get('seed')}" or not re.fullmatch("[0-9a-f]{8}", hash_):
-        return None
-    values = hash_, config["seed"], algorithm, dataset, setting
-    return dict(zip(_IDENTITY, values, strict=True))
-
-
-def _of_command(config: dict[str, Any], about: Any) -> dict[str, Any] | None:
+def _of_command(config: dict[str, Any], about: Any) -> RunName | None:
     """By the command that made it, where that still makes this very config; else None.
 
     A file from elsewhere must not say what is imported: where it does, it tells nothing.
@@ -134,10 +127,10 @@ def _of_command(config: dict[str, Any], about: Any) -> dict[str, Any] | None:
             return None
         setting = build(values["dataset"], "dataset").setting
         names = choices["algorithm"], choices["dataset"], setting
-        found = hash_of_result(values), values["seed"], *names
+        found = RunName(*names, hash_of_result(values), values["seed"])
     except (*_MISTAKES, HydraException, OmegaConfBaseException):
         return None
-    return dict(zip(_IDENTITY, found, strict=True))
+    return found
 
 
 def find_runs(places: Sequence[Path]) -> list[Path]:

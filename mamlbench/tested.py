@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mamlbench import checkpoint
 from mamlbench.config import construct
 from mamlbench.evaluation import Protocol
+from mamlbench.run_name import RunName
 from mamlbench.settings import SCALED, SIZES, flat
 
 _LEARNER = ("training", "algorithm", "network")
@@ -41,12 +43,11 @@ def selected_in_words(protocol: Protocol, chosen: Sequence[Path]) -> str:
     return {"best.pt": best, "checkpoint.pt": "last"}.get(chosen[0].name, named)
 
 
-def about_training(
-    names: Mapping[str, str], seed: int, config: Mapping[str, Any]
-) -> dict[str, Any]:
+def about_training(run: RunName, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says of the run that makes it."""
+    names = {n: v for n, v in asdict(run).items() if n != "hash"}  # of this very test, or another
     length = config["training"]["iterations"]
-    return {**names, "seed": seed, "iterations": length, "options": flat(config, _LEARNER)}
+    return {**names, "iterations": length, "options": flat(config, _LEARNER)}
 
 
 def trained_in(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:

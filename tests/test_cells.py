@@ -46,7 +46,7 @@ def test_each_cell_has_the_folder_of_its_run(reader):
     for cell, more in zip(cells, CELLS, strict=True):
         run = experiment(["algorithm=maml", *RUN, *more])
         assert cell.folder == run.folder, more
-        assert cell.label == run.label
+        assert cell.label == run.name.label
         assert cell.metric == run.dataset.objective.metric
     # slurm_cpu's is the CPU's, and Hydra's options make no other run
     assert len({cell.folder for cell in cells}) == len(CELLS) - 2
@@ -74,7 +74,7 @@ def test_a_run_is_finished_when_its_other_tests_are(reader, tmp_path: Path, monk
     tests = list(other_tests(run))
     for test, read in zip(tests, cell.other_tests(), strict=True):
         assert not cell.is_finished
-        assert (read.folder, read.label) == (test.folder, test.label)
+        assert (read.folder, read.label) == (test.folder, test.name.label)
         test.run()
     assert cell.is_finished
     assert not reader.read([*line, also, "restart=true"]).is_finished

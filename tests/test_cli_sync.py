@@ -92,13 +92,13 @@ def test_what_wandb_reads_back_is_what_the_run_left(run, finished, capsys, is_fi
         with (run / "metrics.csv").open("a") as file:
             file.write("8,0.")  # killed in the middle of a row
     assert main([str(run), "--mode", "offline"]) == 0
-    id_ = f"{finished.hash}-seed0"
+    id_ = f"{finished.name.hash}-seed0"
     state = "finished" if is_finished else "unfinished"
     assert capsys.readouterr().out == f"{run}: sent as {id_} (3 rows, {state})\n"
 
     found = records(run)
     (opened,) = [record["run"] for record in found if record["type"] == "run"]
-    assert (opened["run_id"], opened["display_name"]) == (id_, finished.label)
+    assert (opened["run_id"], opened["display_name"]) == (id_, finished.name.label)
     config = opened["config"]["update"]
     assert config["algorithm"]["inner_lr"] == finished.config["algorithm"]["inner_lr"]
     assert "about" not in config

@@ -120,7 +120,9 @@ def test_what_ambiguous_tasks_report_is_printed(capsys: pytest.CaptureFixture[st
     summary = {"test": {"by_step": [step]}, "evaluation": "so", "diverged_tasks": 0}
     dataset = SimpleNamespace(objective=Classification())
     nowhere = SimpleNamespace(figures=Path("nowhere"))
-    report(SimpleNamespace(dataset=dataset, folder=nowhere, label="run"), summary)
+    report(
+        SimpleNamespace(dataset=dataset, folder=nowhere, name=SimpleNamespace(label="run")), summary
+    )
     rows = [row.strip("| ").split("|") for row in capsys.readouterr().out.splitlines()]
     assert [[cell.strip() for cell in row] for row in rows if "±" in row[-1]] == [
         ["accuracy, %", "50.00 ± 2.00"],

@@ -36,7 +36,7 @@ def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
         experiment: what will run.
         missing_preset: what would set its rates and lengths, where that is not there.
     """
-    label, path = experiment.label, experiment.folder.path
+    label, path = experiment.name.label, experiment.folder.path
     if experiment.is_finished:
         print(f"mamlbench shows {label} in {path}; restart=true begins anew", file=sys.stderr)
         tell_of_changed_code(experiment.folder)
@@ -72,7 +72,7 @@ def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
 def report(experiment: Experiment, summary: dict[str, Any]) -> None:
     """Print the result table, the protocol and where the figures are."""
     metric = experiment.dataset.objective.metric
-    print_result(experiment.label, metric, experiment.folder, summary)
+    print_result(experiment.name.label, metric, experiment.folder, summary)
 
 
 def print_result(label: str, metric: str, folder: RunFolder, summary: dict[str, Any]) -> None:
