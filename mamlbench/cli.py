@@ -136,11 +136,20 @@ def _run(config: DictConfig) -> float | None:
         if not in_sweep:
             _fail(error)  # at once: Hydra would say its own word about it first
         print(f"mamlbench: {' '.join(overrides)}: {error}", file=sys.stderr)
+        _let_go(error)
         raise  # the others go on, and the sweep then fails with the first of its errors
-    except Exception:
+    except Exception as error:
         if in_sweep:  # the sweep itself shows the first error only
             traceback.print_exc()
+            _let_go(error)
         raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """A failed run's learner and data: Hydra keeps errors, which hold all that their calls knew."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _as_typed(overrides: Any) -> list[str]:

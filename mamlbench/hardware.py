@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 import torch
 
 from mamlbench.algorithms.base import MetaLearner
-from mamlbench.errors import BadValue, one_of, require
+from mamlbench.errors import BadValue, UserError, one_of, require
 from mamlbench.heap import keep_freed_memory
 from mamlbench.networks.layers import take_products_in
-from mamlbench.processes import Place, here
+from mamlbench.processes import Place, here, share_of
 from mamlbench.tasks import Examples, TaskBatch
 
 PRECISIONS = {
@@ -53,6 +55,23 @@ _MOST_BATCHES = 64
 _MANY_ROWS, _LEAST_VALUES = 1000, 64
 """In tasks of so many examples each counts for so many values: hidden units are more than inputs.
 Products with the Fisher matrix of 4 policies took two thirds of the time with 2 at a time."""
+
+
+@contextmanager
+def told_of_full_memory(more: str = "") -> Iterator[None]:
+    """Turn torch's error where a GPU's memory is full into one that names what needs less.
+
+    Args:
+        more: what else is accepted.
+
+    Raises:
+        UserError: it is full.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        accepted = " ".join(["accepted is a smaller hardware.task_chunk", more]).strip()
+        raise UserError(f"the GPU's memory is full; {accepted}") from error
 
 
 @dataclass(frozen=True)
@@ -183,7 +202,7 @@ class Hardware:
 
     def apply(self, values: int) -> None:
         """Set what is set once a process, for meta-batches of so many input values."""
-        cores = max(1, _TORCH_THREADS // here().local_size)
+        cores = share_of(_TORCH_THREADS)
         torch.set_num_threads(self.threads or (1 if is_small(values) else cores))
         if self.torch_device.type == "cpu":
             keep_freed_memory()

@@ -17,6 +17,7 @@ STOPPED = 128
 
 _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
 _START = "forkserver"  # each process has all modules from the start
+_TO_SAVE = "3600"  # seconds; torchrun's agent would kill a run that has not saved itself within 30
 _FIRST_PORT, _PORTS = 10_000, 20_000  # below those that Linux gives to clients
 
 
@@ -73,6 +74,15 @@ def here() -> Place:
     return Place(rank, size, local_rank, local_size, _meeting_point())
 
 
+def share_of(cores: int) -> int:
+    """Of the cores that a process sees, those that it has to itself, at least 1.
+
+    SLURM gives each task of a job step its own; others see those of the whole machine.
+    """
+    place = here()
+    return cores if place.address is not None else max(1, cores // place.local_size)
+
+
 def _meeting_point() -> str:
     """The first node of this job step, and a port that other steps on it hardly use."""
     env = os.environ
@@ -104,6 +114,7 @@ def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     torch.multiprocessing.get_context(_START).set_forkserver_preload(["mamlbench.experiment"])
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", _TO_SAVE)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

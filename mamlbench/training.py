@@ -21,7 +21,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import UserError, require
 from mamlbench.evaluation import Protocol, evaluate
-from mamlbench.hardware import Hardware
+from mamlbench.hardware import Hardware, told_of_full_memory
 from mamlbench.loggers import Logger
 from mamlbench.run_folder import commit
 from mamlbench.running_means import RunningMeans
@@ -195,9 +195,11 @@ class Trainer:
                 if row:
                     # where a disk is full, or a search gives a run up, all of them end
                     self.ranks.from_first(partial(logger.log, self.iteration, row))
+                is_due = self.iteration % training.checkpoint_every == 0
+                if is_due:
+                    self._settle()  # which waits for a GPU
                 self.seconds += time.monotonic() - began
-                if self.iteration % training.checkpoint_every == 0:
-                    self._settle()
+                if is_due:
                     self.save()
                 logger.progress(self.iteration)
                 received = self.ranks.most(request.received or 0)
@@ -220,13 +222,14 @@ class Trainer:
 
     def _step(self) -> None:
         try:
-            metrics = self.learner.meta_step(self._next_tasks())
+            with told_of_full_memory("or hardware.checkpoint_inner_steps=true"):
+                metrics = self.learner.meta_step(self._next_tasks())
         except NonFiniteError as error:
             self._not_finite(error)
             metrics = {}
         except UserError:
             if self.iteration:
-                self.save()  # such as of a worker that died: what was learned before is sound
+                self.save()  # as of a worker that died: what was learned before is sound
             raise
         self.iteration += 1
         self.devices[self.device] = self.devices.get(self.device, 0) + 1
@@ -237,11 +240,7 @@ class Trainer:
         self._means.add(metrics, self.learner.finite.last if metrics else 0)
 
     def _not_finite(self, error: NonFiniteError) -> None:
-        if not all(bool(torch.isfinite(p).all()) for p in self.learner.parameters()):
-            # of which nothing comes any more, and which no checkpoint should hold
-            why = "so are the parameters since an earlier step"
-            smaller = "accepted is a smaller algorithm.outer_lr"
-            raise UserError(f"iteration {self.iteration + 1}: {error}, and {why}; {smaller}")
+        self._require_finite_parameters(self.iteration + 1, str(error))
         if self.on_nan == "skip":
             self.skipped += 1
             with warnings.catch_warnings():
@@ -257,9 +256,20 @@ class Trainer:
     def _settle(self) -> None:
         """Count the steps that a GPU refused, or stop because of them."""
         self.skipped += (refused := self.learner.finite.count_refused())
-        if refused and self.on_nan == "stop":
-            of = "of the steps since the last row of metrics were not finite and changed nothing"
-            self._stop_at(self.iteration, f"{refused} {of}; the state without them")
+        if not refused:
+            return
+        steps = f"{refused} of the steps since the last row of metrics were not finite"
+        self._require_finite_parameters(self.iteration, steps)
+        if self.on_nan == "stop":
+            what = f"{steps} and changed nothing; the state without them"
+            self._stop_at(self.iteration, what)
+
+    def _require_finite_parameters(self, iteration: int, what: str) -> None:
+        """Nothing comes any more of those that are not, and no checkpoint should hold them."""
+        if not all(bool(torch.isfinite(p).all()) for p in self.learner.parameters()):
+            why = "so are the parameters since an earlier step"
+            smaller = "accepted is a smaller algorithm.outer_lr"
+            raise UserError(f"iteration {iteration}: {what}, and {why}; {smaller}")
 
     def _stop_at(self, iteration: int, what: str) -> NoReturn:
         self.save()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,13 +17,14 @@ import numpy as np
 import pytest
 import runs
 import torch
+from torch.distributed.launcher.api import LaunchConfig
 
 from mamlbench import checkpoint
 from mamlbench.compose import experiment
 from mamlbench.distributed import Ranks, joined
 from mamlbench.errors import BadValue, UserError
 from mamlbench.evaluation import evaluate
-from mamlbench.processes import Lost, Place, here, launch
+from mamlbench.processes import Lost, Place, here, launch, share_of
 
 SETTINGS = [
     "hardware.precision=float64",
@@ -215,6 +217,21 @@ def test_who_failed_is_said() -> None:
     assert stopped.value.code == 128 + signal.SIGUSR1
 
 
+def test_a_run_that_is_stopped_has_time_to_save_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torchrun's agent would give it 30 s, which is an outer step of some."""
+    configs = []
+
+    def instead(config: LaunchConfig, _: object) -> Callable[..., dict[int, None]]:
+        configs.append(config)
+        return lambda *_: {0: None}
+
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "")
+    monkeypatch.delenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT")
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", instead)
+    launch(2, ended, 0)
+    assert configs[0].shutdown_timeout == 3600
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 @pytest.mark.parametrize("total", [1, 2, 5, 8])
 def test_shares_are_all_tasks_in_order(size: int, total: int) -> None:
@@ -244,12 +261,14 @@ def test_the_place_is_what_torchrun_or_srun_say(monkeypatch: pytest.MonkeyPatch)
     for name, value in step.items():
         monkeypatch.setenv(name, value)
     assert here() == Place(3, 5, 1, 2, "node1:12004")
+    assert share_of(8) == 8  # SLURM has given each task its own
     monkeypatch.setenv("MASTER_PORT", "4000")
     assert here().address == "node1:4000"
     for name, value in {"RANK": "6", "WORLD_SIZE": "8", "LOCAL_RANK": "2"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert here() == Place(6, 8, 2, 4)
+    assert [share_of(cores) for cores in (8, 6, 2)] == [2, 1, 1]
 
 
 def test_serial_moments_cannot_be_shared(tmp_path: Path) -> None:
@@ -261,4 +280,4 @@ def test_serial_moments_cannot_be_shared(tmp_path: Path) -> None:
 
 def test_the_number_of_processes_is_not_in_the_hash(tmp_path: Path) -> None:
     alone, several = (arguments(tmp_path, f"hardware.processes={n}") for n in (1, 3))
-    assert experiment(alone).hash == experiment(several).hash
+    assert experiment(alone).name.hash == experiment(several).name.hash

@@ -335,16 +335,48 @@ def test_parameters_that_are_lost_are_no_good_state(
     assert all(value.isfinite().all() for value in state["learner"].values())
 
 
-def test_steps_refused_on_a_gpu_count_when_it_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a CPU here, by optimisers that are not waited for either."""
+@pytest.fixture
+def _not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps as on a GPU: what is not finite changes nothing, and is asked about later."""
 
     def guarded(self: MetaLearner, losses: torch.Tensor) -> None:
         gradients = [p.grad for p in self.learned if p.grad is not None]
         self.finite.guard([losses, *gradients], self.optimizer)
 
     monkeypatch.setattr(MetaLearner, "_check_finite", guarded)
+
+
+@pytest.mark.usefixtures("_not_waited_for")
+def test_parameters_that_are_lost_end_a_run_on_a_gpu_too(tmp_path: Path) -> None:
+    usual = ["training.iterations=6", "training.log_every=2", "training.validate_every=0"]
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *usual, "on_nan=skip"))
+    for parameter in run.learner.parameters():
+        parameter.data.fill_(math.nan)
+    with pytest.raises(UserError, match=r"iteration 2: 2 of the steps .*, and so are the para"):
+        run.run()
+
+
+def test_where_a_gpus_memory_is_full_the_run_is_kept_and_told_what_needs_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", "training.validate_every=0"))
+    step = run.learner.meta_step
+
+    def full(tasks: object) -> object:
+        if run.learner.scheduler.last_epoch == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(tasks)
+
+    monkeypatch.setattr(run.learner, "meta_step", full)
+    with pytest.raises(UserError, match=r"memory is full; accepted is a smaller hardware\.task_ch"):
+        run.run()
+    state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
+    assert state["iteration"] == 3
+
+
+@pytest.mark.usefixtures("_not_waited_for")
+def test_steps_refused_on_a_gpu_count_when_it_is_waited_for(tmp_path: Path) -> None:
+    """On a CPU here, by optimisers that are not waited for either."""
     usual = ["training.iterations=4", "training.log_every=2", "training.validate_every=0"]
     options = [*usual, "algorithm.inner_lr=1e30", "algorithm.inner_steps=3"]
     line = runs.overrides(tmp_path, "maml", "sinusoid", *options)

@@ -117,7 +117,7 @@ def test_the_result_is_known_by_what_is_in_the_file(tmp_path: Path, maml: Path) 
     copy = tmp_path / "copy.pt"
     shutil.copy(maml / "checkpoint.pt", copy)
     cold, there, copied = (
-        experiment(platipus(tmp_path, *more)).hash
+        experiment(platipus(tmp_path, *more)).name.hash
         for more in ([], [f"warm_start={maml}/checkpoint.pt"], [f"warm_start={copy}"])
     )
     assert there == copied != cold

@@ -326,7 +326,8 @@ class MetaLearner(nn.Module, ABC):
         Algorithms that keep more than parameters from one step to the next are waited for.
         """
         values = [losses, *(p.grad for p in self.learned if p.grad is not None)]
-        if losses.is_cuda and self._replay is not None and can_be_guarded(self.optimizer):
+        more = self._replay is None or bool(self._recording)
+        if losses.is_cuda and not more and can_be_guarded(self.optimizer):
             self.finite.guard(values, self.optimizer)
         else:
             self.finite.require(values, losses)

@@ -55,8 +55,11 @@ class Compiled:
         """What the function gives, but for rounding."""
         key = shapes(inputs)
         if key not in self._compiled:
+            expected = self.function(*inputs)
+            if not _are_finite(expected):  # and so no measure of the compiled code
+                return expected
             try:
-                self._compiled[key] = self._compile(inputs)
+                self._compiled[key] = self._compile(inputs, expected)
             except Exception as error:  # the compiler's own, of many kinds
                 lines = str(error).strip().splitlines()
                 why = next((line for line in lines if not line.endswith("raised:")), "failed")
@@ -64,8 +67,7 @@ class Compiled:
         outputs = self._compiled[key](*inputs)
         return [output.clone() for output in outputs]  # their memory may be the next call's
 
-    def _compile(self, inputs: Sequence[Tensor]) -> Function:
-        expected = self.function(*inputs)
+    def _compile(self, inputs: Sequence[Tensor], expected: Sequence[Tensor]) -> Function:
         graph = traced(self.function, inputs)
         simplify(graph)
         mode = "reduce-overhead" if inputs[0].is_cuda else None  # CUDA graphs
@@ -112,7 +114,8 @@ class Replay:
             self._traces[key] = self._trace(inputs) if short else self.function
             return outputs
         outputs = self.function(*inputs)
-        if trusted is None and self._traces[key] is not self.function:
+        untried = trusted is None and self._traces[key] is not self.function
+        if untried and _are_finite(outputs):  # what is not finite equals nothing
             give_back_freed_memory()  # a replay has memory of its own
             self._trusted[key] = self._check(key, inputs, outputs)
         return outputs
@@ -154,6 +157,10 @@ class Count(TorchDispatchMode):
     ) -> Any:
         self.operations += 1
         return function(*arguments, **(options or {}))
+
+
+def _are_finite(outputs: Sequence[Tensor]) -> bool:
+    return all(bool(torch.isfinite(output).all()) for output in outputs)
 
 
 def agree(

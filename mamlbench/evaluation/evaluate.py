@@ -17,7 +17,7 @@ from mamlbench.evaluation.coverage import coverage
 from mamlbench.evaluation.kept_scores import KeptScores
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.scores import Scores
-from mamlbench.hardware import Hardware
+from mamlbench.hardware import Hardware, told_of_full_memory
 from mamlbench.rl.gathering import acting, met_by
 from mamlbench.tasks import TaskBatch
 
@@ -62,7 +62,7 @@ def evaluate(
     chunk = tasks_at_a_time(learner, dataset, protocol, hardware, shots, queries)
     share = ranks.share(count)
     parts = [] if kept is None else kept.read(share)
-    with in_evaluation(learner):
+    with in_evaluation(learner), told_of_full_memory():
         for first in range(share.first + sum(p.tasks for p in parts), share.end, chunk):
             tell(first - share.first, share.count)
             place = first, min(chunk, share.end - first)

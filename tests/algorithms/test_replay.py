@@ -210,6 +210,15 @@ def test_what_differs_from_its_trace_is_not_replayed():
     assert replay.trusted == 0
 
 
+@pytest.mark.parametrize(("values", "trusted"), [((1.0, -1.0, 2.0), 1), ((1.0, 2.0), 1)])
+def test_what_is_not_finite_is_no_reason_to_distrust_a_trace(values, trusted):
+    replay = Replay(lambda x: [x.log()])
+    for value in values:
+        x = torch.tensor([value])
+        assert torch.equal(replay(x)[0].nan_to_num(7.0), x.log().nan_to_num(7.0))
+    assert replay.trusted == trusted
+
+
 def test_what_is_long_is_not_traced(monkeypatch):
     monkeypatch.setattr(replay_module, "MOST_OPERATIONS", 30)
     replays = {n: Replay(partial(_times, n)) for n in (20, 40)}

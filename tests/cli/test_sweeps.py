@@ -1,7 +1,9 @@
 """Sweeps: they fill gaps, go on after a failure, say that they failed, and leave nothing about."""
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,25 @@ def test_one_failing_job_does_not_stop_the_others(mamlbench):
         f"mamlbench: {reason}",
     ]
     assert "Traceback" not in result.err
+
+
+def test_a_failed_run_takes_no_memory_from_the_next(mamlbench, monkeypatch):
+    """Hydra keeps each error to the end, with its traceback."""
+    began, there = [], []
+    run = Experiment.run
+
+    def watched(self):
+        gc.collect()
+        there.append(sum(one() is not None for one in began))
+        began.append(weakref.ref(self))
+        return run(self)
+
+    monkeypatch.setattr(Experiment, "run", watched)
+    diverging = "algorithm.inner_lr=1e30", "algorithm.inner_steps=3", "seed=0,1,2"
+    result = mamlbench("-m", *RUN, *diverging)
+    assert result.code == 2
+    assert result.err.count("not finite") >= 3
+    assert there == [0, 0, 0]
 
 
 def test_nor_those_of_later_batches(mamlbench):

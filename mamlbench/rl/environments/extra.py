@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mamlbench.errors import UserError
+from mamlbench.processes import share_of
 
 
 def imported(name: str) -> Any:
@@ -40,7 +41,6 @@ def require_finite(what: str, values: np.ndarray) -> None:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores that this process may use, of those that several share its part."""
+    known = hasattr(os, "sched_getaffinity")
+    return share_of(len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1)

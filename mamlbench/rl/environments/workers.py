@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections.abc import Callable, Sequence
@@ -156,7 +157,8 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _work(pipe: Connection, make: Callable[[], Runner]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
+    os.setsid()  # out of reach of what the terminal or `timeout` sends to all: the parent decides
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # that a SLURM job's time is short, to each of it
     runner = None
     while True:
         try:

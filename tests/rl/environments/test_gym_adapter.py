@@ -83,6 +83,18 @@ def test_a_killed_worker_is_noticed_and_named():
     environments.close()
 
 
+def test_signals_to_all_processes_of_a_run_leave_its_workers():
+    """The run itself saves what it has, and ends them."""
+    environments = line(workers=1)
+    environments.reset(np.array([[0.5]]), 1, np.arange(1))
+    (worker,) = environments.workers.processes
+    assert os.getpgid(worker.pid) != os.getpgid(0)  # as `timeout` and systemd reach them
+    os.kill(worker.pid, signal.SIGUSR1)  # as SLURM may, one by one
+    environments.step(torch.zeros(1, 1, 1))
+    assert worker.is_alive()
+    environments.close()
+
+
 def test_a_worker_that_dies_while_it_steps_is_named():
     environments = line("Deadly", workers=2)
     environments.reset(np.array([[1.0], [3.0]]), 1, np.arange(2))
