@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mamlbench.begin_from import load_learner
 from mamlbench.budget import within_budget
-from mamlbench.config_tree import own_root
+from mamlbench.config_tree import composed, without_hydra
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 from mamlbench.hydra_errors import one_line
@@ -28,11 +26,9 @@ def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> Dic
     Raises:
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
-    own_root()
-    GlobalHydra.instance().clear()
     own = [f"hydra.searchpath={quoted(list(searchpath))}"] if searchpath else []
-    with initialize_config_module("mamlbench.conf", version_base="1.3"):
-        return compose("config", [*overrides, *own], return_hydra_config=True)
+    made: DictConfig = composed([*overrides, *own])
+    return made
 
 
 def values(overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -41,7 +37,7 @@ def values(overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         UserError, hydra.errors.HydraException: an override that does not fit the config tree.
     """
-    return within_budget(_without_hydra(config(overrides)))[0]
+    return within_budget(without_hydra(config(overrides)))[0]
 
 
 def choices(overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -60,8 +56,8 @@ def experiment(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) ->
         UserError: anything in the config that cannot work.
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
-    composed = config(overrides, searchpath)
-    return Experiment(_without_hydra(composed), *_names(composed), list(overrides))
+    made = config(overrides, searchpath)
+    return Experiment(without_hydra(made), *_names(made), list(overrides))
 
 
 def check_other_tests(run: Experiment, searchpath: Sequence[str] = ()) -> None:
@@ -110,13 +106,6 @@ def _in_one_line(
     return one_line(error, [*flags, *overrides])
 
 
-def _names(composed: DictConfig) -> tuple[str, str]:
-    choices = composed.hydra.runtime.choices
+def _names(made: DictConfig) -> tuple[str, str]:
+    choices = made.hydra.runtime.choices
     return str(choices.algorithm), str(choices.dataset)
-
-
-def _without_hydra(composed: DictConfig) -> DictConfig:
-    copy = composed.copy()
-    OmegaConf.set_struct(copy, False)
-    del copy["hydra"]
-    return copy

@@ -101,17 +101,12 @@ class ConfigTree:
         Raises:
             hydra.errors.HydraException: an override that does not fit the tree.
         """
-        from hydra import compose, initialize_config_module
-        from hydra.core.global_hydra import GlobalHydra
-
         overrides: list[str] = parsed(arguments).overrides
         if self._is_sweep:
             overrides = [_first_of(override) for override in overrides]
         if self._own is not None:
             overrides.append(f"hydra.searchpath=['file://{Path(self._own).absolute()}']")
-        GlobalHydra.instance().clear()
-        with initialize_config_module("mamlbench.conf", version_base="1.3"):
-            return compose("config", overrides, return_hydra_config=True)
+        return composed(overrides)
 
     def text(self, file: str) -> str:
         """The content of `<file>.yaml`, empty where there is none."""
@@ -120,6 +115,32 @@ class ConfigTree:
             if path.is_file():
                 return path.read_text()
         return ""
+
+
+def composed(overrides: Sequence[str]) -> Any:
+    """The config that these overrides make, with the node `hydra`.
+
+    Raises:
+        UserError: see `own_root`.
+        hydra.errors.HydraException: an override that does not fit the config tree.
+    """
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    own_root()
+    GlobalHydra.instance().clear()
+    with initialize_config_module("mamlbench.conf", version_base="1.3"):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def without_hydra(config: Any) -> Any:
+    """A copy of a composed config without the node `hydra`."""
+    from omegaconf import OmegaConf
+
+    copy = config.copy()
+    OmegaConf.set_struct(copy, False)
+    del copy["hydra"]
+    return copy
 
 
 @cache

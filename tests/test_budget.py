@@ -71,7 +71,7 @@ def test_a_shortened_run_is_another_run_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
     tiny = ["network.hidden=[8]", "logger=csv", f"outputs={tmp_path}", "training.iterations=50"]
     full, smoke = experiment(tiny), experiment([*tiny, "budget=smoke"])
-    assert full.hash != smoke.hash
+    assert full.name.hash != smoke.name.hash
     summary = smoke.run()
     assert summary["shortened"]["iterations"] == [50, 5]
     assert summary["train"]["iterations"] == summary["trained_iterations"] == 5

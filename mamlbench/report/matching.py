@@ -136,24 +136,23 @@ def setting_of_cell(run: TableRun) -> Setting:
     from omegaconf import OmegaConf
 
     from mamlbench.config import plain
-    from mamlbench.config_tree import ConfigTree
+    from mamlbench.config_tree import composed, without_hydra
 
     overrides = over([f"experiment={run.experiment}", *run.overrides], run.evaluate)
     try:
-        composed = ConfigTree().compose(overrides)
+        made = composed(overrides)
     except HydraException as error:
         why = str(error).splitlines()[0]
         raise UserError(f"a table's cell, {' '.join(overrides)}: {why}") from error
-    OmegaConf.set_struct(composed, False)
-    del composed["hydra"]
-    written: Any = OmegaConf.to_container(composed, resolve=False)
+    made = without_hydra(made)
+    written: Any = OmegaConf.to_container(made, resolve=False)
     scaled = SCALED | {
         name
         for name, value in flat(written).items()
         if isinstance(value, str) and "${training." in value
     }
     begins_warm = written.get("warm_start") is not None
-    return Setting(flat(plain(composed)), frozenset(scaled), begins_warm)
+    return Setting(flat(plain(made)), frozenset(scaled), begins_warm)
 
 
 def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
