@@ -19,22 +19,17 @@ from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mamlbench.budget import within_budget
 from mamlbench.config import build, result_hash
-from mamlbench.errors import UserError
 from mamlbench.overrides import other_test
 from mamlbench.run_folder import RunFolder
 from mamlbench.run_name import RunName
 
 # What a run's folder depends on by a file's content, or what has no folder: left to the run itself.
 _NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis")
-
-# What reading a config that is in error raises.
-_MISTAKES = (UserError, KeyError, TypeError, AttributeError)
 
 # Hydra's words for what brings config files besides mamlbench's own: --config-dir, hydra.searchpath
 CONFIG_DIR, SEARCHPATH = "command-line", "hydra.searchpath in command-line"
@@ -117,8 +112,7 @@ class CellReader:
             label, metric, folder, content = self._place(values, choices, hash_)
             made_by = [text for text in overrides if not self._parse(text).is_hydra_override()]
             tests = [other_test(made_by, test, str(folder.path)) for test in values["also_test"]]
-        except _MISTAKES:
-            # the run says what is wrong with it
+        except Exception:  # of a user's dataset, of many kinds: the run says what is wrong with it
             return Cell(overrides, " ".join(overrides), None, "", False, {})
         return Cell(
             *(overrides, label, folder, metric, restart, hardware, content),
@@ -133,7 +127,7 @@ class CellReader:
             config, choices = self._config(tuple(overrides))
             values, _ = within_budget(config)
             label, metric, folder, content = self._place(values, choices, hash_of_result(values))
-        except (*_MISTAKES, HydraException, OSError):
+        except Exception:  # as above
             return Cell(tuple(overrides), " ".join(overrides), None, "", False, {})
         restart, hardware = values["restart"], values["hardware"]
         return Cell(tuple(overrides), label, folder, metric, restart, hardware, content)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
-from pkgutil import resolve_name
+from importlib import import_module
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -56,14 +58,42 @@ def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
     if target is None:
         raise UserError(f"{group}: has no _target_; accepted is the path of a class")
     try:
-        cls = resolve_name(str(target))
-    except (ImportError, AttributeError, ValueError) as error:
-        why = str(error).splitlines()[0]
+        cls = _class_at(str(target))
+    except UserError as error:
         accepted = "accepted is the path of a class that can be imported"
-        raise UserError(f"{group}._target_={target}: {why}; {accepted}") from error
+        raise UserError(f"{group}._target_={target}: {error}; {accepted}") from error
     if not isinstance(cls, type):
         raise UserError(f"{group}._target_={target}: accepted is the path of a class")
     return construct(cls, values, group, **context)
+
+
+def _class_at(target: str) -> Any:
+    """What a dotted path names.
+
+    Raises:
+        UserError: nothing; where a module is broken, its own error and the line of it.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        known = import_module(module)
+    except Exception as error:  # whatever a module of the user's own may do
+        raise UserError(_why_not_imported(error, module)) from error
+    if not hasattr(known, name):
+        raise UserError(f"module '{module}' has no attribute '{name}'")
+    return getattr(known, name)
+
+
+def _why_not_imported(error: Exception, module: str) -> str:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<"]
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    is_missing = missing is not None and f"{module}.".startswith(f"{missing}.")
+    is_named_wrongly = not all(part.isidentifier() for part in module.split("."))
+    what = traceback.format_exception_only(error)[-1].strip()
+    if is_missing or is_named_wrongly:
+        return str(error).splitlines()[0]
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: {what}"
+    return f"{frames[-1].filename}, line {frames[-1].lineno}: {what}"
 
 
 def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context: Any) -> Built:
@@ -178,6 +208,8 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
     try:
         return _adapter(hint).validate_python(value)
     except ValidationError as error:
+        with suppress(TypeError, ValueError):  # of lists, sets and paths, as YAML has them
+            return _adapter(hint).validate_json(json.dumps(value, allow_nan=False))
         first = error.errors()[0]
         places = () if first["type"] == "missing" else first["loc"]
         where = "".join(f"[{place}]" for place in places if type(place) is int)

@@ -41,12 +41,14 @@ class ConfigTree:
 
     Attributes:
         roots: the folders, mamlbench's own first.
+        has_own: whether there is another one.
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
         self.roots = [own_root()]
         line = parsed(arguments)
         self._own, self._is_sweep = line.config_dir, line.multirun
+        self.has_own = self._own is not None
         if self._own is not None:
             self.roots.append(Path(self._own))
 
@@ -203,12 +205,19 @@ def parsed(arguments: Sequence[str]) -> Namespace:
 
 
 def require_kept_in_place(arguments: Sequence[str]) -> None:
-    """Refuse what Hydra offers and a run would forget, or be misplaced by.
+    """Refuse what Hydra offers and a run would forget, overlook, or be misplaced by.
 
     Raises:
-        UserError: another primary config, a working folder of each job, or a sweep without -m.
+        UserError: another primary config, a working folder of each job, a sweep without -m, or a
+            file of one's own that bears the name of one of mamlbench's, which Hydra takes first.
     """
     line = parsed(arguments)
+    own = Path(line.config_dir) if line.config_dir else None
+    for path in sorted(own.rglob("*.yaml")) if own is not None and own.is_dir() else ():
+        name = path.relative_to(own) if own is not None else path
+        if (own_root() / name).is_file():
+            accepted = "mamlbench has a file of this name, which goes before; accepted is another"
+            raise UserError(f"{path}: {accepted}")
     if line.config_name is not None or line.config_path is not None:
         flag, value = "--config-name", line.config_name
         if value is None:

@@ -34,6 +34,7 @@ from mamlbench.evaluation import (
 from mamlbench.files import write_atomically
 from mamlbench.hardware import Hardware
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
+from mamlbench.networks import require_outputs
 from mamlbench.options import Options, require_known
 from mamlbench.overrides import command_line
 from mamlbench.place import hash_of_result
@@ -109,6 +110,7 @@ class Experiment:
         torch.manual_seed(self.options.seed)
         shape = {"input_shape": self.dataset.input_shape, "outputs": self.dataset.outputs}
         network: nn.Module = build(self.config["network"], "network", **shape)
+        require_outputs(network, self.dataset.input_shape, self.dataset.outputs)
         learner: MetaLearner = build(
             self.config["algorithm"], "algorithm", network=network, objective=self.dataset.objective
         )
@@ -211,7 +213,8 @@ class Experiment:
         trainer.resume()
         if self.ranks.is_first:
             job = job_id() if self.options.restart else None
-            code = code_files(self.learner, self.learner.network, self.dataset)
+            parts = self.learner, self.learner.network, self.dataset, self.dataset.objective
+            code = code_files(*parts, modules=self.dataset.modules)
             goes_on = trainer.iteration > 0
             self.folder.write_config(self.config, command_line(self.overrides), code, goes_on, job)
         with self.loggers:
@@ -300,14 +303,9 @@ class Experiment:
         return [self.learner, *(self._build_learner() for _ in range(1, count))][:count]
 
     def _run_info(self, trainer: Trainer) -> RunInfo:
-        return RunInfo(
-            directory=self.folder.path,
-            name=self.name.label,
-            run_id=self.name.id,
-            config=self.config,
-            iteration=trainer.iteration,
-            iterations=self.training.iterations,
-        )
+        names = self.name.label, self.name.id
+        length = self.training.iterations
+        return RunInfo(self.folder.path, *names, self.config, trainer.iteration, length)
 
     def _summary(
         self, scores: Scores, trainer: Trainer, chosen: list[Path], trained_iterations: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator, Sequence
 from traceback import walk_tb
@@ -74,7 +75,10 @@ def _missing(error: MissingConfigException, tree: ConfigTree) -> str:
         group, accepted = file.rpartition("/")[0], list(error.options)
     else:
         return _first_line(error)
-    return _unknown_choice(group, file.removeprefix(f"{group}/"), accepted)
+    found = file.removeprefix(f"{group}/")
+    is_typo = bool(difflib.get_close_matches(found, accepted, cutoff=0.7))
+    own = "" if tree.has_own or is_typo else "; one of your own takes --config-dir=FOLDER"
+    return _unknown_choice(group, found, accepted) + own
 
 
 def _unknown_choice(group: str, found: str, accepted: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from mamlbench.compose import config, experiment
-from mamlbench.config import build, construct, constructor_options, plain, result_hash
+from mamlbench.config import _checked, build, construct, constructor_options, plain, result_hash
 from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError, require
 
@@ -110,6 +111,42 @@ def test_targets(target, message):
         build({"_target_": target}, "g")
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("import no_such", "line 1: ModuleNotFoundError: No module named 'no_such'"),
+        ("\nX = len.foo", "line 2: AttributeError: 'builtin_function_or_method' object has no"),
+        ("x = = 1", "line 1: SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_module_that_is_broken_is_named_with_its_own_error(
+    tmp_path, monkeypatch, content, message
+):
+    (tmp_path / "a_lab").mkdir()
+    (tmp_path / "a_lab" / "__init__.py").touch()
+    file = tmp_path / "a_lab" / "broken.py"
+    file.write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    with pytest.raises(UserError) as caught:
+        build({"_target_": "a_lab.broken.X"}, "g")
+    assert str(caught.value).startswith(f"g._target_=a_lab.broken.X: {file}, {message}")
+
+
+@pytest.mark.parametrize(
+    ("hint", "value", "expected"),
+    [
+        (list[int] | None, (8, 8), [8, 8]),
+        (list[tuple[int, int]], ((1, 2),), [(1, 2)]),
+        (set[int], (1, 2), {1, 2}),
+        (dict[str, list[int]], {"a": (1,)}, {"a": [1]}),
+        (Path, "/tmp", Path("/tmp")),
+    ],
+)
+def test_annotations_of_other_kinds(hint, value, expected):
+    assert _checked("key", value, hint) == expected
 
 
 def test_no_target():

@@ -36,7 +36,9 @@ class MetaLearner(nn.Module, ABC):
     """A network, how it adapts to tasks, and how its meta-parameters learn from that.
 
     A subclass writes `adapt`, and `meta_loss` (or, where the outer update is not the gradient of a
-    loss, `meta_gradient`). It sees tensors only: no config, no files, no device moves.
+    loss, `meta_gradient`). It sees tensors only: no config, no files, no device moves. What it has
+    from one outer step to the next is a parameter, a buffer, or in `get_extra_state`: a checkpoint
+    keeps nothing else of it.
 
     Args:
         network: a `TaskNetwork`, or any module that maps [M, ...] to [M, C].

@@ -32,6 +32,7 @@ class Dataset(ABC):
         train_shots: K at meta-training.
         examples_per_shot: rows that a network sees of one shot or query.
         acts: whether a task's examples are made by the learner's own policy.
+        modules: what its tasks depend on beside its own class's, by name.
     """
 
     objective: Objective
@@ -40,6 +41,7 @@ class Dataset(ABC):
     ways: int = 1
     examples_per_shot: int = 1
     acts: bool = False
+    modules: tuple[str, ...] = ()
 
     def __init__(self, shots: int, queries: int, train_shots: int | None = None) -> None:
         require(shots >= 1, "shots", shots, "1 or more")

@@ -1,6 +1,6 @@
 """Networks, each over many tasks at once."""
 
-from mamlbench.networks.base import Params, TaskNetwork
+from mamlbench.networks.base import Params, TaskNetwork, require_outputs
 from mamlbench.networks.conv4 import Conv4
 from mamlbench.networks.gaussian_policy import GaussianMLP
 from mamlbench.networks.layers import Rows
@@ -17,4 +17,5 @@ __all__ = [
     "Rows",
     "TaskNetwork",
     "WideResNet",
+    "require_outputs",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -93,6 +93,29 @@ def forward(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, rows: R
     over_groups = torch.vmap(one_batch, in_dims=(None, 0), randomness="different")
     over_tasks = torch.vmap(over_groups, in_dims=(per_task, 0), randomness="different")
     return over_tasks(dict(params), x.unflatten(1, (rows.groups, -1))).flatten(1, 2)
+
+
+def require_outputs(network: nn.Module, input_shape: Sequence[int], outputs: int) -> None:
+    """See that a module from elsewhere gives as many numbers as a task asks for.
+
+    Losses would take another number of them too, and say nothing.
+
+    Raises:
+        UserError: it does not, or cannot be run on several tasks at once.
+    """
+    if isinstance(network, TaskNetwork):
+        return
+    name, alone = type(network).__name__, copy.deepcopy(network).train()
+    x = torch.zeros(1, 2, *input_shape)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            found = forward(alone, dict(alone.named_parameters()), x, Rows()).shape[2:]
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise UserError(f"network: {name} on inputs {list(x.shape[1:])}: {why}") from error
+    if found != (outputs,):
+        accepted = f"accepted is [examples, {outputs}]"
+        raise UserError(f"network: {name} gives [examples, {str([*found])[1:-1]}]; {accepted}")
 
 
 def norm_parameter_names(network: nn.Module) -> set[str]:

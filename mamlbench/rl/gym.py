@@ -34,4 +34,5 @@ class Gym(Control):
         **options: Any,
     ) -> None:
         self.environments = GymEnvironments(environment, goal_low, goal_high, horizon, workers)
+        self.modules = (self.environments.name.rpartition(".")[0],)
         super().__init__(**options)

@@ -23,7 +23,7 @@ MISTAKES = {
     ),
     "an unknown evaluation": (
         ["evaluation=std"],
-        r"evaluation=std: accepted is .*standard.*\(did you mean 'standard'\?\)",
+        r"evaluation=std: accepted is .*standard.*\(did you mean 'standard'\?\).*",
     ),
     "an unknown choice in a list": (
         ["logger=[csv,tensorbord]"],
