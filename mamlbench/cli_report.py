@@ -14,6 +14,7 @@ from mamlbench.errors import UserError, did_you_mean
 from mamlbench.overrides import list_of
 
 if TYPE_CHECKING:
+    from mamlbench.config_tree import ConfigTree
     from mamlbench.report.report import Report
     from mamlbench.report.sheets import Sheet
 
@@ -32,6 +33,8 @@ EXAMPLES = """
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all is well, 2 after a user's mistake."""
     typed = sys.argv[1:] if arguments is None else arguments
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # for classes of the user's own, as my_lab.MyAlgorithm
     return exit_code_of("mamlbench-report", lambda: _run(_read(typed)))
 
 
@@ -56,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--compare", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="what differs between "
         "two run folders")  # fmt: skip
     add("--status", type=Path, metavar="FOLDER", help="which runs below it stand where")
+    add("--config-dir", type=Path, metavar="FOLDER", help="find tables and experiments of your own "
+        "there too, FOLDER/table/NAME.yaml")  # fmt: skip
     add("--strict", action="store_true", help="refuse results of different protocols in one table")
     return parser
 
@@ -68,7 +73,7 @@ def _read(arguments: Sequence[str]) -> argparse.Namespace:
         if error.argument_name is None:
             parser.error(str(error))
         raise _no_value(error.argument_name, arguments) from error
-    known = [name for name in vars(options) if name != "what"]
+    known = [name.replace("_", "-") for name in vars(options) if name != "what"]
     for word in more:
         if word.startswith("-"):
             raise _unknown(word, known)
@@ -88,7 +93,7 @@ def _no_value(name: str, arguments: Sequence[str]) -> UserError:
         typed += takewhile(lambda word: not word.startswith("-"), arguments[at + 1 :])
         return UserError(f"{' '.join(typed)}: accepted are two runs, --compare RUN_A RUN_B")
     form = {"--strict": "--strict", "--format": f"--format {'|'.join(FORMATS)}"}
-    form |= {option: f"{option} FOLDER" for option in ("--figures", "--status")}
+    form |= {option: f"{option} FOLDER" for option in ("--config-dir", "--figures", "--status")}
     return UserError(f"{' '.join(typed)}: accepted is {form.get(name, f'{name} FILE')}")
 
 
@@ -107,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
 
         if options.what:
             raise UserError(f"{options.what[0]}: accepted with --status is one folder")
-        beside = ("format", "out", "html", "figures", "readme", "compare", "strict")
+        beside = ("format", "out", "html", "figures", "readme", "compare", "config_dir", "strict")
         _refuse(options, beside, "not of a status; accepted beside --status is nothing")
         print(show(options.status))
         return 0
@@ -123,7 +128,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> None:
     why = "not of two runs; accepted beside --compare are --format, --out and --strict"
-    _refuse(options, ("html", "figures", "readme"), why)
+    _refuse(options, ("html", "figures", "readme", "config_dir"), why)
     if options.what:
         raise UserError(f"{options.what[0]}: {why}")
     from mamlbench.report.compare import compare
@@ -145,7 +150,8 @@ def _refuse(options: argparse.Namespace, names: Sequence[str], why: str) -> None
         value = getattr(options, name)
         if value != unset[name]:
             shown = " ".join(map(str, value)) if isinstance(value, list) else value
-            raise UserError(f"--{name}{'' if value is True else f' {shown}'}: {why}")
+            option = name.replace("_", "-")
+            raise UserError(f"--{option}{'' if value is True else f' {shown}'}: {why}")
 
 
 def _report(options: argparse.Namespace) -> Report:
@@ -169,15 +175,28 @@ def _report(options: argparse.Namespace) -> Report:
         raise UserError(f"{next(iter(part.values()))}: accepted is with one table, +table=NAME")
     if not tables and not folders:
         raise UserError("accepted is +table=NAME, a folder, --compare or --status; see --help")
+    tree = _tree(options.config_dir)
     if not tables:
-        return report_folders(folders, options.strict)
+        return report_folders(folders, options.strict, tree)
     if not folders and Path("outputs").is_dir():
         folders = [Path("outputs")]
     if options.readme is not None and "all" not in tables:
         accepted = "a folder, or +table=all, as a part would count the rest as not run"
         raise UserError(f"--readme {options.readme}: accepted with it is {accepted}")
     rows, seeds = (list_of(part[key], kind) if key in part else None for key, kind in PARTS.items())
-    return report_tables(tables, folders, options.strict, rows, seeds)
+    return report_tables(tables, folders, options.strict, rows, seeds, tree)
+
+
+def _tree(config_dir: Path | None) -> ConfigTree:
+    """Where the tables are: mamlbench's own configs, and those of the user's folder."""
+    from mamlbench.config_tree import ConfigTree
+
+    if config_dir is None:
+        return ConfigTree()
+    if not config_dir.is_dir():
+        accepted = "accepted is one with table/NAME.yaml in it"
+        raise UserError(f"--config-dir {config_dir}: there is no such folder; {accepted}")
+    return ConfigTree([f"--config-dir={config_dir}"])
 
 
 def _write(options: argparse.Namespace, found: Report) -> None:

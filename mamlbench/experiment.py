@@ -316,6 +316,8 @@ class Experiment:
         names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
         protocol = replace(self.protocol, select=selected_in_words(self.protocol, chosen))
         return {
+            "metric": self.dataset.objective.metric,
+            "higher_is_better": self.dataset.objective.higher_is_better,
             "test": {**(by_step[-1] or {}), "by_step": by_step},
             **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
             "diverged_tasks": scores.diverged(),

@@ -1,6 +1,6 @@
 """The papers' tables and figures: which runs make each cell, and what was published there.
 
-A table is `conf/table/<name>.yaml`:
+A table is `conf/table/<name>.yaml`, of mamlbench's configs or of a user's own folder:
 
     name: maml_sinusoid
     title: MAML, Table 2: sinusoids, 5-shot, MSE
@@ -38,14 +38,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 from mamlbench.config import construct, plain
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config_tree import ConfigTree, own_root
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of, require
 
 INTERVAL_KINDS = ("tasks95", "seeds_sd", "unstated")
@@ -75,16 +76,19 @@ class TableRun:
         experiment: name in `conf/experiment`.
         overrides: beside it.
         evaluate: overrides of the other test; none, for the training run and its own test.
+        config_dir: of a table of a user's own, the folder with configs to compose it from besides
+            mamlbench's.
     """
 
     experiment: str
     overrides: tuple[str, ...] = ()
     evaluate: tuple[str, ...] = ()
+    config_dir: Path | None = None
 
     @property
     def trained(self) -> TableRun:
         """The training run, whose checkpoint this one tests; itself, where it trains."""
-        return TableRun(self.experiment, self.overrides)
+        return replace(self, evaluate=())
 
     def arguments(self, seed: int) -> list[str]:
         """What to type after `mamlbench` for the training run (without `evaluate`)."""
@@ -201,14 +205,25 @@ def load_table(name: str, tree: ConfigTree | None = None) -> Table:
         values = yaml.load(text, _Reader)
     except yaml.YAMLError as error:
         raise UserError(f"{place}: YAML: " + " ".join(str(error).split())) from error
+    root = next(root for root in tree.roots if (root / place).is_file())
     with _mistakes_in(place):
-        return _table(values)
+        return _table(values, None if root == own_root() else root.absolute())
+
+
+def load_tables(tree: ConfigTree | None = None) -> tuple[Table, ...]:
+    """All tables, by name: mamlbench's own and, of a tree, those of a user's folder beside them.
+
+    Raises:
+        UserError: one is not well formed.
+    """
+    own = _own_tables()
+    names = own if tree is None else tree.choices("table")
+    return tuple(own[name] if name in own else load_table(name, tree) for name in names)
 
 
 @cache
-def load_tables() -> tuple[Table, ...]:
-    """All of mamlbench's own tables, by name."""
-    return tuple(load_table(name) for name in ConfigTree().choices("table"))
+def _own_tables() -> Mapping[str, Table]:
+    return {name: load_table(name) for name in ConfigTree().choices("table")}
 
 
 _RUN = ("experiment", "overrides", "evaluate")
@@ -226,7 +241,7 @@ def _with_digits(reader: _Reader, node: yaml.ScalarNode) -> Printed:
 _Reader.add_constructor("tag:yaml.org,2002:float", _with_digits)
 
 
-def _table(values: Any) -> Table:
+def _table(values: Any, config_dir: Path | None) -> Table:
     values = _known(values, [*(field.name for field in fields(Table)), "each"])
     with _mistakes_in("each"):
         each = _known(values.pop("each", {}), _CELL)
@@ -239,7 +254,7 @@ def _table(values: Any) -> Table:
     of_all = {name: values[name] for name in ("metric",) if name in values}
     for number, cell in enumerate(listed, 1):
         with _mistakes_in(f"cell {number}"):
-            cells.append(_cell({**of_all, **each, **_known(cell, _CELL)}))
+            cells.append(_cell({**of_all, **each, **_known(cell, _CELL)}, config_dir))
     table = construct(Table, plain(values), "", cells=tuple(cells))
     require(bool(table.seeds), "seeds", list(table.seeds), "[whole number, ...]")
     for number, cell in enumerate(cells, 1):
@@ -249,10 +264,10 @@ def _table(values: Any) -> Table:
     return table
 
 
-def _cell(values: dict[str, Any]) -> Cell:
+def _cell(values: dict[str, Any], config_dir: Path | None) -> Cell:
     made_by = {name: _texts(values.pop(name)) for name in _RUN if name in values}
     trains = made_by.get("experiment") is not None
-    run = construct(TableRun, made_by, "") if trains else None
+    run = construct(TableRun, made_by, "", config_dir=config_dir) if trains else None
     for name in {"row", "column"} & values.keys():
         values[name] = _text(values[name])
     for name in {"published", "interval"} & values.keys():

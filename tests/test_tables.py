@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from published import PUBLISHED
 
@@ -116,14 +118,15 @@ def small(tmp_path):
     return tree
 
 
-def test_reading(small):
+def test_reading(small, tmp_path):
     table = load_table("small", small())
     first, second, third = table.cells
-    trained = TableRun("maml/sinusoid")
+    trained = TableRun("maml/sinusoid", config_dir=tmp_path)
     assert first.published_text == "48.70 ± 1.80"
     assert (first.published, first.interval, first.interval_kind) == (48.7, 1.8, "tasks95")
     assert (first.run, first.step, first.metric) == (trained, 1, "accuracy")
-    assert second.run == TableRun(trained.experiment, trained.overrides, ("evaluation.shots=20",))
+    assert second.run == replace(trained, evaluate=("evaluation.shots=20",))
+    assert second.run.trained == trained
     assert (second.published, second.published_text, second.interval_kind) == (None, "", None)
     assert (third.run, third.published_text, third.verified) == (None, "50", False)
     assert table.runs() == [trained, second.run]

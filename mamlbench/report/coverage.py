@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from mamlbench.report.paper_tables import Line, PaperTable
 from mamlbench.report.results import Verdict
-from mamlbench.tables import Cell, Table, load_tables
+from mamlbench.tables import Cell, Table
 
 
 def printed_once(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Line]]:
@@ -42,27 +43,31 @@ def not_run(papers: Sequence[PaperTable]) -> list[Line]:
     return list({_of_cell(line.cell): line for line in lines}.values())
 
 
-def coverage(papers: Sequence[PaperTable]) -> list[tuple[Table, list[Line]]]:
-    """Of every table that mamlbench knows, the printed numbers that have a run, measured or not.
+def coverage(
+    papers: Sequence[PaperTable], tables: Sequence[Table]
+) -> list[tuple[Table, list[Line]]]:
+    """Of every table that is known, the printed numbers that have a run, measured or not.
 
     What two tables print stands in the first that measured it, or else in the first.
 
     Args:
         papers: the tables with our results; they may lack what has none.
+        tables: all that are known, whole.
     """
     lines: dict[str, list[Line]] = {}
     for paper, line in counted_once(papers):
         lines.setdefault(paper.table.name, []).append(line)
     seen = {_of_cell(line.cell) for paper in papers for line in paper.lines if line.ours}
-    for table in load_tables():
+    for table in tables:
         for cell in table.cells:
             if cell.run and cell.published is not None and _of_cell(cell) not in seen:
                 seen.add(_of_cell(cell))
                 line = Line(cell, None, None, Verdict("not run"))
                 lines.setdefault(table.name, []).append(line)
-    return [(table, lines[table.name]) for table in load_tables() if table.name in lines]
+    return [(table, lines[table.name]) for table in tables if table.name in lines]
 
 
 def _of_cell(cell: Cell) -> tuple[object, ...]:
     """What the same cell of another paper's table has too."""
-    return cell.run, cell.metric, cell.step, cell.published_text
+    run = None if cell.run is None else replace(cell.run, config_dir=None)
+    return run, cell.metric, cell.step, cell.published_text

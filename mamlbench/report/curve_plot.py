@@ -73,6 +73,7 @@ def plot(
     curves: Sequence[Named],
     published: Sequence[Named] = (),
     always_named: bool = False,
+    higher: bool | None = None,
 ) -> Axes:
     """Draw curves and their legend into an empty figure, which grows as the legend needs.
 
@@ -85,8 +86,10 @@ def plot(
         curves: measured, with bands.
         published: hollow, with their intervals.
         always_named: a legend even of a single curve.
+        higher: whether more of the metric is better (None: as its name says).
     """
     axes = figure.subplots()
+    higher = higher_is_better(metric) if higher is None else higher
     everything = [*curves, *published]
     shown = _scale([named.curve for named in everything])
     for named in curves:
@@ -101,8 +104,9 @@ def plot(
             **_PUBLISHED,
         )
     more = [Line2D([], [], color=style.MUTED, label="published", **_PUBLISHED)] if published else []
-    more += _mark_what_is_outside(axes, metric, everything, shown)
-    _spread_good_ones(axes, metric, [named.curve for named in everything])
+    more += _mark_what_is_outside(axes, higher, everything, shown)
+    if scale(metric) == _ALL and higher:
+        _spread_good_ones(axes, [named.curve for named in everything])
     style.metric_axis(axes, metric)
     _legend(figure, axes, more, 1 if always_named else 2)
     return axes
@@ -169,10 +173,10 @@ def _inside(curve: Curve, scale: tuple[float, float]) -> Curve:
 
 
 def _mark_what_is_outside(
-    axes: Axes, metric: str, curves: Sequence[Named], scale: tuple[float, float]
+    axes: Axes, higher: bool, curves: Sequence[Named], scale: tuple[float, float]
 ) -> list[Line2D]:
     """Marks at the edge, where curves leave the axis; returns what the legend says of them."""
-    worst = -np.inf if higher_is_better(metric) else np.inf
+    worst = -np.inf if higher else np.inf
     cut = [named for named in curves if not _is_inside(named.curve, scale).all()]
     used = set()
     for number, named in enumerate(cut):
@@ -200,10 +204,10 @@ def _mark_what_is_outside(
     ]
 
 
-def _spread_good_ones(axes: Axes, metric: str, curves: Sequence[Curve]) -> None:
+def _spread_good_ones(axes: Axes, curves: Sequence[Curve]) -> None:
     """Percentages by the logarithm of what they lack, where the best are crowded below 100."""
     means = np.concatenate([np.empty(0), *(curve.mean for curve in curves)])
-    if scale(metric) != _ALL or not higher_is_better(metric) or not np.isfinite(means).any():
+    if not np.isfinite(means).any():
         return
     low, high = np.nanmin(means), np.nanmax(means)
     if _ALL - high >= _CROWDED * (high - low):

@@ -22,6 +22,7 @@ from mamlbench.report.entries import Entry, labels
 from mamlbench.report.folder_tables import FolderTable
 from mamlbench.report.paper_tables import Line, PaperTable
 from mamlbench.report.report import Report
+from mamlbench.report.runs import higher_is_better
 from mamlbench.tables import Table
 
 SIZE = (5.6, 3.5)
@@ -69,6 +70,7 @@ def of_folder(table: FolderTable) -> list[Drawing]:
     """Learning curves, and the score after each inner step, of a table's best entries."""
     shown = list(zip(table.labels, table.entries, strict=True))[:_MOST]
     more = len(table.entries) - len(shown)
+    higher = higher_is_better((r for e in table.entries for r in e.runs), table.metric)
     which = f" The best {len(shown)} of {len(table.entries)}." if more else ""
     made = []
     learning = [learning_curve(entry, table.metric) for _, entry in shown]
@@ -96,14 +98,14 @@ def of_folder(table: FolderTable) -> list[Drawing]:
         ]
         if curves:
             file = re.sub(r"\W+", "_", f"{table.title}_{table.metric}_{name}")
-            draw = partial(_draw, curves=curves, axis=axis, metric=table.metric)
+            draw = partial(_draw, curves=curves, axis=axis, metric=table.metric, higher=higher)
             told = f"{caption}{_bands(curves)}{which}"
             made.append(Drawing(file, f"{table.title} {title}", told, draw))
     return made
 
 
-def _draw(figure: Figure, curves: Sequence[Named], axis: str, metric: str) -> None:
-    style.count_axis(plot(figure, metric, curves), axis)
+def _draw(figure: Figure, curves: Sequence[Named], axis: str, metric: str, higher: bool) -> None:
+    style.count_axis(plot(figure, metric, curves, higher=higher), axis)
 
 
 def learning_curve(entry: Entry, metric: str) -> Curve | None:
@@ -178,7 +180,9 @@ def paper_figure(paper: PaperTable) -> Drawing | None:
     if published:
         intervals = any(np.isfinite(named.curve.half).any() for named in published)
         caption += " Hollow: published, with the printed ±." if intervals else " Hollow: published."
-    draw = partial(_paper, table=paper.table, ours=ours, published=published)
+    runs = (r for line in paper.lines if line.entry is not None for r in line.entry.runs)
+    higher = higher_is_better(runs, paper.table.metric)
+    draw = partial(_paper, table=paper.table, ours=ours, published=published, higher=higher)
     return Drawing(paper.table.name, paper.table.title, caption.strip(), draw)
 
 
@@ -195,8 +199,10 @@ def _bands(curves: Sequence[Named]) -> str:
     return f" Bands: {tasks}."
 
 
-def _paper(figure: Figure, table: Table, ours: Sequence[Named], published: Sequence[Named]) -> None:
-    axes = plot(figure, table.metric, ours, published, always_named=True)
+def _paper(
+    figure: Figure, table: Table, ours: Sequence[Named], published: Sequence[Named], higher: bool
+) -> None:
+    axes = plot(figure, table.metric, ours, published, always_named=True, higher=higher)
     _name_x(axes, table, _positions(table.columns))
 
 

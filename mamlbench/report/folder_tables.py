@@ -65,9 +65,7 @@ def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable
     for (dataset, setting, metric), group in sorted(groups.items(), key=lambda item: item[0]):
         entries = entries_of_folder(group)
         results = [result(entry.runs, metric) for entry in entries]
-        rows = sorted(
-            zip(entries, labels(entries), results, strict=True), key=lambda r: rank(r[2], metric)
-        )
+        rows = sorted(zip(entries, labels(entries), results, strict=True), key=lambda r: rank(r[2]))
         table = FolderTable(dataset, setting, metric, *map(tuple, zip(*rows, strict=True)))
         if strict and len(table.protocols) > 1:
             raise UserError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mamlbench.estimate import Estimate
-from mamlbench.metrics import higher_is_better, number, scale
+from mamlbench.metrics import number, scale
 from mamlbench.report.results import Result
 from mamlbench.report.runs import Run
 from mamlbench.report.sheets import Sheet
@@ -301,8 +301,8 @@ def _seeds(ours: Sequence[Run], theirs: Sequence[Run], found: Difference) -> str
     return f"{_ONLY} {paired} in both"
 
 
-def rank(found: Result | None, metric: str) -> float:
+def rank(found: Result | None) -> float:
     """What results are sorted by, best first; what is not finite comes last."""
     if found is None or not found.is_finite:
         return float("inf")
-    return -found.mean if higher_is_better(metric) else found.mean
+    return -found.mean if found.higher_is_better else found.mean

@@ -63,7 +63,7 @@ def block(found: Report) -> str:
     parts = [BEGIN]
     if published:
         rows = [_row(paper, line, line.entry, notes) for paper, line in published if line.entry]
-        parts += _covered(coverage(found.papers))
+        parts += _covered(coverage(found.papers, found.known))
         marked = "\n".join(f"{line}  " for line in notes.lines()).rstrip()
         parts += _folded("Each of them", [_compact(_PAPERS, rows), *([marked] * bool(marked))])
     if others:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError
 from mamlbench.report.folder_tables import FolderTable, folder_tables
 from mamlbench.report.folder_tables import sheets as folder_sheets
@@ -28,12 +29,14 @@ class Report:
         folders: the runs by dataset and setting.
         runs: all runs that are in one of them.
         skipped: what looks like a run but could not be read.
+        known: all tables that runs were looked for in, whole.
     """
 
     papers: tuple[PaperTable, ...]
     folders: tuple[FolderTable, ...]
     runs: tuple[Run, ...]
     skipped: tuple[Skipped, ...]
+    known: tuple[Table, ...]
 
     def sheets(self) -> list[Sheet]:
         """All tables as texts, each followed by the paired differences of its results."""
@@ -47,15 +50,17 @@ def report_tables(
     strict: bool = False,
     rows: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
+    tree: ConfigTree | None = None,
 ) -> Report:
     """The papers' tables of these names (`all`: every one), with the runs below the folders.
 
-    Of the tables these rows alone, of the runs these seeds (None: all).
+    Of the tables these rows alone, of the runs these seeds (None: all). The tables are of `tree`
+    (None: mamlbench's own).
 
     Raises:
         UserError: a table, row or folder that there is not; with `strict`, other protocols.
     """
-    wanted = load_tables() if "all" in names else [load_table(name) for name in names]
+    wanted = load_tables(tree) if "all" in names else [load_table(name, tree) for name in names]
     tables = [table.only(rows, seeds) for table in wanted]
     runs, skipped = collect(folders)
     runs = [run for run in runs if seeds is None or run.seed in seeds]
@@ -64,11 +69,16 @@ def report_tables(
     if "all" in names:  # those with results first
         papers = tuple(sorted(papers, key=lambda paper: not _runs_of(paper)))
     used = {id(run) for paper in papers for run in _runs_of(paper)}
-    return Report(papers, (), tuple(r for r in runs if id(r) in used), tuple(skipped))
+    of_tables = tuple(run for run in runs if id(run) in used)
+    return Report(papers, (), of_tables, tuple(skipped), tuple(wanted))
 
 
-def report_folders(folders: Sequence[Path], strict: bool = False) -> Report:
+def report_folders(
+    folders: Sequence[Path], strict: bool = False, tree: ConfigTree | None = None
+) -> Report:
     """All runs below the folders, first beside what the papers published, where that is known.
+
+    Known is what the tables of `tree` say (None: mamlbench's own).
 
     Raises:
         UserError: a folder that there is not, or no finished run in any.
@@ -81,11 +91,12 @@ def report_folders(folders: Sequence[Path], strict: bool = False) -> Report:
             f"{named}: no finished run in it{why}; accepted is a folder with summary.json and "
             "config.yaml of runs somewhere below"
         )
-    tables = load_tables()
+    tables = load_tables(tree)
     matches = match(tables, runs)
     papers = [paper_table(_measured(table, matches), matches, strict) for table in tables]
     papers = [paper for paper in papers if paper.lines]
-    return Report(tuple(papers), tuple(folder_tables(runs, strict)), tuple(runs), tuple(skipped))
+    in_folders = tuple(folder_tables(runs, strict))
+    return Report(tuple(papers), in_folders, tuple(runs), tuple(skipped), tables)
 
 
 def _measured(table: Table, matches: Mapping[int, Sequence[Match]]) -> Table:
@@ -107,7 +118,7 @@ def pairing(paper: PaperTable) -> Pairing:
     pairs: list[Pair] = []
     left: dict[Left, list[str]] = {}
     for (column, metric, step), lines in columns.items():
-        found = pair_up(_ranked(lines, metric), metric, step, column)
+        found = pair_up(_ranked(lines), metric, step, column)
         pairs += found.pairs
         for alone in found.left:
             left.setdefault(alone, []).append(column)
@@ -115,11 +126,11 @@ def pairing(paper: PaperTable) -> Pairing:
     return Pairing(tuple(pairs), tuple(named))
 
 
-def _ranked(lines: Sequence[Line], metric: str) -> list[tuple[str, tuple[Run, ...]]]:
+def _ranked(lines: Sequence[Line]) -> list[tuple[str, tuple[Run, ...]]]:
     """Best first, each once, named by its row; with the marks of ours where a row has several."""
     rows = Counter(line.cell.row for line in lines)
     found: dict[tuple[Path, ...], tuple[str, tuple[Run, ...]]] = {}
-    for line in sorted(lines, key=lambda line: rank(line.ours, metric)):
+    for line in sorted(lines, key=lambda line: rank(line.ours)):
         if line.entry is not None:
             name = line.cell.row + line.marks[1] * (rows[line.cell.row] > 1)
             found.setdefault(tuple(run.folder for run in line.entry.runs), (name, line.entry.runs))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mamlbench.estimate import Estimate
-from mamlbench.metrics import higher_is_better, is_accuracy, number, scale, shown
-from mamlbench.report.runs import Run
+from mamlbench.metrics import is_accuracy, number, scale, shown
+from mamlbench.report.runs import Run, higher_is_better
 
 KINDS = {
     "tasks95": "95% over tasks",
@@ -35,6 +35,7 @@ class Result:
         seeds: which ran.
         seed_sd: standard deviation over the seeds; None for one.
         n_tasks: meta-test tasks.
+        higher_is_better: whether more of it is.
     """
 
     mean: float
@@ -42,6 +43,7 @@ class Result:
     seeds: tuple[int, ...]
     seed_sd: float | None
     n_tasks: int
+    higher_is_better: bool
 
     @property
     def is_finite(self) -> bool:
@@ -72,6 +74,7 @@ def result(runs: Sequence[Run], metric: str, step: int | None = None) -> Result 
         tuple(sorted(run.seed for run in runs)),
         float(means.std(ddof=1)) if len(runs) > 1 else None,
         min(e.n_tasks for e in known),
+        higher_is_better(runs, metric),
     )
 
 
@@ -158,7 +161,7 @@ def verdict(
     overlap = kind == "tasks95" and ours.ci95 is not None
     if overlap and abs(apart) <= (interval or 0.0) + (ours.ci95 or 0.0):
         why = "intervals overlap"
-    better = (apart > 0) == higher_is_better(metric)
+    better = (apart > 0) == ours.higher_is_better
     return Verdict("above" if apart > 0 else "below", why, "better" if better else "worse")
 
 

@@ -53,6 +53,8 @@ class Summary(BaseModel):
     device: str
     command: str
     versions: dict[str, str]
+    metric: str | None = None
+    higher_is_better: bool | None = None
     data_sha256: str | None = None
     diverged_tasks: int = 0
     trained_iterations: int | None = None

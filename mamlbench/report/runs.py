@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
+from mamlbench import metrics
 from mamlbench.config import result_hash
 from mamlbench.errors import UserError
 from mamlbench.files import read_yaml
-from mamlbench.metrics import PRIMARY
 from mamlbench.report.conf_files import choice_of, setting_of
 from mamlbench.report.run_files import Config, Measured, Summary
 from mamlbench.settings import flat, option_text
@@ -164,9 +164,11 @@ class Run:
 
     @property
     def metric(self) -> str:
-        """By which the result is read."""
-        known = self.measured
-        return next((name for name in PRIMARY if name in known), known[0])
+        """By which the result is read: as the run says; of older ones the first that is known."""
+        known, said = self.measured, self.summary.metric
+        if said is not None and said in known:
+            return said
+        return next((name for name in metrics.PRIMARY if name in known), known[0])
 
     def estimate(self, metric: str, step: int | None = None) -> Measured | None:
         """The metric after so many inner steps (None: the last), if it was measured."""
@@ -219,6 +221,13 @@ class Run:
     def _recorded(self, name: str) -> str | None:
         value = (self.summary.model_extra or {}).get(name)
         return None if value is None else str(value)
+
+
+def higher_is_better(runs: Iterable[Run], metric: str) -> bool:
+    """Whether more of a metric is better: as runs say of their own, or else as its name does."""
+    said = (run.summary.higher_is_better for run in runs if run.summary.metric == metric)
+    known = next((found for found in said if found is not None), None)
+    return metrics.higher_is_better(metric) if known is None else known
 
 
 def collect(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:

@@ -34,9 +34,13 @@ def keep(
     seed: int = 0,
     commit: str | None = CODE,
     metric: str = "mse",
+    higher_is_better: bool | None = None,
     **summary: Any,
 ) -> Path:
-    """A finished run in `folder`: `scores` [S+1, T] are of each test task after each step."""
+    """A finished run in `folder`: `scores` [S+1, T] are of each test task after each step.
+
+    With `higher_is_better` it says what it is read by, as older runs do not.
+    """
     folder.mkdir(parents=True)
     command = f"mamlbench experiment=maml/sinusoid seed={seed}"
     about = {"command": command, "versions": {"mamlbench": "0.1.0"}, "commit": commit}
@@ -57,6 +61,8 @@ def keep(
         "versions": {"mamlbench": "0.1.0"},
         "data_sha256": None,
         "command": command,
+        **({} if higher_is_better is None else {"metric": metric}),
+        "higher_is_better": higher_is_better,
         **summary,
     }
     (folder / "summary.json").write_text(json.dumps(content))

@@ -332,7 +332,7 @@ def test_an_entry_has_one_colour_in_both_figures(seeds):
 def test_a_long_title_is_not_cut(seeds, tmp_path):
     title = "MAML, Figure 5: half-cheetah, forwards or backwards, return by inner step"
     paper = paper_of(seeds.runs, "inner_steps", ("0", "1", "2"), title=title, **STEPS)
-    [path] = curves.draw_all(Report((paper,), (), (), ()), tmp_path)
+    [path] = curves.draw_all(Report((paper,), (), (), (), ()), tmp_path)
     with Image.open(path) as picture:
         top = np.asarray(picture.convert("L"))[:45]
     assert top.min() < 60

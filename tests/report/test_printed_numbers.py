@@ -8,11 +8,11 @@ from mamlbench.report import readme
 from mamlbench.report.coverage import coverage, not_run
 from mamlbench.report.paper_tables import tally
 from mamlbench.report.report import report_folders, report_tables
-from mamlbench.tables import load_table
+from mamlbench.tables import load_table, load_tables
 
 
 def by_table(papers):
-    return {table.name: tally(lines) for table, lines in coverage(papers)}
+    return {table.name: tally(lines) for table, lines in coverage(papers, load_tables())}
 
 
 def printed(name):

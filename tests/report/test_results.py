@@ -6,8 +6,8 @@ from mamlbench.report.results import Result, result, score_text, seeds_text, ver
 from mamlbench.report.runs import read_run
 
 
-def ours(mean, ci95=1.0):
-    return Result(mean, ci95, (0,), None, 600)
+def ours(mean, ci95=1.0, higher=False):
+    return Result(mean, ci95, (0,), None, 600, higher)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def ours(mean, ci95=1.0):
     ],
 )
 def test_verdicts_on_accuracy(mean, published, interval, kind, word, why, tone):
-    found = verdict(ours(mean), "accuracy", published, interval, kind)
+    found = verdict(ours(mean, higher=True), "accuracy", published, interval, kind)
     assert (found.word, found.why, found.tone) == (word, why, tone)
 
 
@@ -48,7 +48,8 @@ def test_verdicts_on_other_metrics(mean, ci95, published, interval, kind, word, 
 def test_every_accuracy_is_judged_as_one():
     found = verdict(ours(88.9, 0.1), "assigned_accuracy", 88.34, 1.06, "unstated")
     assert (found.word, found.why) == ("within", "1 point")
-    assert verdict(ours(90.9), "assigned_accuracy", 88.34, 1.06, "tasks95").tone == "better"
+    better = verdict(ours(90.9, higher=True), "assigned_accuracy", 88.34, 1.06, "tasks95")
+    assert better.tone == "better"
 
 
 def test_what_was_shortened_is_not_judged():
