@@ -71,12 +71,14 @@ def _class_at(target: str) -> Any:
     """What a dotted path names.
 
     Raises:
-        UserError: nothing; where a module is broken, its own error and the line of it.
+        UserError: there is no such module, it is broken, or it has no such name.
     """
     module, _, name = target.rpartition(".")
+    if not all(part.isidentifier() for part in target.split(".")) or not module:
+        raise UserError("it is no path")
     try:
         known = import_module(module)
-    except Exception as error:  # whatever a module of the user's own may do
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise UserError(_why_not_imported(error, module)) from error
     if not hasattr(known, name):
         raise UserError(f"module '{module}' has no attribute '{name}'")
@@ -84,16 +86,14 @@ def _class_at(target: str) -> Any:
 
 
 def _why_not_imported(error: Exception, module: str) -> str:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<"]
-    missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    is_missing = missing is not None and f"{module}.".startswith(f"{missing}.")
-    is_named_wrongly = not all(part.isidentifier() for part in module.split("."))
     what = traceback.format_exception_only(error)[-1].strip()
-    if is_missing or is_named_wrongly:
-        return str(error).splitlines()[0]
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {what}"
-    return f"{frames[-1].filename}, line {frames[-1].lineno}: {what}"
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None and f"{module}.".startswith(f"{missing}."):
+        return str(error).splitlines()[0]
+    *_, last = (f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<")
+    return f"{last.filename}, line {last.lineno}: {what}"
 
 
 def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context: Any) -> Built:
