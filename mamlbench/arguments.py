@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from mamlbench.errors import BUSY, USER_ERROR, Busy, UserError
+from mamlbench.errors import BUSY, INTERRUPTED, USER_ERROR, Busy, UserError
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -30,6 +30,9 @@ def exit_code_of(name: str, command: Callable[[], int]) -> int:
     except (UserError, Busy) as error:
         print(f"{name}: {error}", file=sys.stderr)
         return BUSY if isinstance(error, Busy) else USER_ERROR
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:
         leave_the_pipe()
         return 0

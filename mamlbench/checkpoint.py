@@ -114,6 +114,7 @@ def resolve(path: Path, option: str = "checkpoint", last: bool = False) -> Path:
     Raises:
         UserError: nothing there.
     """
+    path = path.expanduser()
     if path.is_file():
         return path
     for name in ("checkpoint.pt", "best.pt") if last else ("best.pt", "checkpoint.pt"):
@@ -131,6 +132,7 @@ def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
     Raises:
         UserError: nothing there, or it kept none.
     """
+    path = path.expanduser()
     if count == 1 or not path.is_dir():
         return [resolve(path, last=last)]
     scores = {kept: load(kept, "cpu").get("score", 0.0) for kept in path.glob("best_*.pt")}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from mamlbench import __version__
 from mamlbench.arguments import leave_the_pipe
-from mamlbench.errors import BUSY, FAILED, USER_ERROR, Busy, Pruned, UserError
+from mamlbench.errors import BUSY, FAILED, INTERRUPTED, USER_ERROR, Busy, Pruned, UserError
 from mamlbench.processes import STOPPED, Lost, here, launch
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ def main() -> None:
         _command(arguments)
     except (UserError, Lost, Busy) as error:  # Busy is a search; of runs it is said where they are
         _fail(error)
+    except KeyboardInterrupt:  # before or after what saves itself
+        print("mamlbench: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         leave_the_pipe()
     except Exception as error:

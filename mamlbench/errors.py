@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-FAILED, USER_ERROR, BUSY = 1, 2, 75
-"""Exit codes; the last, where another process is at work on the run, is sysexits.h's for "try again
-later"."""
+FAILED, USER_ERROR, BUSY, INTERRUPTED = 1, 2, 75, 130
+"""Exit codes; BUSY, where another process is at work on the run, is sysexits.h's for "try again
+later", the last the shell's after Ctrl-C."""
 
 
 class UserError(Exception):

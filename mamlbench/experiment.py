@@ -162,7 +162,7 @@ class Experiment:
                 return self._run() if finished is None else finished
         except UserError:
             if self.ranks.is_first:
-                self.folder.remove_if_empty(Path(self.options.outputs))
+                self.folder.remove_if_empty(Path(self.options.outputs).expanduser())
             raise
 
     @property

@@ -61,6 +61,8 @@ def write_atomically(path: Path, data: bytes | str, before: Path | None = None) 
     Raises:
         UserError: the disk is full or the place not writable; the old file is untouched.
     """
+    if not path.name:
+        raise UserError(f"cannot write {path}: {DISK_ERRORS[errno.EISDIR]}")
     content = data.encode() if isinstance(data, str) else data
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with disk_errors(path):

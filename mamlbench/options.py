@@ -8,7 +8,7 @@ from typing import Any
 
 from mamlbench.config import options_of
 from mamlbench.config_tree import NODES, lacks
-from mamlbench.errors import UserError, did_you_mean, one_of
+from mamlbench.errors import UserError, did_you_mean, one_of, require
 from mamlbench.run_folder import require_relative_name
 
 
@@ -28,6 +28,7 @@ class Options:
 
     def __post_init__(self) -> None:
         require_relative_name(self.name)
+        require(bool(self.outputs), "outputs", self.outputs, "a folder")
         one_of("on_nan", self.on_nan, ("stop", "skip"))
         if self.checkpoint is not None and self.warm_start is not None:
             accepted = "null, where checkpoint names what to test"

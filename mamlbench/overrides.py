@@ -95,9 +95,8 @@ def require_one_run(params: Mapping[str, Any] | None, overrides: Sequence[str]) 
     left = [key for key in map(key_of, params or {}) if key not in typed]
     if left and "checkpoint" not in typed:
         what = typed.get("experiment", "hydra.sweeper.params")
-        again = f": mamlbench -m {what}" if "experiment" in typed else ""
         one = " ".join(f"{key}=..." for key in left)
-        raise UserError(f"{what}: is a sweep, which takes -m{again}; accepted without is {one}")
+        raise UserError(f"{what}: is a sweep, which takes -m; accepted without is {one}")
 
 
 def why_unreadable(override: str) -> str:

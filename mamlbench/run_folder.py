@@ -54,7 +54,7 @@ class RunFolder:
     @classmethod
     def of(cls, config: Mapping[str, Any], run: RunName) -> RunFolder:
         """The folder of a run, by its config's `outputs` and `name`."""
-        return cls(Path(config["outputs"]) / config["name"] / run.path)
+        return cls(Path(config["outputs"]).expanduser() / config["name"] / run.path)
 
     @contextmanager
     def owned(self) -> Iterator[None]:

@@ -48,6 +48,9 @@ class CellSweeper(BasicSweeper):
         runs = [[typed.get(text, text) for text in each] for each in combinations]
         if self.jobs is not None:
             runs = [over(job, combination) for combination in runs for job in self.jobs]
+        if not runs:
+            over_what = " ".join(str(o.input_line) for o in swept if o.is_sweep_override())
+            raise UserError(f"{over_what}: makes no run; accepted are values for each key")
         return list(BasicSweeper.split_overrides_to_chunks(runs, max_batch_size))
 
     @override

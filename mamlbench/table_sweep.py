@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mamlbench.config_tree import ConfigTree, parsed
 from mamlbench.errors import UserError
-from mamlbench.overrides import key_of, list_of, over, quoted
+from mamlbench.overrides import command_line, key_of, list_of, over, quoted
 from mamlbench.tables import Table, load_table
 
 _OPTIONS = ("table", "table.rows", "table.seeds")
@@ -31,7 +31,8 @@ def arguments_of_table(arguments: Sequence[str]) -> list[str]:
     name = typed["table"].partition("=")[2]
     table = load_table(name, ConfigTree(arguments))
     if not line.multirun:
-        raise UserError(f"table={name}: is a sweep, which takes -m: mamlbench -m table={name}")
+        again = command_line(["-m", *arguments])
+        raise UserError(f"table={name}: is a sweep, which takes -m: {again}")
     for key in _OF_A_CELL:
         if key in typed:
             raise UserError(f"{typed[key]}: accepted is null, where table={name} brings its own")

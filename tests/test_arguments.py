@@ -12,7 +12,7 @@ from mamlbench.arguments import exit_code_of
 from mamlbench.errors import Busy, UserError
 
 
-def raising(error: Exception) -> int:
+def raising(error: BaseException) -> int:
     raise error
 
 
@@ -37,3 +37,8 @@ def test_whoever_reads_may_have_had_enough():
     os.close(reads)
     assert child.communicate()[1] == ""
     assert child.returncode == 0
+
+
+def test_ctrl_c_is_one_line(capsys):
+    assert exit_code_of("mamlbench-x", lambda: raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr() == ("", "mamlbench-x: interrupted\n")

@@ -105,3 +105,9 @@ def test_json_is_valid_even_with_numbers_that_json_lacks(tmp_path):
     expected = {"a": None, "b": [None, 0.1], "c": {"d": [1, None, "x"]}}
     assert json.loads(path.read_text()) == expected
     assert path.read_text().endswith("}\n")
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_folder_is_no_file(place):
+    with pytest.raises(UserError, match=r"^cannot write [./]: not writable, it is a folder$"):
+        write_atomically(Path(place), "text")

@@ -110,7 +110,7 @@ def test_a_sweep_that_is_written_down_is_no_single_run() -> None:
     with pytest.raises(UserError) as caught:
         require_one_run(params, ["experiment=my_sweep", "algorithm=maml"])
     assert str(caught.value) == (
-        "experiment=my_sweep: is a sweep, which takes -m: mamlbench -m experiment=my_sweep; "
+        "experiment=my_sweep: is a sweep, which takes -m; "
         "accepted without is seed=... dataset.shots=..."
     )
     with pytest.raises(UserError, match=r"^hydra\.sweeper\.params: is a sweep, which takes -m; "):

@@ -95,7 +95,7 @@ class OptunaSweeper(Sweeper):
         warm = {} if task["warm_start"] is None else {"run": hash_of_result(task)}
         hash_ = result_hash(task, space=known, seed=str(task["seed"]), **warm)
         name = f"{choices.algorithm}_{choices.dataset}-{hash_}"
-        folder = Path(task["outputs"]) / task["name"] / "tune"
+        folder = Path(task["outputs"]).expanduser() / task["name"] / "tune"
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with only_one(folder / f"{name}.lock", f"the search {folder / name}.db"):

@@ -202,3 +202,28 @@ def test_finished_runs_are_neither_composed_nor_built_one_by_one(mamlbench, run,
     assert built == [7]
     # the sweep twice by Hydra, its only choice of groups, the run that is left
     assert len(composed) == 4
+
+
+@pytest.mark.parametrize("empty", ["seed=range(0)", "dataset.shots=range(5,5)"])
+def test_a_sweep_over_nothing(mamlbench, empty):
+    result = mamlbench("-m", empty, *RUN)
+    assert result.code == 2
+    expected = f"{empty}: makes no run; accepted are values for each key"
+    assert result.err.splitlines()[-1] == f"mamlbench: {expected}"
+
+
+def test_outputs_in_the_home_folder(mamlbench, monkeypatch, tmp_path):
+    """Which not every shell writes out, and no YAML."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    again = [*RUN, "outputs='~/runs'"]
+    assert mamlbench(*again).code == 0
+    (summary,) = (tmp_path / "runs").rglob("summary.json")
+    assert not Path("~").exists()
+    kept = str(summary.parent).replace(str(tmp_path), "~")
+    assert "shows" in mamlbench("-m", *again, "seed=0").out + mamlbench(*again).err
+    assert mamlbench(f"checkpoint='{kept}'", "evaluation.shots=3", "outputs='~/runs'").code == 0
+
+
+def test_no_outputs(mamlbench):
+    result = mamlbench(*RUN, "outputs=")
+    assert (result.code, result.err) == (2, "mamlbench: outputs=: accepted is a folder\n")

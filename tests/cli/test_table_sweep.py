@@ -94,7 +94,10 @@ def test_one_run_with_another_test(mamlbench):
     ("arguments", "complaint"),
     [
         (["-m", "+table=maml_sinsoid"], "table=maml_sinsoid: accepted is .*'maml_sinusoid'"),
-        (["table=maml_sinusoid"], "table=maml_sinusoid: is a sweep, which takes -m: .*"),
+        (
+            ["table=maml_sinusoid", "budget=smoke"],
+            "table=maml_sinusoid: .* -m: mamlbench -m table=maml_sinusoid budget=smoke",
+        ),
         (
             ["-m", "table=maml_sinusoid", "table.rows=[MAM]"],
             r"table\.rows=MAM: accepted is .*\(did you mean 'MAML'\?\)",
