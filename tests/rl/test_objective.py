@@ -156,3 +156,15 @@ def test_second_derivatives_differ_as_they_should():
 def test_an_unknown_surrogate():
     with pytest.raises(BadValue, match=r"surrogate=dise: .*did you mean 'dice'"):
         PolicyGradient("dise")
+
+
+def test_the_divergence_is_of_the_new_policy_from_the_old(met):
+    """KL(old || new), in the mean over the steps taken; the other way round is another number."""
+    old, experience = met
+    new = old.clone()
+    new[..., 2:] += 0.5  # of the deviations' logarithms
+    found = PolicyGradient().divergence(old, new, experience.targets())
+    apart = kl_divergence(as_distribution(old), as_distribution(new))
+    for task in range(len(old)):
+        taken = experience.taken[task].bool()
+        torch.testing.assert_close(found[task], apart[task][taken].mean())

@@ -145,3 +145,12 @@ def test_other_bad_values():
         GymEnvironments("tiny_env.Line", (0.0,), (1.0,), horizon=1)
     with pytest.raises(BadValue, match="goal_high="):
         GymEnvironments("tiny_env.Line", (0.0,), (1.0, 2.0))
+
+
+def test_an_episode_that_is_cut_short_is_over():
+    """As by gymnasium's own time limit, after which nothing may be stepped any more."""
+    environments = line("Cut")
+    environments.reset(np.array([[1.0]]), 1, np.array([5]))
+    ends = [environments.step(torch.zeros(1, 1, 1)) for _ in range(4)]
+    assert [bool(done) for _, _, done in ends] == [False, True, True, True]
+    assert [float(reward) == 0.0 for _, reward, _ in ends] == [False, False, True, True]

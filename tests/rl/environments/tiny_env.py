@@ -27,6 +27,19 @@ class Line(gymnasium.Env):
         return observation, -abs(self.x - self.goal), self.x > 5.0, False, {}
 
 
+class Cut(Line):
+    """Its time is over after two steps."""
+
+    def reset(self, *, seed=None, options=None):
+        self.left = 2
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.left -= 1
+        observation, reward, ended, _, info = super().step(0.0 * action)
+        return observation, reward, ended, self.left <= 0, info
+
+
 class Broken(Line):
     def step(self, action):
         raise ValueError("the floor\nis missing")
