@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from mamlbench.errors import BUSY, INTERRUPTED, USER_ERROR, Busy, UserError
@@ -36,6 +37,12 @@ def exit_code_of(name: str, command: Callable[[], int]) -> int:
     except BrokenPipeError:
         leave_the_pipe()
         return 0
+
+
+def find_own_modules() -> None:
+    """Classes of the user's own, as my_lab.MyAlgorithm, are found where the command is started."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
 
 
 def leave_the_pipe() -> None:

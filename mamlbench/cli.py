@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from mamlbench import __version__
-from mamlbench.arguments import leave_the_pipe
+from mamlbench.arguments import find_own_modules, leave_the_pipe
 from mamlbench.errors import BUSY, FAILED, INTERRUPTED, USER_ERROR, Busy, Pruned, UserError
 from mamlbench.processes import STOPPED, Lost, here, launch
 
@@ -37,8 +37,7 @@ def main() -> None:
     that failed, or else 75 where others are at work on some.
     """
     arguments = sys.argv[1:]
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # for classes of the user's own, as my_lab.MyAlgorithm
+    find_own_modules()
     if "--version" in arguments:  # Hydra would tell its own
         print(f"mamlbench {__version__}")
         return

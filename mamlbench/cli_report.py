@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mamlbench.arguments import OneLineParser, exit_code_of
+from mamlbench.arguments import OneLineParser, exit_code_of, find_own_modules
 from mamlbench.errors import UserError, did_you_mean
 from mamlbench.overrides import list_of
 
@@ -33,8 +33,7 @@ EXAMPLES = """
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all is well, 2 after a user's mistake."""
     typed = sys.argv[1:] if arguments is None else arguments
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # for classes of the user's own, as my_lab.MyAlgorithm
+    find_own_modules()
     return exit_code_of("mamlbench-report", lambda: _run(_read(typed)))
 
 

@@ -13,21 +13,18 @@ from mamlbench.config_tree import composed, without_hydra
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 from mamlbench.hydra_errors import one_line
-from mamlbench.overrides import key_of, other_test, over, quoted
+from mamlbench.overrides import key_of, other_test, over
 
 
 def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> DictConfig:
     """The config that `mamlbench <overrides>` would run, `hydra` node included.
 
-    Args:
-        overrides: of the command line.
-        searchpath: where config files are besides mamlbench's own, as `file:///home/me/conf`.
+    For its arguments see `config_tree.composed`.
 
     Raises:
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
-    own = [f"hydra.searchpath={quoted(list(searchpath))}"] if searchpath else []
-    made: DictConfig = composed([*overrides, *own])
+    made: DictConfig = composed(overrides, searchpath)
     return made
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mamlbench.errors import UserError
+from mamlbench.overrides import quoted
 
 # What a composed config has besides single options, in the order in which help shows them.
 NODES = (
@@ -41,16 +42,14 @@ class ConfigTree:
 
     Attributes:
         roots: the folders, mamlbench's own first.
-        has_own: whether there is another one.
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
         self.roots = [own_root()]
         line = parsed(arguments)
-        self._own, self._is_sweep = line.config_dir, line.multirun
-        self.has_own = self._own is not None
-        if self._own is not None:
-            self.roots.append(Path(self._own))
+        self._is_sweep = line.multirun
+        if line.config_dir is not None:
+            self.roots.append(Path(line.config_dir))
 
     def groups(self) -> list[str]:
         """Names of the config groups, in alphabetical order, folders within `preset` included."""
@@ -106,9 +105,7 @@ class ConfigTree:
         overrides: list[str] = parsed(arguments).overrides
         if self._is_sweep:
             overrides = [_first_of(override) for override in overrides]
-        if self._own is not None:
-            overrides.append(f"hydra.searchpath=['file://{Path(self._own).absolute()}']")
-        return composed(overrides)
+        return composed(overrides, [f"file://{path.absolute()}" for path in self.roots[1:]])
 
     def text(self, file: str) -> str:
         """The content of `<file>.yaml`, empty where there is none."""
@@ -119,8 +116,12 @@ class ConfigTree:
         return ""
 
 
-def composed(overrides: Sequence[str]) -> Any:
+def composed(overrides: Sequence[str], searchpath: Sequence[str] = ()) -> Any:
     """The config that these overrides make, with the node `hydra`.
+
+    Args:
+        overrides: of the command line.
+        searchpath: where config files are besides mamlbench's own, as `file:///home/me/conf`.
 
     Raises:
         UserError: see `own_root`.
@@ -131,8 +132,9 @@ def composed(overrides: Sequence[str]) -> Any:
 
     own_root()
     GlobalHydra.instance().clear()
+    own = [f"hydra.searchpath={quoted(list(searchpath))}"] if searchpath else []
     with initialize_config_module("mamlbench.conf", version_base="1.3"):
-        return compose("config", list(overrides), return_hydra_config=True)
+        return compose("config", [*overrides, *own], return_hydra_config=True)
 
 
 def without_hydra(config: Any) -> Any:

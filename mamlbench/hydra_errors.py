@@ -77,7 +77,7 @@ def _missing(error: MissingConfigException, tree: ConfigTree) -> str:
         return _first_line(error)
     found = file.removeprefix(f"{group}/")
     is_typo = bool(difflib.get_close_matches(found, accepted, cutoff=0.7))
-    own = "" if tree.has_own or is_typo else "; one of your own takes --config-dir=FOLDER"
+    own = "" if tree.roots[1:] or is_typo else "; one of your own takes --config-dir=FOLDER"
     return _unknown_choice(group, found, accepted) + own
 
 

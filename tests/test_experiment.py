@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from mamlbench.algorithms import MetaLearner
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.estimate import Estimate
+from mamlbench.experiment import Experiment
 from mamlbench.objectives import Classification
 from mamlbench.report.runs import read_run
 from mamlbench.report.terminal import report
@@ -312,6 +314,19 @@ def test_schedules_go_on_by_a_step_that_is_skipped(tmp_path: Path, algorithm: st
     assert state["learner"].get("_extra_state", {"outer_steps": 4}) == {"outer_steps": 4}
 
 
+def before_the_fourth_step(
+    run: Experiment, happens: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = run.learner.meta_step
+
+    def watched(tasks: object) -> object:
+        if run.learner.scheduler.last_epoch == 3:
+            happens()
+        return step(tasks)
+
+    monkeypatch.setattr(run.learner, "meta_step", watched)
+
+
 @pytest.mark.parametrize("on_nan", ["stop", "skip"])
 def test_parameters_that_are_lost_are_no_good_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_nan: str
@@ -319,15 +334,12 @@ def test_parameters_that_are_lost_are_no_good_state(
     options = ["training.checkpoint_every=1", "training.validate_every=0", f"on_nan={on_nan}"]
     line = runs.overrides(tmp_path, "maml", "sinusoid", *options, "training.iterations=6")
     run = experiment(line)
-    step = run.learner.meta_step
 
-    def spoiling(tasks: object) -> object:
-        if run.learner.scheduler.last_epoch == 3:
-            for parameter in run.learner.parameters():
-                parameter.data.fill_(math.nan)
-        return step(tasks)
+    def spoil() -> None:
+        for parameter in run.learner.parameters():
+            parameter.data.fill_(math.nan)
 
-    monkeypatch.setattr(run.learner, "meta_step", spoiling)
+    before_the_fourth_step(run, spoil, monkeypatch)
     with pytest.raises(UserError, match=r"iteration 4: .*, and so are the parameters since"):
         run.run()
     state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
@@ -360,14 +372,11 @@ def test_where_a_gpus_memory_is_full_the_run_is_kept_and_told_what_needs_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", "training.validate_every=0"))
-    step = run.learner.meta_step
 
-    def full(tasks: object) -> object:
-        if run.learner.scheduler.last_epoch == 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return step(tasks)
+    def fill() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(run.learner, "meta_step", full)
+    before_the_fourth_step(run, fill, monkeypatch)
     with pytest.raises(UserError, match=r"memory is full; accepted is a smaller hardware\.task_ch"):
         run.run()
     state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)

@@ -46,6 +46,20 @@ HARMONIC = {
     "evaluation.tasks": 100,
 }
 
+TRPO = {
+    "algorithm.inner_steps": 1,
+    "algorithm.outer_optimizer": "trpo",
+    "dataset.discount": 0.99,
+    "dataset.gae_lambda": 1.0,
+    "dataset.later_steps": 0.5,
+    "dataset.surrogate": "log_likelihood",
+    "dataset.test_goals_seed": 1,
+    "network.hidden": [100, 100],
+    "network.initial_sd": 1.0,
+    "network.min_sd": 1e-6,
+    "evaluation.tasks": 40,
+}
+
 PAIRS: dict[tuple[str, ...], dict[str, object]] = {
     ("experiment=maml/sinusoid",): {
         "algorithm.inner_lr": 0.01,
@@ -218,6 +232,57 @@ PAIRS: dict[tuple[str, ...], dict[str, object]] = {
         "training.meta_batch_size": 12,
         "evaluation.tasks": 10_000,
         "evaluation.queries": "remaining",
+    },
+    ("algorithm=maml", "dataset=navigation2d"): {
+        **TRPO,
+        "algorithm.inner_lr": 0.1,
+        "algorithm.outer_lr": 0.01,
+        "dataset.horizon": 100,
+        "dataset.train_shots": 20,
+        "dataset.queries": 20,
+        "training.meta_batch_size": 20,
+        "training.iterations": 100,
+    },
+    ("algorithm=maml", "dataset=half_cheetah_vel"): {
+        **TRPO,
+        "algorithm.inner_lr": 0.1,
+        "algorithm.outer_lr": 0.01,
+        "dataset.horizon": 200,
+        "dataset.train_shots": 10,
+        "dataset.queries": 10,
+        "training.meta_batch_size": 40,
+    },
+    ("algorithm=maml", "dataset=half_cheetah_dir"): {
+        **TRPO,
+        "algorithm.inner_lr": 0.1,
+        "algorithm.outer_lr": 0.02,
+        "dataset.horizon": 200,
+        "dataset.shots": 20,
+        "training.meta_batch_size": 40,
+    },
+    ("algorithm=maml", "dataset=ant_vel"): {
+        **TRPO,
+        "algorithm.inner_lr": 0.1,
+        "algorithm.outer_lr": 0.01,
+        "dataset.horizon": 200,
+        "training.meta_batch_size": 40,
+    },
+    ("experiment=reptile/omniglot_20way1shot",): {
+        "algorithm.inner_lr": 0.0005,
+        "algorithm.inner_batch": 20,
+        "algorithm.inner_steps": 10,
+        "algorithm.iterations": 200_000,  # the step size goes to 0 where the training ends
+        "dataset.ways": 20,
+        "evaluation.transductive": False,
+        "training.iterations": 200_000,
+    },
+    ("algorithm=reptile", "dataset=omniglot", "training.iterations=7"): {"algorithm.iterations": 7},
+    ("experiment=maml/omniglot_20way1shot",): {
+        "algorithm.inner_lr": pytest.approx(0.1 * 20),  # the code's loss is summed over the classes
+        "algorithm.inner_steps": 5,
+        "dataset.ways": 20,
+        "evaluation.inner_steps": 5,
+        "training.meta_batch_size": 16,
     },
 }
 

@@ -1,6 +1,5 @@
 """Named protocols, and the scores that they give."""
 
-from mamlbench.estimate import Estimate
 from mamlbench.evaluation.active_learning import ActiveLearning, active_learning, active_sizes
 from mamlbench.evaluation.ensemble import Ensemble
 from mamlbench.evaluation.evaluate import TEST_SEED, evaluate
@@ -12,7 +11,6 @@ __all__ = [
     "TEST_SEED",
     "ActiveLearning",
     "Ensemble",
-    "Estimate",
     "KeptScores",
     "Protocol",
     "Scores",

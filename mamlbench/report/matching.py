@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from mamlbench.errors import UserError
-from mamlbench.overrides import over, quoted
+from mamlbench.overrides import over
 from mamlbench.report.conf_files import defaults_of, written_in
 from mamlbench.report.runs import Run
 from mamlbench.settings import SCALED, SIZES, differences, flat, shortened
@@ -139,11 +139,9 @@ def setting_of_cell(run: TableRun) -> Setting:
     from mamlbench.config_tree import composed, without_hydra
 
     overrides = over([f"experiment={run.experiment}", *run.overrides], run.evaluate)
-    own = []
-    if run.config_dir is not None:
-        own = [f"hydra.searchpath={quoted([f'file://{run.config_dir}'])}"]
+    own = [] if run.config_dir is None else [f"file://{run.config_dir}"]
     try:
-        made = composed([*overrides, *own])
+        made = composed(overrides, own)
     except HydraException as error:
         why = str(error).splitlines()[0]
         raise UserError(f"a table's cell, {' '.join(overrides)}: {why}") from error
