@@ -2,7 +2,6 @@
 
 A table is `conf/table/<name>.yaml`, of mamlbench's configs or of a user's own folder:
 
-    name: maml_sinusoid
     title: MAML, Table 2: sinusoids, 5-shot, MSE
     paper: arXiv 1703.03400
     place: Table 2            # where in the paper
@@ -138,6 +137,7 @@ class Table:
     """One table or figure of a paper; see the module for the fields of its file.
 
     Attributes:
+        name: of its file.
         cells: in the order of the file; a place of rows x columns may have none.
     """
 
@@ -207,7 +207,7 @@ def load_table(name: str, tree: ConfigTree | None = None) -> Table:
         raise UserError(f"{place}: YAML: " + " ".join(str(error).split())) from error
     root = next(root for root in tree.roots if (root / place).is_file())
     with _mistakes_in(place):
-        return _table(values, None if root == own_root() else root.absolute())
+        return _table(name, values, None if root == own_root() else root.absolute())
 
 
 def load_tables(tree: ConfigTree | None = None) -> tuple[Table, ...]:
@@ -241,21 +241,22 @@ def _with_digits(reader: _Reader, node: yaml.ScalarNode) -> Printed:
 _Reader.add_constructor("tag:yaml.org,2002:float", _with_digits)
 
 
-def _table(values: Any, config_dir: Path | None) -> Table:
-    values = _known(values, [*(field.name for field in fields(Table)), "each"])
+def _table(name: str, values: Any, config_dir: Path | None) -> Table:
+    options = [field.name for field in fields(Table) if field.name != "name"]
+    values = _known(values, [*options, "each"])
     with _mistakes_in("each"):
         each = _known(values.pop("each", {}), _CELL)
-    for name in ("rows", "columns", "footnotes"):
-        if name in values:
-            values[name] = _texts(values[name])
+    for option in ("rows", "columns", "footnotes"):
+        if option in values:
+            values[option] = _texts(values[option])
     cells, listed = [], values.pop("cells", None)
     if not isinstance(listed, list):
         raise UserError(f"cells={listed}: accepted is a list")
-    of_all = {name: values[name] for name in ("metric",) if name in values}
+    of_all = {option: values[option] for option in ("metric",) if option in values}
     for number, cell in enumerate(listed, 1):
         with _mistakes_in(f"cell {number}"):
             cells.append(_cell({**of_all, **each, **_known(cell, _CELL)}, config_dir))
-    table = construct(Table, plain(values), "", cells=tuple(cells))
+    table = construct(Table, plain(values), "", name=name, cells=tuple(cells))
     require(bool(table.seeds), "seeds", list(table.seeds), "[whole number, ...]")
     for number, cell in enumerate(cells, 1):
         with _mistakes_in(f"cell {number}"):

@@ -46,6 +46,20 @@ PUBLISHED: dict[str, tuple[str, str, str]] = {
         MAML | 0.67 | 0.38 | 0.35
         """,
     ),
+    "bmaml_navigation2d": (
+        "jsikyoon/bmaml_rl at c539de8, data/local/*/progress.csv: the last row, the mean over "
+        "tasks of the best particle after one step; by seed -9.52, -11.16, -10.82; -10.91, -12.61, "
+        "-13.22; -9.13, -11.23, -12.48; -30.96, -36.49, -36.55; of the first particle of VPG with "
+        "TRPO -11.23, -12.56, -13.94",
+        "all",
+        """
+        SVPG with TRPO | -10.50 ± 0.86
+        SVPG with chaser | -12.25 ± 1.20
+        VPG with TRPO | -10.95 ± 1.69
+        VPG with Reptile | -34.67 ± 3.21
+        MAML with TRPO | -12.58 ± 1.36
+        """,
+    ),
     "maml_navigation2d": (
         "arXiv 1703.03400, Figure 4 and Table 4; cbfinn/maml_rl, icml/*.pkl",
         "0 | 1 | 2 | 3 | 4",

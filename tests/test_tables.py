@@ -90,7 +90,6 @@ def test_particles_of_bayesian_maml_go_as_far_however_many_they_are():
 # --- reading ------------------------------------------------------------------------------------
 
 SMALL = """
-name: small
 title: A table
 paper: arXiv 0000.00000
 place: Table 1

@@ -14,7 +14,6 @@ from mamlbench.report import readme
 from mamlbench.tables import TableRun, load_table, load_tables
 
 TABLE = """# @package table
-name: mine
 title: My table
 paper: mine
 place: Table 1
