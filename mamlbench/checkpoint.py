@@ -145,6 +145,21 @@ def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
     return sorted(scores, key=lambda kept: (-scores[kept], iteration[kept]))[:count]
 
 
+def as_bytes(value: Any) -> bytes:
+    """A state, or a part of one: equal ones have equal bytes, on any machine."""
+    if isinstance(value, dict):
+        entries = sorted((repr(key).encode(), as_bytes(entry)) for key, entry in value.items())
+        return b"{" + b",".join(key + b":" + entry for key, entry in entries) + b"}"
+    if isinstance(value, (list, tuple)):
+        return b"[" + b",".join(map(as_bytes, value)) + b"]"
+    if isinstance(value, Tensor):
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        return (
+            f"{value.dtype}{list(value.shape)}".encode() + flat.view(torch.uint8).numpy().tobytes()
+        )
+    return repr(value).encode()
+
+
 def _is_whole(path: Path) -> bool:
     """Whether every part's checksum holds: torch itself loads altered numbers without a word."""
     try:

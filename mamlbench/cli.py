@@ -216,7 +216,8 @@ def _here(job: _Job) -> float | None:
     from mamlbench.tuning import trial
 
     ranks = joined()
-    build = partial(Experiment, job.config, job.algorithm, job.dataset, job.overrides, ranks)
+    made_by = job.config, job.algorithm, job.dataset, job.overrides
+    build = partial(Experiment, *made_by, ranks, job.searchpath)
     experiment = build()
     if experiment.options.also_test:
         ranks.together(partial(check_other_tests, experiment, job.searchpath))

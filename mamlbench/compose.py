@@ -13,7 +13,7 @@ from mamlbench.config_tree import composed, without_hydra
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 from mamlbench.hydra_errors import one_line
-from mamlbench.overrides import key_of, other_test, over
+from mamlbench.overrides import config_flags, key_of, other_test, over
 
 
 def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> DictConfig:
@@ -54,7 +54,8 @@ def experiment(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) ->
         hydra.errors.HydraException: an override that does not fit the config tree.
     """
     made = config(overrides, searchpath)
-    return Experiment(without_hydra(made), *_names(made), list(overrides))
+    names = _names(made)
+    return Experiment(without_hydra(made), *names, list(overrides), searchpath=searchpath)
 
 
 def check_other_tests(run: Experiment, searchpath: Sequence[str] = ()) -> None:
@@ -99,8 +100,7 @@ def _in_one_line(
     """What is wrong with a test; None where the mistake is not the user's."""
     if isinstance(error, UserError):
         return str(error)
-    flags = [f"--config-dir={url.removeprefix('file://')}" for url in searchpath[:1]]
-    return one_line(error, [*flags, *overrides])
+    return one_line(error, [*config_flags(searchpath), *overrides])
 
 
 def _names(made: DictConfig) -> tuple[str, str]:

@@ -214,7 +214,10 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
         places = () if first["type"] == "missing" else first["loc"]
         where = "".join(f"[{place}]" for place in places if type(place) is int)
         found = json.dumps(value, default=str)
-        raise UserError(f"{key}{where}={found}: accepted is {_in_words(hint)}") from error
+        accepted = _in_words(hint)
+        if accepted == "text" and isinstance(value, (int, float)):
+            accepted += f""", as "{key}='{found}'\""""
+        raise UserError(f"{key}{where}={found}: accepted is {accepted}") from error
 
 
 _PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers"}

@@ -15,7 +15,8 @@ class Estimate:
 
     Attributes:
         mean: the mean.
-        ci95: half the width of its 95% interval over tasks (Student's t); 0 for a single task.
+        ci95: half the width of its 95% interval over tasks (Student's t); NaN of
+            a single task.
         n_tasks: how many tasks.
     """
 
@@ -28,7 +29,7 @@ class Estimate:
         """The estimate from one value a task, [T]."""
         values = np.asarray(values, dtype=np.float64)
         count = len(values)
-        half = 0.0
+        half = math.nan
         if count > 1:
             half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / math.sqrt(count))
         return cls(float(values.mean()), half, count)

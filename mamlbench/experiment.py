@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,21 +38,15 @@ from mamlbench.options import Options, require_known
 from mamlbench.overrides import command_line
 from mamlbench.place import hash_of_result
 from mamlbench.report.run_figures import draw_figures
-from mamlbench.run_folder import RunFolder, versions
+from mamlbench.run_folder import RunFolder
 from mamlbench.run_name import RunName
 from mamlbench.run_state import recorded
 from mamlbench.signals import StopRequest
 from mamlbench.slurm.options import of_the_run
 from mamlbench.slurm.this_job import job_id, restarts
-from mamlbench.tested import (
-    about_training,
-    is_of_unfinished,
-    selected_in_words,
-    tested_checkpoints,
-    trained_in,
-)
+from mamlbench.summary import summary_of
+from mamlbench.tested import about_training, tested_checkpoints, trained_in
 from mamlbench.training import Trainer, Training
-from mamlbench.words import in_turn
 
 
 class Experiment:
@@ -65,6 +58,7 @@ class Experiment:
         dataset: name of the dataset's config, for the run's folder.
         overrides: the command line's overrides, from which the run can be composed again.
         ranks: the processes that do the run together; the first alone writes its files and logs.
+        searchpath: where config files are besides mamlbench's own; for the command in the result.
 
     Raises:
         UserError: anything in the config that cannot work.
@@ -77,6 +71,7 @@ class Experiment:
         dataset: str,
         overrides: list[str],
         ranks: Ranks = ALONE,
+        searchpath: Sequence[str] = (),
     ) -> None:
         require_known(config, algorithm)
         self.config, self.shortened = within_budget(config)
@@ -97,9 +92,12 @@ class Experiment:
         if self.options.warm_start is not None:
             self._warm_start(self.options.warm_start)
         self.tested_checkpoints = tested_checkpoints(self.config)
+        for path in self.tested_checkpoints:  # one that does not fit leaves no folder behind
+            load_learner(self.learner, checkpoint.load(path, "cpu"), path)
         self.trained_in: dict[str, Any] | None = None
         """What a tested checkpoint says of the run that made it; older ones say nothing."""
         self.overrides, hash_ = overrides, hash_of_result(self.config)
+        self.command = command_line(overrides, searchpath)
         names = algorithm, dataset, self.dataset.setting
         self.name = RunName(*names, hash_, self.options.seed)
         self.folder = RunFolder.of(self.config, self.name)
@@ -216,7 +214,7 @@ class Experiment:
             parts = self.learner, self.learner.network, self.dataset, self.dataset.objective
             code = code_files(*parts, modules=self.dataset.modules)
             goes_on = trainer.iteration > 0
-            self.folder.write_config(self.config, command_line(self.overrides), code, goes_on, job)
+            self.folder.write_config(self.config, self.command, code, goes_on, job)
         with self.loggers:
             self.loggers.start(self._run_info(trainer))
             try:
@@ -262,10 +260,10 @@ class Experiment:
         if len(members) > 1:
             self.learner = Ensemble(members)
         scores = self._test(trainer.iteration)
+        summary = summary_of(self, scores, trainer, chosen, max(iterations))
         if not self.ranks.is_first:
-            return self._summary(scores, trainer, chosen, max(iterations))
+            return summary
         write_atomically(self.folder.path / "test_tasks.csv", scores.rows().to_csv(index=False))
-        summary = self._summary(scores, trainer, chosen, max(iterations))
         return summary | self._learn_actively()
 
     def _test(self, iteration: int) -> Scores:
@@ -306,43 +304,3 @@ class Experiment:
         names = self.name.label, self.name.id
         length = self.training.iterations
         return RunInfo(self.folder.path, *names, self.config, trainer.iteration, length)
-
-    def _summary(
-        self, scores: Scores, trainer: Trainer, chosen: list[Path], trained_iterations: int
-    ) -> dict[str, Any]:
-        by_step = scores.by_step()
-        trained = trainer.iteration * self.training.meta_batch_size
-        norm = getattr(self.learner.network, "norm", type(self.learner.network).__name__)
-        names = [str(path) if self.tested_checkpoints else path.name for path in chosen]
-        protocol = replace(self.protocol, select=selected_in_words(self.protocol, chosen))
-        return {
-            "metric": self.dataset.objective.metric,
-            "higher_is_better": self.dataset.objective.higher_is_better,
-            "test": {**(by_step[-1] or {}), "by_step": by_step},
-            **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
-            "diverged_tasks": scores.diverged(),
-            "validation": None if self.protocol.by_training else trainer.best.top,
-            **({"best_training": trainer.best.top} if self.protocol.by_training else {}),
-            "train": {
-                "iterations": trainer.iteration,
-                "seconds": trainer.seconds,
-                "tasks_per_second": trained / trainer.seconds if trainer.seconds else None,
-                "skipped": trainer.skipped,
-            },
-            "evaluation": protocol.in_words(self.dataset, len(by_step) - 1, norm),
-            **asdict(self.name),
-            "checkpoint": names if len(names) > 1 else next(iter(names), None),
-            "trained_iterations": trained_iterations,  # also where another run did them
-            "of_unfinished": any(map(is_of_unfinished, self.tested_checkpoints)),
-            **({"trained_in": self.trained_in} if self.tested_checkpoints else {}),
-            "norm": norm,
-            "transductive": self.protocol.transductive,
-            "device": in_turn(trainer.devices or {trainer.device: 0}),
-            "precision": self.hardware.precision,
-            "versions": versions(),
-            **({} if self.dataset.simulator is None else {"simulator": self.dataset.simulator}),
-            "data_sha256": self.dataset.sha256,
-            "command": command_line(self.overrides),
-            **({"commits": in_turn(trainer.commits)} if len(trainer.commits) > 1 else {}),
-            **({} if self.shortened is None else {"shortened": self.shortened}),
-        }

@@ -165,10 +165,14 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
         return f"+{match[1]}: this option is there already; accepted is {match[1]}=value"
     if match := re.search(r"Ambiguous value for argument '([^=]*)=([^']*)'", message):
         key, found = match.groups()
-        return (
-            f"{key}={found}: several values are a sweep, which takes -m; "
-            f"accepted without is one value, or a list as {key}=[{found}]"
-        )
+        one = "one choice" if key in tree.groups() else f"one value, or a list as {key}=[{found}]"
+        why = "several values are a sweep, which takes -m"
+        return f"{key}={found}: {why}; accepted without is {one}"
+    for override in parsed(arguments).overrides:
+        group, _, found = override.lstrip("+").partition("=")
+        if found.startswith("[") and group in tree.groups() and group != "logger":
+            several = f"several are a sweep, -m {group}={found.strip('[]')}"
+            return f"{override}: accepted is one choice; {several}"
     deleted = [o[1:] for o in parsed(arguments).overrides if o.startswith("~")]
     for group in (name.partition("=")[0] for name in deleted):
         if group in tree.groups():

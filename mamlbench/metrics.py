@@ -58,5 +58,7 @@ def shown(metric: str, mean: float | None, half: float | None = None) -> str:
     """`94.27 ± 0.89`, from the values as they are kept; JSON has null for what is not finite."""
     if mean is None or not math.isfinite(mean):
         return "not finite"
-    around = "" if half is None else f" ± {number(metric, scale(metric) * half)}"
+    if half is None or not math.isfinite(half):  # of a single task
+        return number(metric, scale(metric) * mean)
+    around = f" ± {number(metric, scale(metric) * half)}"
     return number(metric, scale(metric) * mean) + around

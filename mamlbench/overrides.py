@@ -29,9 +29,24 @@ def quoted(value: Any) -> str:
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
-def command_line(overrides: Iterable[str]) -> str:
-    """`mamlbench` with these overrides, as a shell takes it."""
-    return " ".join(["mamlbench", *map(_in_a_shell, overrides)])
+def command_line(overrides: Iterable[str], searchpath: Sequence[str] = ()) -> str:
+    """`mamlbench` with these overrides, as a shell takes it.
+
+    Args:
+        overrides: of the run.
+        searchpath: where config files are besides mamlbench's own, as `file:///home/me/conf`.
+    """
+    return " ".join(["mamlbench", *map(_in_a_shell, [*config_flags(searchpath), *overrides])])
+
+
+def config_flags(searchpath: Sequence[str]) -> list[str]:
+    """What has a command look for config files there too: Hydra's flag, which takes one folder."""
+    if not searchpath:
+        return []
+    scheme, found, folder = searchpath[0].partition("file://")
+    flags = [f"--config-dir={folder}"] if found and not scheme else []
+    others = list(searchpath[len(flags) :])
+    return [*flags, *([f"hydra.searchpath={quoted(others)}"] if others else [])]
 
 
 def _in_a_shell(override: str) -> str:
@@ -73,7 +88,7 @@ def list_of(override: str, kind: type[str] | type[int]) -> list[Any]:
         value = None
     values = value if isinstance(value, list) else [value]
     if kind is str:
-        values = [str(entry) for entry in values]
+        values = [str(entry) if isinstance(entry, (int, float)) else entry for entry in values]
     if value is None or not values or not all(type(entry) is kind for entry in values):
         words = "[name, ...]" if kind is str else "[whole number, ...]"
         raise UserError(f"{override}: accepted is a list, {words}")
@@ -120,6 +135,7 @@ def why_unreadable(override: str) -> str:
     why = "text with signs in it takes quotes"
     if value.startswith(("[", "{")):
         form = "{name: 'text'}" if value.startswith("{") else "['text','text']"
+        form = f"[{form}]" if key == "also_test" else form
         return f'{why}; accepted is "{key}={form}"'
     return f"{why}; accepted is {_with_quotes(key, value)}"
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from mamlbench.estimate import Estimate
+from mamlbench.metrics import shown
 
 
 def test_by_hand():
@@ -27,7 +28,10 @@ def test_interval_is_scipys(count):
 
 
 def test_one_task_has_no_interval():
-    assert Estimate.of(np.array([0.25])) == Estimate(0.25, 0.0, 1)
+    one = Estimate.of(np.array([0.25]))
+    assert (one.mean, one.n_tasks) == (0.25, 1)
+    assert np.isnan(one.ci95)
+    assert shown("mse", one.mean, one.ci95) == shown("mse", 0.25) == "0.250"
 
 
 def test_float32_values_are_averaged_in_double():

@@ -12,7 +12,14 @@ from hydra.errors import HydraException
 
 from mamlbench.config_tree import options_of_each_job
 from mamlbench.errors import UserError
-from mamlbench.overrides import command_line, list_of, quoted, require_one_run, why_unreadable
+from mamlbench.overrides import (
+    command_line,
+    config_flags,
+    list_of,
+    quoted,
+    require_one_run,
+    why_unreadable,
+)
 
 OVERRIDES = [
     "algorithm=maml",
@@ -99,6 +106,10 @@ def test_lists() -> None:
     assert list_of("table.rows=[MAML,'a, b',3]", str) == ["MAML", "a, b", "3"]
     assert list_of("table.seeds=[0,1]", int) == [0, 1]
     assert list_of("table.seeds=2", int) == [2]
+    for override in ("table.rows=A,B", "table.rows=[[A]]", "table.rows=[A"):
+        with pytest.raises(UserError) as caught:
+            list_of(override, str)
+        assert str(caught.value) == f"{override}: accepted is a list, [name, ...]"
     for override in ("table.seeds=[a]", "table.seeds=[]", "table.seeds=[0", "table.seeds=[true]"):
         with pytest.raises(UserError) as caught:
             list_of(override, int)
@@ -118,3 +129,14 @@ def test_a_sweep_that_is_written_down_is_no_single_run() -> None:
     require_one_run(params, ["+algorithm=maml", "seed=0", "dataset.shots=1"])
     require_one_run(params, ["experiment=my_sweep", "checkpoint='outputs/x'"])
     require_one_run(None, [])
+
+
+def test_a_command_says_where_its_config_files_are() -> None:
+    folders = ["file:///home/me/my conf", "pkg://lab.conf"]
+    assert (
+        command_line(["seed=1"], folders[:1]) == "mamlbench '--config-dir=/home/me/my conf' seed=1"
+    )
+    found = command_line(["seed=1"], folders)
+    assert found.endswith(""" "hydra.searchpath=['pkg://lab.conf']" seed=1""")
+    assert config_flags(folders[1:]) == ["hydra.searchpath=['pkg://lab.conf']"]
+    assert command_line(["seed=1"]) == "mamlbench seed=1"

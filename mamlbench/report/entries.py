@@ -107,22 +107,41 @@ def entries_of_folder(runs: Iterable[Run]) -> list[Entry]:
 def labels(entries: Sequence[Entry]) -> list[str]:
     """The algorithm of each entry, and the options by which it differs from others of it.
 
-    Where those are the same too: how long it was trained, on how much it was tested, its code.
+    Where the few shown are the same too: the others in which those differ, how long it was
+    trained, on how much it was tested, its code.
     """
     options = completed([entry.first.options for entry in entries])
-    alike: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for entry, own in zip(entries, options, strict=True):
-        alike[entry.first.algorithm].append(own)
-    found = [
-        _label(entry, own, alike[entry.first.algorithm])
-        for entry, own in zip(entries, options, strict=True)
-    ]
+    found = [entry.first.algorithm for entry in entries]
+    named = zip(entries, options, _alike(found, options), strict=True)
+    found = [_label(*of) for of in named]
+    rest = zip(options, _alike(found, options), strict=True)
+    found = _told_apart(found, [" ".join(_shown(own, _apart(own, them))) for own, them in rest])
     for words in (_iterations, _test_tasks, lambda entry: entry.code):
         found = _told_apart(found, [words(entry) for entry in entries])
     return found
 
 
+def _alike(
+    names: Sequence[str], options: Sequence[Mapping[str, Any]]
+) -> list[list[Mapping[str, Any]]]:
+    """For each name, the options of all that have it."""
+    found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for name, own in zip(names, options, strict=True):
+        found[name].append(own)
+    return [found[name] for name in names]
+
+
 def _label(entry: Entry, own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+    apart = _apart(own, others)
+    of_groups = [name for name in apart if name not in _BESIDE]
+    names = of_groups[:_SHOWN_OPTIONS] + [name for name in apart if name in _BESIDE]
+    more = [f"and {len(apart) - len(names)} more"] if len(apart) > len(names) else []
+    untrained = ["untrained"] if entry.fewest_iterations == 0 else []
+    return " ".join([*untrained, entry.first.algorithm, *_shown(own, names), *more])
+
+
+def _apart(own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The options in which one of the others differs, but for sizes; of groups first."""
     apart = [
         name
         for name in dict.fromkeys(name for other in others for name in other)
@@ -131,11 +150,11 @@ def _label(entry: Entry, own: Mapping[str, Any], others: Sequence[Mapping[str, A
         and any(other.get(name) != own.get(name) for other in others)
     ]
     of_groups = sorted((name for name in apart if name not in _BESIDE), key=_shown_first)
-    names = of_groups[:_SHOWN_OPTIONS] + [name for name in apart if name in _BESIDE]
-    shown = [_option(name, _value(own, name)) for name in names]
-    more = [f"and {len(apart) - len(names)} more"] if len(apart) > len(names) else []
-    untrained = ["untrained"] if entry.fewest_iterations == 0 else []
-    return " ".join([*untrained, entry.first.algorithm, *shown, *more])
+    return of_groups + [name for name in apart if name in _BESIDE]
+
+
+def _shown(own: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    return [_option(name, _value(own, name)) for name in names]
 
 
 def _told_apart(names: Sequence[str], words: Sequence[str]) -> list[str]:

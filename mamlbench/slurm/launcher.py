@@ -19,6 +19,7 @@ from mamlbench.cells import CONFIG_DIR, Cell, CellReader, config_sources
 from mamlbench.config import construct, plain
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors
+from mamlbench.overrides import config_flags
 from mamlbench.slurm import queue
 from mamlbench.slurm.job import Job
 from mamlbench.slurm.options import NAMES, Submission, is_submitted
@@ -109,11 +110,10 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
 
     def _arguments(self, cell: Cell) -> tuple[str, ...]:
         """The command line that does this run alone, from the same config folders."""
-        urls = config_sources(self.config.hydra, CONFIG_DIR)
-        own = [url.removeprefix("file://") for url in urls]
+        own = config_flags(config_sources(self.config.hydra, CONFIG_DIR))
         typed: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra)
         hydra = [text for text in typed if not text.startswith("hydra.mode=")]
-        return (*(f"--config-dir={path}" for path in own), *hydra, *cell.overrides)
+        return (*own, *hydra, *cell.overrides)
 
 
 def _require_values(detach: bool, sweeper: str) -> None:

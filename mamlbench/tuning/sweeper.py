@@ -20,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from mamlbench.budget import within_budget
+from mamlbench.cells import CONFIG_DIR, SEARCHPATH, config_sources
 from mamlbench.config import build, construct, plain, result_hash
 from mamlbench.config_tree import ConfigTree
 from mamlbench.errors import UserError, require
@@ -191,7 +192,9 @@ class OptunaSweeper(Sweeper):
         print(f"best validation: {self.metric} {best.value:.4g}, trial {best.number}, by")
         config: Any = self.config
         sweep = ["-m"] if is_submitted(config.hardware) else []  # as one run a cluster takes it too
-        print(command_line([*sweep, *fixed, *_values(best.params)]), flush=True)
+        searchpath = config_sources(config.hydra, CONFIG_DIR, SEARCHPATH)
+        found = [*sweep, *fixed, *_values(best.params)]
+        print(command_line(found, searchpath), flush=True)
 
 
 def register() -> None:

@@ -105,6 +105,14 @@ VALUES = {
         ["algorithm._target_=os.path.join"],
         r"algorithm\._target_=os\.path\.join: accepted is the path of a class",
     ),
+    "a number for text": (
+        ["name=2024"],
+        r"name=2024: accepted is text, as .name='2024'.",
+    ),
+    "a test that is no list": (
+        ["also_test=[evaluation.shots=5]"],
+        r"also_test=.*: text .* takes quotes; accepted is .also_test=\[\['text','text'\]\].",
+    ),
     "a name that climbs": (["name=../elsewhere"], r"name=\.\./elsewhere: accepted is a folder .*"),
     "an unknown device": (["hardware.device=tpu"], r"hardware\.device=tpu: accepted is cpu, .*"),
     "more ways than classes": (

@@ -84,7 +84,16 @@ MISTAKES = {
     ),
     "a sweep without -m": (
         ["algorithm=maml,reptile"],
-        r"algorithm=maml,reptile: several values are a sweep, which takes -m; .*",
+        r"algorithm=maml,reptile: several values are a sweep, which takes -m; .* is one choice",
+    ),
+    "a sweep over an option without -m": (
+        ["seed=0,1"],
+        r"seed=0,1: .*, which takes -m; accepted without is one value, or a list as seed=\[0,1\]",
+    ),
+    "a list of choices": (
+        ["dataset=[sinusoid,glyphs]"],
+        r"dataset=\[sinusoid,glyphs\]: accepted is one choice; "
+        r"several are a sweep, -m dataset=sinusoid,glyphs",
     ),
     "a word": (["seed"], r"seed: accepted is key=value"),
     "the name of a choice": (

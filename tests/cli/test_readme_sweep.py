@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from pathlib import Path
 
 import runs
+import yaml
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -21,6 +24,14 @@ def test_it_is_run_from_a_folder_of_ones_own(mamlbench, tmp_path):
     assert result.code == 0, result.err
     found = [path.parts[2] for path in Path("outputs/my_sweep").rglob("summary.json")]
     assert sorted(found) == ["fomaml", "fomaml", "maml", "maml"]
+    summary = next(Path("outputs/my_sweep").rglob("summary.json"))
+    command = json.loads(summary.read_text())["command"]
+    assert command.startswith(f"mamlbench --config-dir={folder} ")
+    written = yaml.safe_load((summary.parent / "config.yaml").read_text())
+    assert written["about"]["command"] == command
+    again = mamlbench(*shlex.split(command)[1:])
+    assert again.code == 0
+    assert f"{summary.parent}; restart=true begins anew" in again.err
     alone = mamlbench(f"--config-dir={folder}", "experiment=my_sweep", *runs.RUN[1:])
     assert alone.code == 2
     assert alone.complaint.startswith("experiment=my_sweep: is a sweep, which takes -m; ")

@@ -44,6 +44,30 @@ def test_another_protocol(mamlbench, run):
     assert before == {path: path.stat().st_mtime_ns for path in run.iterdir()}
 
 
+def test_of_an_equal_learner_trained_anew_the_test_is_there(mamlbench, run):
+    """A checkpoint is what it has learned, not the seconds that it took."""
+    again = "evaluation=standard", "evaluation.tasks=5", f"checkpoint={run}"
+    assert mamlbench(*again).code == 0
+    folder, _ = finished(run)
+    written = (folder / "summary.json").stat().st_mtime_ns
+    before = (run / "best.pt").read_bytes()
+    assert mamlbench(*RUN, "restart=true").code == 0
+    state = checkpoint.load(run / "best.pt", "cpu")
+    checkpoint.save(run / "best.pt", {**state, "seconds": 7.0})
+    assert before != (run / "best.pt").read_bytes()
+    assert mamlbench(*again).code == 0
+    assert finished(run)[0] == folder
+    assert (folder / "summary.json").stat().st_mtime_ns == written
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_no_folder(mamlbench, run):
+    before = sorted(Path("outputs").rglob("*"))
+    result = mamlbench(f"checkpoint={run}", "network.hidden=[9]")
+    assert result.code == 2
+    assert "is of another architecture" in result.complaint
+    assert sorted(Path("outputs").rglob("*")) == before
+
+
 def test_a_checkpoint_of_another_algorithm_and_seed(mamlbench, run):
     """FOMAML's learners have the same parameters as MAML's."""
     typed = ["algorithm=fomaml", "algorithm.outer_lr=0.5", "seed=4"]

@@ -103,6 +103,17 @@ def test_what_is_of_a_setting_beside_its_config_is_shown_beside_any_options(entr
     assert [name.split()[-4] for name in found] == ["precision=float32", "precision=bf16"]
 
 
+def test_one_learner_tested_twice_has_two_names(entries, sinusoid):
+    """Also where others differ from both by as many options as a name shows."""
+    far = {f"algorithm__{name}": 7 for name in ("inner_lr", "inner_steps", "outer_lr")}
+    far = sinusoid(**far, algorithm__adapt_norm=True, evaluation__shots=7)
+    tested = [sinusoid(evaluation__transductive=value) for value in (True, False)]
+    found = labels(entries(*((config, {}) for config in (*tested, far))))
+    assert len(set(found)) == 3
+    assert found[0].endswith(" and 2 more, transductive=true")
+    assert found[1].endswith(" and 2 more, transductive=false")
+
+
 def test_seeds_that_lost_patience_at_different_steps(entries, sinusoid):
     def run(iterations, **summary):
         return {"train": {"iterations": iterations, "seconds": 1.0}, **summary}
