@@ -68,9 +68,11 @@ class Problem:
         """As the algorithm's config has it, with a small network and larger steps."""
         pair = f"algorithm={algorithm}", "dataset=image_folder"  # for which there is no preset
         node = composed(*pair, f"training.iterations={ITERATIONS}")["algorithm"]
-        if node["outer_optimizer"] == "adam":
+        # a YAML need not name what its class takes
+        if "outer_lr" in node and node.get("outer_optimizer", "adam") == "adam":
             node["outer_lr"] = 0.02
-        node["inner_lr"] = max(node["inner_lr"], 0.01)
+        if "inner_lr" in node:
+            node["inner_lr"] = max(node["inner_lr"], 0.01)
         torch.manual_seed(0)
         if self.name == "regression":
             objective, network = Regression(), MLP((1,), 1, hidden=(16,), activation=activation)

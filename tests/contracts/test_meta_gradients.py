@@ -31,6 +31,8 @@ def descended(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Tensor]:
         return from_trained_networks(learner, tasks)
     if isinstance(learner, Reptile) or getattr(learner, "first_order", False):
         return moved_as_a_whole(learner, tasks)
+    if type(learner).meta_loss is MetaLearner.meta_loss:
+        pytest.skip(f"{type(learner).__name__} descends no loss; what it does is to be said here")
     return lambda: learner.meta_loss(tasks)[0].mean()
 
 
