@@ -1,6 +1,6 @@
 """`python -m mamlbench` is the command `mamlbench`."""
 
-from mamlbench.cli import main
+from mamlbench.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -7,19 +7,19 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from mamlbench.begin_from import load_learner
-from mamlbench.budget import within_budget
-from mamlbench.config_tree import composed, without_hydra
+from mamlbench.cli.hydra_errors import one_line
+from mamlbench.config.budget import within_budget
+from mamlbench.config.overrides import config_flags, key_of, other_test, over
+from mamlbench.config.tree import composed, without_hydra
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
-from mamlbench.hydra_errors import one_line
-from mamlbench.overrides import config_flags, key_of, other_test, over
+from mamlbench.run.begin_from import load_learner
 
 
 def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> DictConfig:
     """The config that `mamlbench <overrides>` would run, `hydra` node included.
 
-    For its arguments see `config_tree.composed`.
+    For its arguments see `config.tree.composed`.
 
     Raises:
         hydra.errors.HydraException: an override that does not fit the config tree.

@@ -28,7 +28,7 @@ class Pruned(Exception):
 class BadValue(UserError):
     """An argument whose value cannot be used.
 
-    Raised by constructors, which know the argument's bare name; `mamlbench.config.build` adds the
+    Raised by constructors, which know the argument's bare name; `config.build.build` adds the
     config group in front, so that the user reads the key as it is typed on the command line.
     """
 

@@ -14,12 +14,11 @@ from torch import nn
 
 from mamlbench import checkpoint
 from mamlbench.algorithms.base import MetaLearner
-from mamlbench.begin_from import load_learner, warm_start
-from mamlbench.budget import within_budget
-from mamlbench.code_files import code_files
-from mamlbench.config import build, construct
+from mamlbench.config.budget import within_budget
+from mamlbench.config.build import build, construct
+from mamlbench.config.options import Options, require_known
+from mamlbench.config.overrides import command_line
 from mamlbench.datasets.base import Dataset
-from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import BadValue, UserError, require
 from mamlbench.evaluation import (
     Ensemble,
@@ -31,21 +30,22 @@ from mamlbench.evaluation import (
     evaluate,
 )
 from mamlbench.files import write_atomically
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
+from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.networks import require_outputs
-from mamlbench.options import Options, require_known
-from mamlbench.overrides import command_line
-from mamlbench.place import hash_of_result
 from mamlbench.report.run_figures import draw_figures
-from mamlbench.run_folder import RunFolder
-from mamlbench.run_name import RunName
-from mamlbench.run_state import recorded
-from mamlbench.signals import StopRequest
+from mamlbench.run.begin_from import load_learner, warm_start
+from mamlbench.run.code_files import code_files
+from mamlbench.run.folder import RunFolder
+from mamlbench.run.name import RunName
+from mamlbench.run.place import hash_of_result
+from mamlbench.run.signals import StopRequest
+from mamlbench.run.state import recorded
+from mamlbench.run.summary import summary_of
+from mamlbench.run.tested import about_training, tested_checkpoints, trained_in
 from mamlbench.slurm.options import of_the_run
 from mamlbench.slurm.this_job import job_id, restarts
-from mamlbench.summary import summary_of
-from mamlbench.tested import about_training, tested_checkpoints, trained_in
 from mamlbench.training import Trainer, Training
 
 

@@ -15,6 +15,9 @@ import yaml
 
 from mamlbench.errors import UserError
 
+PACKAGE = Path(__file__).parent
+"""The folder of mamlbench's code."""
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 DISK_ERRORS = {

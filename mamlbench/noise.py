@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
+from mamlbench.hardware.transfer import on_device
 from mamlbench.tasks import Examples
-from mamlbench.transfer import on_device
 
 
 def normal(examples: Examples, shape: Sequence[int], place: int, like: Tensor) -> Tensor:

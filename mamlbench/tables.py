@@ -44,8 +44,8 @@ from typing import Any, Literal
 
 import yaml
 
-from mamlbench.config import construct, plain
-from mamlbench.config_tree import ConfigTree, own_root
+from mamlbench.config.build import construct, plain
+from mamlbench.config.tree import ConfigTree, own_root
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of, require
 
 INTERVAL_KINDS = ("tasks95", "seeds_sd", "unstated")

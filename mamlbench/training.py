@@ -15,17 +15,17 @@ import torch
 from mamlbench import __version__, checkpoint
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.finite import NonFiniteError
-from mamlbench.begin_from import load_learner
-from mamlbench.best_learners import BestLearners
 from mamlbench.datasets.base import Dataset
-from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import UserError, require
 from mamlbench.evaluation import Protocol, evaluate
-from mamlbench.hardware import Hardware, told_of_full_memory
+from mamlbench.hardware.device import Hardware, told_of_full_memory
+from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.loggers import Logger
-from mamlbench.run_folder import commit
+from mamlbench.run.begin_from import load_learner
+from mamlbench.run.best_learners import BestLearners
+from mamlbench.run.folder import commit
+from mamlbench.run.signals import Stopped, StopRequest
 from mamlbench.running_means import RunningMeans
-from mamlbench.signals import Stopped, StopRequest
 from mamlbench.tasks import TaskBatch
 
 

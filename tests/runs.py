@@ -109,7 +109,7 @@ def result(folder: Path) -> dict[str, object]:
 
 
 def _command(arguments: list[str], started: object) -> None:
-    from mamlbench.cli import main
+    from mamlbench.cli.main import main
 
     os.setpgrp()
     sys.argv = ["mamlbench", *arguments]
@@ -120,7 +120,7 @@ def _command(arguments: list[str], started: object) -> None:
 def context() -> multiprocessing.context.BaseContext:
     """Processes that start with torch and mamlbench already imported."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["mamlbench.compose", "mamlbench.cli", "torch._dynamo"])
+    server.set_forkserver_preload(["mamlbench.compose", "mamlbench.cli.main", "torch._dynamo"])
     return server
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from mamlbench.cli_data import main
+from mamlbench.cli.data import main
 from mamlbench.datasets import Embeddings, Glyphs, ImageDataset
 from mamlbench.datasets.embeddings import read_embeddings
 from mamlbench.embed import NETWORKS, Pretraining, _Labelled, embed

@@ -23,7 +23,7 @@ from mamlbench.experiment import Experiment
 from mamlbench.objectives import Classification
 from mamlbench.report.runs import read_run
 from mamlbench.report.terminal import report
-from mamlbench.signals import Stopped
+from mamlbench.run.signals import Stopped
 
 SCHEDULE = [
     "training.iterations=20",

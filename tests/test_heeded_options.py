@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from mamlbench import training
 from mamlbench.compose import config, experiment
-from mamlbench.config import result_hash
-from mamlbench.signals import Stopped
+from mamlbench.config.build import result_hash
+from mamlbench.run.signals import Stopped
 
 
 @pytest.fixture(autouse=True)

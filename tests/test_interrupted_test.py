@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from mamlbench.compose import experiment
-from mamlbench.distributed import Share
 from mamlbench.evaluation import KeptScores, Scores
 from mamlbench.evaluation.calibration import Reliability
-from mamlbench.signals import Stopped, StopRequest
+from mamlbench.hardware.distributed import Share
+from mamlbench.run.signals import Stopped, StopRequest
 
 LINE = ["training.iterations=4", "training.validate_every=0", "hardware.task_chunk=2"]
 """A run that tests 8 tasks of sinusoids, or 4 of glyphs, 2 at a time."""

@@ -45,7 +45,7 @@ def installed(wheel, tmp_path_factory):
     # as pip makes it; its name is what shell completion is for
     script = folder / "bin" / "mamlbench"
     script.parent.mkdir()
-    script.write_text(f"#!{sys.executable}\nfrom mamlbench.cli import main\n\nmain()\n")
+    script.write_text(f"#!{sys.executable}\nfrom mamlbench.cli.main import main\n\nmain()\n")
 
     def run(*arguments: str, program: str = str(script), code: int = 0, **variables: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "100", **variables}
@@ -157,7 +157,7 @@ def test_help_does_not_wait_for_torch(installed):
     """Importing torch takes seconds; help, completion and mistakes are for people who wait."""
     slow = ("torch", "pandas", "scipy", "matplotlib", "wandb")
     report = (
-        "import sys; from mamlbench import cli; sys.argv = ['mamlbench', '--help']; cli.main(); "
+        "import sys; from mamlbench.cli import main; sys.argv = ['mamlbench', '--help']; main.main(); "
         f"print([name for name in {slow} if name in sys.modules])"
     )
     assert installed(report, program="-c").splitlines()[-1] == "[]"

@@ -14,11 +14,11 @@ import runs
 
 from mamlbench import checkpoint
 from mamlbench.compose import experiment
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.tree import ConfigTree
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
-from mamlbench.hardware import Hardware
-from mamlbench.signals import Stopped
+from mamlbench.hardware.device import Hardware
+from mamlbench.run.signals import Stopped
 
 SCHEDULE = [
     "training.log_every=5",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from published import PUBLISHED
 
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
 from mamlbench.tables import TableRun, load_table
 

@@ -8,8 +8,8 @@ import pytest
 import runs
 
 from mamlbench import checkpoint
-from mamlbench.begin_from import load_learner
 from mamlbench.compose import experiment
+from mamlbench.run.begin_from import load_learner
 
 ROOT = Path(__file__).parent.parent
 KEPT = sorted((ROOT / "outputs" / "unfinished").rglob("checkpoint.pt"))

@@ -21,8 +21,8 @@ from mamlbench.algorithms.outer import (
     scheduled,
 )
 from mamlbench.algorithms.replay import ReplayedGradient
-from mamlbench.distributed import ALONE, Ranks
 from mamlbench.errors import BadValue, one_of, require
+from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective

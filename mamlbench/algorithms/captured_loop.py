@@ -15,9 +15,9 @@ from mamlbench.algorithms.inner_adam import Moments
 from mamlbench.algorithms.minibatches import Batches
 from mamlbench.algorithms.replay import agree, shapes
 from mamlbench.algorithms.rounding import Function
+from mamlbench.hardware.transfer import on_device
 from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples
-from mamlbench.transfer import on_device
 
 Learned = tuple[dict[str, Tensor], Moments, Tensor]
 """How far the tasks went from where all began, Adam's moments at their ends, both in the mean, and

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from mamlbench.algorithms.adapted import Support
+from mamlbench.hardware.transfer import on_device
 from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples
-from mamlbench.transfer import on_device
 
 Batches = Callable[[int, Params], Examples]
 """What inner step s learns from, at these parameters; to be asked for each step once, in order."""

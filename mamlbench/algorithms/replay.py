@@ -27,7 +27,7 @@ from mamlbench.algorithms.memory_plan import plan_memory
 from mamlbench.algorithms.rounding import ROUNDING, SHORTER_ROUNDING, Function, is_rounding
 from mamlbench.algorithms.simplify import simplify, traced
 from mamlbench.errors import UserError
-from mamlbench.heap import give_back_freed_memory
+from mamlbench.hardware.heap import give_back_freed_memory
 from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples, TaskBatch
 

@@ -13,14 +13,14 @@ from typing import Any
 import pandas as pd
 import torch
 
-from mamlbench.arguments import OneLineParser, exit_code_of
 from mamlbench.benchmark import measure, scaling
 from mamlbench.benchmark.rivals import Ours, implementations
 from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
 from mamlbench.benchmark.works import WORKS, Work
+from mamlbench.cli.arguments import OneLineParser, exit_code_of
 from mamlbench.errors import UserError, did_you_mean
 from mamlbench.files import write_atomically
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 
 AGREE = 1e-8  # in float64
 TABLES = Path("outputs") / "benchmark"

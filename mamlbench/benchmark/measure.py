@@ -17,7 +17,7 @@ import torch
 
 from mamlbench.benchmark.rivals import Implementation, implementations
 from mamlbench.benchmark.works import Work
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 
 
 @dataclass(frozen=True)

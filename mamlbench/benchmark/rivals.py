@@ -21,7 +21,7 @@ from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.inner_adam import BETA2, EPSILON
 from mamlbench.algorithms.minibatches import minibatches
 from mamlbench.benchmark.works import ADAM_BATCH, Work
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.learn2learn_import import learn2learn
 from mamlbench.networks import MLP, Conv4
 from mamlbench.tasks import Examples, TaskBatch

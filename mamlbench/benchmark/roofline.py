@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
 import mamlbench.native  # noqa: F401  which defines torch.ops.mamlbench
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.native.operations import Call
 
 _TRIES = 8

@@ -13,7 +13,7 @@ from mamlbench.benchmark import measure
 from mamlbench.benchmark.rivals import Learn2LearnLoop, Ours
 from mamlbench.benchmark.works import WORKS
 from mamlbench.files import write_atomically
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.report import style
 
 BASE = replace(WORKS["omniglot"], tasks=8)

@@ -11,7 +11,7 @@ import torch
 
 from mamlbench.algorithms import MAML, Reptile
 from mamlbench.algorithms.base import MetaLearner
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Classification, Objective, Regression
 from mamlbench.tasks import Examples, TaskBatch

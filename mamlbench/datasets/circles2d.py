@@ -12,9 +12,9 @@ from typing_extensions import override
 from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.functions import Interval, between, require_intervals
 from mamlbench.errors import require
+from mamlbench.hardware.transfer import on_device
 from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
-from mamlbench.transfer import on_device
 
 _BISECTIONS = 52  # halvings that take an interval to the precision of float64
 

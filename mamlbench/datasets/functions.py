@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from mamlbench.datasets.base import Dataset
 from mamlbench.errors import require
+from mamlbench.hardware.transfer import on_device
 from mamlbench.objectives import Regression
 from mamlbench.tasks import Examples, TaskBatch
-from mamlbench.transfer import on_device
 
 Interval = tuple[float, float]
 

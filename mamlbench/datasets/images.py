@@ -18,9 +18,9 @@ from mamlbench.datasets.sampling import SPLITS, choose, choose_few
 from mamlbench.datasets.store import ImageSet
 from mamlbench.errors import BadValue, UserError, one_of, require
 from mamlbench.files import read_errors
+from mamlbench.hardware.transfer import on_device
 from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
-from mamlbench.transfer import on_device
 from mamlbench.words import number_of
 
 ROTATIONS = ("none", "per_task", "classes")

@@ -17,7 +17,7 @@ from mamlbench.errors import BadValue, require
 from mamlbench.estimate import Estimate
 from mamlbench.evaluation.evaluate import TEST_SEED, in_evaluation, tasks_at_a_time
 from mamlbench.evaluation.protocol import Protocol
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.noise import normal
 from mamlbench.tasks import Examples, TaskBatch
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from mamlbench.algorithms.adapted import Adapted
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
-from mamlbench.distributed import ALONE, Ranks
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.coverage import coverage
 from mamlbench.evaluation.kept_scores import KeptScores
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.scores import Scores
-from mamlbench.hardware import Hardware, told_of_full_memory
+from mamlbench.hardware.device import Hardware, told_of_full_memory
+from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.rl.gathering import acting, met_by
 from mamlbench.tasks import TaskBatch
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from mamlbench.distributed import Share
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.scores import Scores
 from mamlbench.files import write_atomically
-from mamlbench.signals import Stopped, StopRequest
+from mamlbench.hardware.distributed import Share
+from mamlbench.run.signals import Stopped, StopRequest
 
 _SECONDS = 60.0
 """From one writing to the next."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mamlbench import metrics
+from mamlbench.config.settings import differences, option_text
 from mamlbench.errors import UserError
 from mamlbench.report.paired import (
     Difference,
@@ -18,7 +19,6 @@ from mamlbench.report.paired import (
 )
 from mamlbench.report.runs import Run, read_run
 from mamlbench.report.sheets import Sheet
-from mamlbench.settings import differences, option_text
 
 _NO_SCORES = "no finite score of each test task"
 

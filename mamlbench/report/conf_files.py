@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from mamlbench.config_tree import own_root
+from mamlbench.config.settings import flat, flattened
+from mamlbench.config.tree import own_root
 from mamlbench.files import read_yaml
-from mamlbench.settings import flat, flattened
 
 
 @cache

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mamlbench.config.settings import SCALED, SIZES, completed
 from mamlbench.report.matching import Match
 from mamlbench.report.runs import Run
-from mamlbench.settings import SCALED, SIZES, completed
 
 _SHOWN_OPTIONS = 4
 _BESIDE = ("hardware.precision", "warm_start", "data_sha256", "trained_on", "mujoco")

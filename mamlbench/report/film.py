@@ -15,7 +15,7 @@ from typing_extensions import override
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import UserError
 from mamlbench.evaluation import TEST_SEED, Protocol
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.report import style
 from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.mujoco import MuJoCoEnvironments

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
+from mamlbench.config.overrides import over
+from mamlbench.config.settings import SCALED, SIZES, differences, flat, shortened
 from mamlbench.errors import UserError
-from mamlbench.overrides import over
 from mamlbench.report.conf_files import defaults_of, written_in
 from mamlbench.report.runs import Run
-from mamlbench.settings import SCALED, SIZES, differences, flat, shortened
 from mamlbench.tables import Table, TableRun
 
 _PROTOCOL = {
@@ -135,8 +135,8 @@ def setting_of_cell(run: TableRun) -> Setting:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
 
-    from mamlbench.config import plain
-    from mamlbench.config_tree import composed, without_hydra
+    from mamlbench.config.build import plain
+    from mamlbench.config.tree import composed, without_hydra
 
     overrides = over([f"experiment={run.experiment}", *run.overrides], run.evaluate)
     own = [] if run.config_dir is None else [f"file://{run.config_dir}"]

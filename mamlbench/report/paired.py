@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from mamlbench.config.settings import differences, flat
 from mamlbench.estimate import Estimate
 from mamlbench.metrics import number, scale
 from mamlbench.report.results import Result
 from mamlbench.report.runs import Run
 from mamlbench.report.sheets import Sheet
-from mamlbench.settings import differences, flat
 
 _Named = tuple[str, Sequence[Run]]
 _OF_TRAINING = ("dataset.shots", "dataset.queries", "dataset.train_shots")

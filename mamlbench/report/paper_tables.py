@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mamlbench import metrics
+from mamlbench.config.settings import option_text
 from mamlbench.errors import UserError
 from mamlbench.report.entries import Entry, data_words, entries_of_cell
 from mamlbench.report.matching import Match, setting_of_cell
@@ -22,7 +23,6 @@ from mamlbench.report.results import (
 )
 from mamlbench.report.runs import FLOAT32
 from mamlbench.report.sheets import Sheet
-from mamlbench.settings import option_text
 from mamlbench.tables import Cell, Table
 from mamlbench.words import number_of
 

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mamlbench.config.overrides import command_line
 from mamlbench.errors import UserError
 from mamlbench.files import write_atomically
-from mamlbench.overrides import command_line
 from mamlbench.report.coverage import coverage, printed_once
 from mamlbench.report.entries import Entry
 from mamlbench.report.paper_tables import (

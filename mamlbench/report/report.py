@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
 from mamlbench.report.folder_tables import FolderTable, folder_tables
 from mamlbench.report.folder_tables import sheets as folder_sheets

@@ -14,11 +14,11 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.circles2d import Circles2D
 from mamlbench.datasets.functions import Functions
 from mamlbench.evaluation import TEST_SEED, Protocol
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.objectives import Classification
 from mamlbench.rl.control import Navigation2D
 from mamlbench.rl.locomotion import Locomotion
-from mamlbench.run_folder import RunFolder
+from mamlbench.run.folder import RunFolder
 
 _SHOWN_TASKS = 4
 _CURVE_POINTS = 200

@@ -17,12 +17,12 @@ import yaml
 from pydantic import ValidationError
 
 from mamlbench import metrics
-from mamlbench.config import result_hash
+from mamlbench.config.build import result_hash
+from mamlbench.config.settings import flat, option_text
 from mamlbench.errors import UserError
 from mamlbench.files import read_yaml
 from mamlbench.report.conf_files import choice_of, setting_of
 from mamlbench.report.run_files import Config, Measured, Summary
-from mamlbench.settings import flat, option_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mamlbench.config.settings import option_text
 from mamlbench.metrics import scale
 from mamlbench.report.compare import Comparison
 from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable
 from mamlbench.report.paper_tables import PaperTable, asked_iterations
 from mamlbench.report.results import Result
-from mamlbench.settings import option_text
 
 COLUMNS = (
     *("table", "row", "column", "metric", "step"),

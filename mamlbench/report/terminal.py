@@ -13,7 +13,7 @@ from mamlbench.words import number_of
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
-    from mamlbench.run_folder import RunFolder
+    from mamlbench.run.folder import RunFolder
 
 _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
 _PROBABILISTIC = (

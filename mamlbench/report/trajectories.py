@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.evaluation import TEST_SEED, Protocol
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.report import style
 from mamlbench.rl.control import Navigation2D
 from mamlbench.rl.experience import Experience

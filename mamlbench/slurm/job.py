@@ -25,7 +25,7 @@ class Job:
             SystemExit: the run failed, with the exit code that the job shall have.
         """
         requeue_when_told()  # submitit has put its own in their place
-        from mamlbench.cli import main
+        from mamlbench.cli.main import main
 
         sys.argv = ["mamlbench", *self.arguments]
         print(*sys.argv, flush=True)

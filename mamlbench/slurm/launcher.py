@@ -15,16 +15,16 @@ from hydra_plugins.hydra_submitit_launcher import submitit_launcher
 from omegaconf import OmegaConf
 from typing_extensions import override
 
-from mamlbench.cells import CONFIG_DIR, Cell, CellReader, config_sources
-from mamlbench.config import construct, plain
+from mamlbench.config.build import construct, plain
+from mamlbench.config.overrides import config_flags
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors
-from mamlbench.overrides import config_flags
 from mamlbench.slurm import queue
 from mamlbench.slurm.job import Job
 from mamlbench.slurm.options import NAMES, Submission, is_submitted
 from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder, submissions
 from mamlbench.slurm.waiting import wait_for
+from mamlbench.sweeps.cells import CONFIG_DIR, Cell, CellReader, config_sources
 from mamlbench.words import number_of
 
 if TYPE_CHECKING:

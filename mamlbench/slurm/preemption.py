@@ -18,7 +18,7 @@ SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
 def requeue_when_told() -> None:
     """From now on, these signals put the job back into the queue and end this process at once.
 
-    While a run trains or tests, `mamlbench.signals.StopRequest` has them instead: it saves first.
+    While a run trains or tests, `run.signals.StopRequest` has them instead: it saves first.
     All files of a run are whole at every instant, so that nothing else is worth waiting for.
     """
     for number in SIGNALS:

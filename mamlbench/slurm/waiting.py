@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-from mamlbench import run_state
-from mamlbench.cells import Cell
 from mamlbench.errors import UserError
+from mamlbench.run import state as run_state
 from mamlbench.slurm import queue
 from mamlbench.slurm.submitted import SubmittedCell, last_error
+from mamlbench.sweeps.cells import Cell
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 20.0
 _PATIENCE = 600.0  # with a squeue that does not answer; it may take half a minute to say so

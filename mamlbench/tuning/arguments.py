@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mamlbench.config_tree import ConfigTree, parsed
+from mamlbench.config.tree import ConfigTree, parsed
 from mamlbench.errors import UserError
 
 _SWEEPER = "hydra/sweeper=optuna"

@@ -19,16 +19,16 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from mamlbench.budget import within_budget
-from mamlbench.cells import CONFIG_DIR, SEARCHPATH, config_sources
-from mamlbench.config import build, construct, plain, result_hash
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.budget import within_budget
+from mamlbench.config.build import build, construct, plain, result_hash
+from mamlbench.config.overrides import command_line, quoted
+from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError, require
 from mamlbench.files import disk_errors
 from mamlbench.locks import only_one
-from mamlbench.overrides import command_line, quoted
-from mamlbench.place import hash_of_result
+from mamlbench.run.place import hash_of_result
 from mamlbench.slurm.options import is_submitted
+from mamlbench.sweeps.cells import CONFIG_DIR, SEARCHPATH, config_sources
 from mamlbench.tuning.space import space_of
 
 _INTERRUPTED = "interrupted"

@@ -18,7 +18,7 @@ from mamlbench.benchmark.command import AGREE, main
 from mamlbench.benchmark.rivals import Ours, implementations
 from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
 from mamlbench.benchmark.works import WORKS, Work
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks.convolution import convolve
 from mamlbench.networks.grid import Grid
 

@@ -12,7 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from runs import RUN
 
-from mamlbench.cli import main
+from mamlbench.cli.main import main
 from mamlbench.compose import experiment
 
 _RUNS = ("mamlbench trains ", "mamlbench tests ", "mamlbench shows ")

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from mamlbench import help as help_
-from mamlbench.config_tree import ConfigTree, option_comments
+from mamlbench.cli import help as help_
+from mamlbench.config.tree import ConfigTree, option_comments
 
 TREE = ConfigTree()
 GROUPS = [group for group in TREE.groups() if group.split("/")[0] != "preset"]

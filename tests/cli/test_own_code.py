@@ -56,7 +56,7 @@ def test_a_result_of_other_code_says_so(mine, flags):
 
 
 def test_a_run_that_went_on_with_other_code_keeps_saying_so(mine, monkeypatch):
-    from mamlbench.signals import Stopped
+    from mamlbench.run.signals import Stopped
     from mamlbench.training import Trainer
 
     save = Trainer.save

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from runs import RUN
 
-from mamlbench.cells import Cell
-from mamlbench.run_folder import RunFolder
+from mamlbench.run.folder import RunFolder
 from mamlbench.slurm.submitted import SubmittedCell
 from mamlbench.slurm.waiting import wait_for
+from mamlbench.sweeps.cells import Cell
 
 DelayedSubmission = pytest.importorskip("submitit.core.utils").DelayedSubmission
 

@@ -11,8 +11,8 @@ from runs import RUN, TINY
 
 from mamlbench import checkpoint
 from mamlbench.compose import config
-from mamlbench.made_by import with_overrides_of_checkpoint
 from mamlbench.report.runs import read_run
+from mamlbench.run.made_by import with_overrides_of_checkpoint
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 

@@ -11,7 +11,7 @@ import torch
 from hydra import compose, initialize_config_module
 
 from mamlbench.algorithms import MetaLearner
-from mamlbench.config import build, plain
+from mamlbench.config.build import build, plain
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
 from mamlbench.networks import MLP, Conv4

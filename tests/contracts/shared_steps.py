@@ -11,7 +11,7 @@ import torch
 from registered import Problem
 
 from mamlbench.algorithms import MAML, MetaLearner, NonFiniteError, Reptile
-from mamlbench.distributed import joined
+from mamlbench.hardware.distributed import joined
 from mamlbench.networks import Conv4, GaussianMLP
 from mamlbench.objectives import Classification
 from mamlbench.rl.control import Navigation2D

@@ -11,7 +11,7 @@ import torch
 from registered import ITERATIONS
 
 from mamlbench.algorithms import NonFiniteError
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import BadValue
 from mamlbench.tasks import Examples, TaskBatch
 

@@ -10,7 +10,7 @@ import torch
 from registered import Problem
 
 from mamlbench.algorithms import MetaLearner, Reptile
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.tree import ConfigTree
 from mamlbench.tasks import Examples, TaskBatch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from shared_steps import Case, all_steps
 
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
+from mamlbench.hardware.processes import launch
 from mamlbench.learn2learn_import import learn2learn
-from mamlbench.processes import launch
 
 INNER_SGD = (("inner_optimizer", "sgd"),)  # see SHARED, of the inner loop's Adam
 OTHERS = [

@@ -7,11 +7,11 @@ import torch
 from hydra.utils import get_object
 from registered import composed
 
-from mamlbench.config import build, construct, constructor_options, plain
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.build import build, construct, constructor_options, plain
+from mamlbench.config.tree import ConfigTree
 from mamlbench.datasets import Sinusoid
 from mamlbench.evaluation import Protocol
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import Rows
 from mamlbench.slurm.options import NAMES, Submission, of_the_run
 

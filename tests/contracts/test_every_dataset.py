@@ -9,8 +9,8 @@ import pytest
 import torch
 from registered import composed
 
-from mamlbench.config import build, constructor_options
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.build import build, constructor_options
+from mamlbench.config.tree import ConfigTree
 from mamlbench.datasets.base import Dataset
 from mamlbench.rl.control import Control
 

@@ -8,10 +8,10 @@ import pytest
 import runs
 
 from mamlbench.compose import experiment, values
-from mamlbench.config import build
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.build import build
+from mamlbench.config.overrides import over
+from mamlbench.config.tree import ConfigTree
 from mamlbench.experiment import Experiment
-from mamlbench.overrides import over
 from mamlbench.tables import TableRun, load_table
 
 TREE = ConfigTree()

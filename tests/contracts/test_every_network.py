@@ -6,8 +6,8 @@ import pytest
 import torch
 from registered import composed
 
-from mamlbench.config import build
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.build import build
+from mamlbench.config.tree import ConfigTree
 from mamlbench.networks import Rows
 from mamlbench.networks.base import forward
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mamlbench.algorithms import MetaLearner, MultiTask, Reptile
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.tree import ConfigTree
 from mamlbench.networks import Rows
 from mamlbench.networks.base import Params, forward
 from mamlbench.tasks import Examples, TaskBatch

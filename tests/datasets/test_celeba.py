@@ -14,7 +14,7 @@ from mamlbench.datasets import CelebA
 from mamlbench.datasets.celeba_files import ATTRIBUTES
 from mamlbench.errors import BadValue, UserError
 from mamlbench.evaluation import Protocol, evaluate
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import Conv4
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from mamlbench.errors import BadValue
 from mamlbench.estimate import Estimate
 from mamlbench.evaluation import TEST_SEED, Protocol, active_learning
 from mamlbench.evaluation.active_learning import active_sizes, with_pool
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Regression
 from mamlbench.tasks import Examples, TaskBatch

@@ -9,7 +9,7 @@ import torch
 from mamlbench.algorithms import MAML, MAMLpp
 from mamlbench.datasets import Glyphs
 from mamlbench.evaluation import TEST_SEED, Ensemble, Protocol, evaluate
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import Conv4
 from mamlbench.objectives import Classification
 

@@ -16,7 +16,7 @@ from mamlbench.datasets import Glyphs, Sinusoid
 from mamlbench.evaluation import TEST_SEED, Protocol, Scores, evaluate
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.evaluate import tasks_at_a_time
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Regression
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from mamlbench import hardware as hardware_module
 from mamlbench.algorithms.platipus import PLATIPUS
 from mamlbench.datasets.sine_line import SineLine
 from mamlbench.evaluation import Protocol, evaluate
-from mamlbench.hardware import Hardware
+from mamlbench.hardware import device as hardware_module
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
 

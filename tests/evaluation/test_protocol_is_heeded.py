@@ -7,7 +7,7 @@ from test_evaluate import DATASET, PROTOCOL, glyphs_and_learner
 from mamlbench.algorithms import Reptile
 from mamlbench.evaluation import TEST_SEED, Protocol, active_learning, evaluate
 from mamlbench.evaluation.active_learning import active_sizes, with_pool
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import runs
 
-from mamlbench.cli import main
+from mamlbench.cli.main import main
 from mamlbench.compose import experiment
 from mamlbench.errors import BUSY, Busy
 from mamlbench.locks import only_one
-from mamlbench.run_folder import RunFolder
+from mamlbench.run.folder import RunFolder
 from mamlbench.training import Trainer
 
 SETTINGS = ["training.iterations=4", "training.checkpoint_every=2"]

@@ -7,7 +7,7 @@ import torch
 
 from mamlbench.benchmark.rivals import Ours
 from mamlbench.benchmark.works import WORKS
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -1,7 +1,7 @@
 import pytest
 from hydra import compose, initialize_config_module
 
-from mamlbench.config import build
+from mamlbench.config.build import build
 from mamlbench.errors import UserError
 from mamlbench.loggers import CSVLogger, TensorBoardLogger, WandBLogger
 

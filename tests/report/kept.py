@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 from omegaconf import OmegaConf
 
-from mamlbench.config_tree import ConfigTree
+from mamlbench.config.tree import ConfigTree
 
 SINUSOID = ("experiment=maml/sinusoid", "evaluation.tasks=4")
 SCORES = np.array([[4.0, 3.0, 5.0, 4.0], [0.5, 0.7, 0.9, 0.5], [0.3, 0.5, 0.4, 0.4]])

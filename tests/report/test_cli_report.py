@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mamlbench.cli_report import main
+from mamlbench.cli.report import main
 from mamlbench.report import readme
 
 BETTER = kept.SCORES - np.array([0.1, 0.2, 0.1, 0.2])
@@ -337,7 +337,7 @@ def test_the_status_of_runs_is_shown(report, monkeypatch):
 def test_the_command_does_not_wait_for_torch(outputs):
     """Importing torch takes seconds, which a report does not need."""
     program = (
-        "import sys; from mamlbench.cli_report import main; main(sys.argv[1:]); "
+        "import sys; from mamlbench.cli.report import main; main(sys.argv[1:]); "
         "print([name for name in ('torch', 'matplotlib', 'wandb') if name in sys.modules])"
     )
     done = subprocess.run(

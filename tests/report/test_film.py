@@ -12,7 +12,7 @@ pytest.importorskip("gymnasium", reason="needs the rl extra: gymnasium")
 from mamlbench.algorithms import MAML
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Protocol
-from mamlbench.hardware import Hardware
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import GaussianMLP
 from mamlbench.report import film
 from mamlbench.rl.environments.half_cheetah import HalfCheetahDir

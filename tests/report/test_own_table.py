@@ -6,10 +6,10 @@ import sys
 import kept
 import pytest
 
-from mamlbench.cli_report import main
+from mamlbench.cli.report import main
 from mamlbench.compose import config
-from mamlbench.config import plain
-from mamlbench.config_tree import ConfigTree, without_hydra
+from mamlbench.config.build import plain
+from mamlbench.config.tree import ConfigTree, without_hydra
 from mamlbench.report import readme
 from mamlbench.tables import TableRun, load_table, load_tables
 

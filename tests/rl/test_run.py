@@ -17,7 +17,7 @@ from mamlbench.algorithms import MAML
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.report.trajectories import trajectories
-from mamlbench.signals import Stopped
+from mamlbench.run.signals import Stopped
 from mamlbench.training import Trainer
 
 TINY = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mamlbench.config import construct
+from mamlbench.config.build import construct
 from mamlbench.errors import BadValue, UserError
 from mamlbench.slurm.options import Submission, of_the_run
 

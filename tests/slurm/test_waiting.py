@@ -10,12 +10,12 @@ import pytest
 
 pytest.importorskip("submitit", reason="the extra slurm is not installed")
 
-from mamlbench.cells import Cell
 from mamlbench.errors import UserError
-from mamlbench.run_folder import RunFolder
+from mamlbench.run.folder import RunFolder
 from mamlbench.slurm import queue, waiting
 from mamlbench.slurm.submitted import SubmittedCell
 from mamlbench.slurm.waiting import wait_for
+from mamlbench.sweeps.cells import Cell
 
 
 class Clock:

@@ -16,7 +16,7 @@ from optuna.distributions import (  # noqa: E402
 )
 
 from mamlbench.compose import config, experiment  # noqa: E402
-from mamlbench.config_tree import ConfigTree  # noqa: E402
+from mamlbench.config.tree import ConfigTree  # noqa: E402
 from mamlbench.errors import UserError  # noqa: E402
 from mamlbench.tuning.space import space_of  # noqa: E402
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mamlbench.errors import UserError
-from mamlbench.processes import share_of
+from mamlbench.hardware.processes import share_of
 
 
 def imported(name: str) -> Any:

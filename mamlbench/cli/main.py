@@ -1,0 +1,336 @@
+"""The command `mamlbench`: one run, or a sweep of them, from a composed config."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import os
+import signal
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+
+from mamlbench import __version__
+from mamlbench.cli.arguments import find_own_modules, leave_the_pipe
+from mamlbench.errors import BUSY, FAILED, INTERRUPTED, USER_ERROR, Busy, Pruned, UserError
+from mamlbench.hardware.processes import STOPPED, Lost, here, launch
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_busy: list[str] = []
+"""The runs of this process's sweep that others are at work on."""
+
+
+class Told(UserError):
+    """A mistake that another process has told already."""
+
+
+def main() -> None:
+    """Entry point; exits with 0, with 2 after a mistake of the user's, with 128 + n after signal n.
+
+    With 1 where one of several processes that did the run together failed, with 75 where another
+    process is at work on it. In a sweep every run is tried; the exit code is that of the first one
+    that failed, or else 75 where others are at work on some.
+    """
+    arguments = sys.argv[1:]
+    find_own_modules()
+    if "--version" in arguments:  # Hydra would tell its own
+        print(f"mamlbench {__version__}")
+        return
+    _be_quiet_unless_first()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed
+    try:
+        arguments = _in_order(arguments)
+        _command(arguments)
+    except (UserError, Lost, Busy) as error:  # Busy is a search; of runs it is said where they are
+        _fail(error)
+    except KeyboardInterrupt:  # before or after what saves itself
+        print("mamlbench: interrupted", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        leave_the_pipe()
+    except Exception as error:
+        from mamlbench.cli.hydra_errors import one_line
+
+        line = one_line(error, arguments)
+        if line is None:
+            raise
+        _fail(UserError(line))
+    _end()
+
+
+def _command(arguments: list[str]) -> None:
+    from mamlbench.cli import help as help_
+    from mamlbench.config.tree import options_of_each_job, parsed, require_kept_in_place
+
+    require_kept_in_place(arguments)
+    if help_.wanted(arguments):
+        print(help_.text(arguments))
+    else:
+        from mamlbench.tuning.arguments import with_search
+
+        arguments = _with_overrides_of_checkpoint(_with_jobs_of_table(arguments))
+        sys.argv[1:] = options_of_each_job(_in_order(with_search(arguments)))
+        if parsed(sys.argv[1:]).multirun:
+            _prepare_sweep()
+        _busy.clear()
+        _hydra_main()
+        if _busy:
+            print(f"mamlbench: others are at work on {len(_busy)} of these runs", file=sys.stderr)
+            raise SystemExit(BUSY)
+
+
+def _prepare_sweep() -> None:
+    from hydra.core.plugins import Plugins
+
+    Plugins.instance()  # runs the modules of Hydra's plugins, so before ours take classes of them
+    from mamlbench.sweeps.sweep import register
+
+    register()
+
+
+def _hydra_main() -> None:
+    import hydra
+
+    if "hydra/sweeper=optuna" in sys.argv:
+        from mamlbench.tuning.sweeper import register
+
+        register()
+    hydra.main(config_path="pkg://mamlbench.conf", config_name="config", version_base="1.3")(_run)()
+
+
+def _run(config: DictConfig) -> float | None:
+    """One job; gives its best meta-validation, which a sweeper may optimise."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from mamlbench.config.overrides import require_one_run
+    from mamlbench.slurm.options import is_submitted
+    from mamlbench.slurm.this_job import job_id
+    from mamlbench.sweeps.cells import CONFIG_DIR, SEARCHPATH, config_sources, missing_preset
+
+    hydra_config: Any = HydraConfig.get()
+    choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)
+    in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    try:
+        if not in_sweep:
+            require_one_run(hydra_config.sweeper.get("params"), overrides)
+        if is_submitted(config.hardware) and job_id() is None:
+            accepted = "one for the whole sweep" if in_sweep else "it with -m, for one run too"
+            why = "submits the runs of a sweep"
+            raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
+        names = str(choices.algorithm), str(choices.dataset)
+        searchpath = config_sources(hydra_config, CONFIG_DIR, SEARCHPATH)
+        preset = missing_preset(hydra_config)
+        job = _Job(config, *names, overrides, hydra_config.sweeper, searchpath, preset)
+        return _one_run(job)
+    except Busy as busy:
+        if not in_sweep:
+            _fail(busy)
+        print(f"mamlbench: {busy}", file=sys.stderr)
+        _busy.append(str(busy))
+        return None
+    except (UserError, Lost) as error:
+        if not in_sweep:
+            _fail(error)  # at once: Hydra would say its own word about it first
+        print(f"mamlbench: {' '.join(overrides)}: {error}", file=sys.stderr)
+        _let_go(error)
+        raise  # the others go on, and the sweep then fails with the first of its errors
+    except Exception as error:
+        if in_sweep:  # the sweep itself shows the first error only
+            traceback.print_exc()
+            _let_go(error)
+        raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """A failed run's learner and data: Hydra keeps errors, which hold all that their calls knew."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _as_typed(overrides: Any) -> list[str]:
+    """A list of OmegaConf's, its interpolations left as they are."""
+    from omegaconf import OmegaConf
+
+    typed: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(override) for override in typed]
+
+
+class _Job(NamedTuple):
+    """What Hydra gives a run.
+
+    Attributes:
+        algorithm: by name, as is the dataset.
+        searchpath: where config files are.
+        missing_preset: the preset that would set rates and lengths, and is not there.
+    """
+
+    config: DictConfig
+    algorithm: str
+    dataset: str
+    overrides: list[str]
+    sweeper: DictConfig
+    searchpath: list[str]
+    missing_preset: str | None
+
+
+def _one_run(job: _Job) -> float | None:
+    from mamlbench.config.build import build, construct, plain
+    from mamlbench.errors import require
+    from mamlbench.hardware.device import Hardware
+    from mamlbench.slurm.options import of_the_run
+
+    if job.config.analysis is not None:
+        for option in ("checkpoint", "warm_start"):
+            path = job.config[option]
+            require(path is None, option, path, "null, as an analysis is of no run")
+        if here().is_first:
+            build(job.config.analysis, "analysis").run()
+        return None
+    hardware = of_the_run(plain(job.config.hardware))
+    count = construct(Hardware, hardware, "hardware").started_processes
+    if count > 1:
+        try:
+            return cast(float, launch(count, _one_of_several, _job_logging(), job))
+        except Lost as lost:
+            if lost.exit_code in (USER_ERROR, BUSY):
+                kind = Told if lost.exit_code == USER_ERROR else Busy
+                raise kind("as said above") from None
+            raise
+    return _here(job)
+
+
+def _here(job: _Job) -> float | None:
+    """A run in this process, or in it and those that it shares the work with."""
+    from mamlbench.compose import check_other_tests, other_tests
+    from mamlbench.experiment import Experiment
+    from mamlbench.hardware.distributed import joined
+    from mamlbench.report.terminal import announce, report
+    from mamlbench.run.signals import Stopped
+    from mamlbench.tuning import trial
+
+    ranks = joined()
+    made_by = job.config, job.algorithm, job.dataset, job.overrides
+    build = partial(Experiment, *made_by, ranks, job.searchpath)
+    experiment = build()
+    if experiment.options.also_test:
+        ranks.together(partial(check_other_tests, experiment, job.searchpath))
+        experiment = build()  # anew: the others have drawn from the same random numbers
+    number = job.sweeper.get("trial") if ranks.is_first else None
+    study = None if number is None else trial.watch(experiment, job.sweeper)
+    if ranks.is_first:
+        announce(experiment, job.missing_preset)
+    at_work = experiment
+    try:
+        summary = experiment.run()
+        if study is not None and number is not None:
+            trial.conclude(study, number, summary)
+        if ranks.is_first:
+            report(experiment, summary)
+            for at_work in other_tests(experiment, job.searchpath):
+                announce(at_work)
+                report(at_work, at_work.run())
+    except Pruned as pruned:
+        _end(f"{experiment.folder.path}: {pruned}")
+        return None
+    except Stopped as stop:
+        where = f"{stop.place}, saved in {at_work.folder.path}"
+        again = "the same command goes on from there"
+        if experiment.options.restart:
+            again = "the same command without restart=true goes on from there"
+        _end(f"stopped by {signal.Signals(stop.signal).name} at {where}; {again}")
+        raise SystemExit(STOPPED + stop.signal) from None
+    return None if summary["validation"] is None else summary["validation"]["value"]
+
+
+def _one_of_several(log: dict[str, Any], job: _Job) -> float | None:
+    """A run's part in one of the processes that `_one_run` started."""
+    logging.config.dictConfig(log)
+    _be_quiet_unless_first()
+    try:
+        result = _here(job)
+        _end()
+        return result
+    except (UserError, Busy) as error:
+        _fail(error)
+    except Lost:  # who started this process says which one was the first to fail
+        _give_way()
+    except Exception:
+        traceback.print_exc()
+    raise SystemExit(FAILED)
+
+
+def _job_logging() -> dict[str, Any]:
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    log: Any = OmegaConf.to_container(HydraConfig.get().job_logging, resolve=True)
+    return log
+
+
+def _be_quiet_unless_first() -> None:
+    """Of several processes the first one alone prints and logs; errors any of them may."""
+    if not here().is_first:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- until this process ends
+        logging.disable(logging.WARNING)
+
+
+def _in_order(arguments: list[str]) -> list[str]:
+    """Flags first, as Hydra wants them, and `+experiment=x` as `experiment=x`, so for every group.
+
+    All groups are in the defaults list, where Hydra takes no plus; people write it all the same.
+    """
+    from mamlbench.config.tree import ConfigTree, parsed
+
+    groups, flags, overrides = ConfigTree(arguments).groups(), list(arguments), []
+    for override in parsed(arguments).overrides:
+        flags.remove(override)
+        name = override.partition("=")[0].removeprefix("+")
+        overrides.append(override.removeprefix("+") if name in groups else override)
+    return flags + overrides
+
+
+def _with_jobs_of_table(arguments: list[str]) -> list[str]:
+    if not any(argument.lstrip("+").startswith("table") for argument in arguments):
+        return arguments
+    from mamlbench.sweeps.table import arguments_of_table
+
+    return arguments_of_table(arguments)
+
+
+def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
+    if not any(argument.lstrip("+").startswith("checkpoint=") for argument in arguments):
+        return arguments
+    from mamlbench.run.made_by import with_overrides_of_checkpoint  # imports torch: seconds
+
+    return with_overrides_of_checkpoint(arguments)
+
+
+def _fail(error: UserError | Busy | Lost) -> NoReturn:
+    lost = isinstance(error, Lost)
+    if not isinstance(error, Told):
+        _end(str(error), lost)
+    if lost and here().size > 1:
+        _give_way()
+    raise SystemExit(FAILED if lost else BUSY if isinstance(error, Busy) else USER_ERROR)
+
+
+def _end(line: str | None = None, lost: bool = False) -> None:
+    """Say how it ended; of several processes, the one whose part that is."""
+    if here().size > 1:
+        from mamlbench.hardware.distributed import leave
+
+        leave(line, lost)
+    elif line is not None:
+        print(f"mamlbench: {line}", file=sys.stderr)
+
+
+def _give_way() -> None:
+    """Let whoever watches the processes see first which one was the first to fail."""
+    time.sleep(1.0)

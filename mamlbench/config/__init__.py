@@ -1,0 +1,1 @@
+"""What a command line composes, and how it becomes objects."""

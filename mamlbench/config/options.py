@@ -1,0 +1,54 @@
+"""Options of a run that belong to no config group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mamlbench.config.build import options_of
+from mamlbench.config.tree import NODES, lacks
+from mamlbench.errors import UserError, did_you_mean, one_of, require
+from mamlbench.run.folder import require_relative_name
+
+
+@dataclass(frozen=True)
+class Options:
+    """What belongs to no config group; see `conf/config.yaml`."""
+
+    seed: int
+    name: str
+    outputs: str
+    restart: bool
+    checkpoint: str | None
+    warm_start: str | None
+    on_nan: str
+    budget: str
+    also_test: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        require_relative_name(self.name)
+        require(bool(self.outputs), "outputs", self.outputs, "a folder")
+        one_of("on_nan", self.on_nan, ("stop", "skip"))
+        if self.checkpoint is not None and self.warm_start is not None:
+            accepted = "null, where checkpoint names what to test"
+            raise UserError(f"warm_start={self.warm_start}: accepted is {accepted}")
+        if not 0 <= self.seed < 2**64:  # as torch takes it
+            raise UserError(f"seed={self.seed}: accepted is 0 to {2**64 - 1}")
+
+
+def require_known(config: Mapping[str, Any], algorithm: str) -> None:
+    """Hydra takes `+anything=1`, which would then change nothing but the hash of the run.
+
+    Raises:
+        UserError: there is such a thing; or the algorithm, of this name, brings no protocol.
+    """
+    if "evaluation" not in config:
+        raise UserError(lacks("evaluation", algorithm))
+    known = [*Options.__annotations__, *NODES]
+    for name in config:
+        if name not in known:
+            accepted = ", ".join(known) + did_you_mean(name, known)
+            raise UserError(f"{name}: there is no such option; accepted: {accepted}")
+        if name in NODES and config[name] is not None:
+            options_of(config[name], name)

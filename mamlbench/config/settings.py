@@ -1,0 +1,127 @@
+"""What a run's config says about its setting, and how two settings differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pkgutil import resolve_name
+from typing import Any
+
+from mamlbench.config.build import WITHOUT_EFFECT, constructor_defaults
+
+GROUPS = ("training", "algorithm", "network", "dataset", "evaluation")
+"""Of a config, what makes a setting; `Run.options` has what else does."""
+
+_WITHOUT_EFFECT = {f"{group}.{name}" for group in GROUPS for name in WITHOUT_EFFECT.get(group, ())}
+_WITHOUT_EFFECT |= {"dataset.root", "evaluation.name"}
+_CLASSES = {
+    "training": "mamlbench.training.Training",
+    "evaluation": "mamlbench.evaluation.protocol.Protocol",
+}
+"""Of the groups whose configs name none."""
+
+SIZES = {
+    "training.iterations": "iterations",
+    "evaluation.tasks": "test tasks",
+    "training.validate_every": "",
+    "training.patience": "",
+    "evaluation.validation_tasks": "",
+}
+"""How much was done, which may be less than a cell asks for; in words where it is to be said."""
+
+SCALED = {"algorithm.iterations", "algorithm.epoch_length"}
+"""Options that a budget scales with the outer steps."""
+
+
+def flat(config: Mapping[str, Any], groups: tuple[str, ...] = GROUPS) -> dict[str, Any]:
+    """The setting's options by their dotted names; those without effect on it are left out."""
+    found: dict[str, Any] = {}
+    for group in groups:
+        found |= flattened(config.get(group), group)
+    return {name: value for name, value in found.items() if name not in _WITHOUT_EFFECT}
+
+
+def flattened(node: Any, name: str) -> dict[str, Any]:
+    """The values of a config's node by their dotted names, which begin with the node's own."""
+    if not isinstance(node, Mapping):
+        return {name: list(node) if isinstance(node, tuple) else node}
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= flattened(value, f"{name}.{key}")
+    return found
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Options in which two flat settings differ, by dotted name, with the value in each.
+
+    An option that one lacks is newer than that run: it counts as what its class does without it.
+    """
+    found = {}
+    for name in {**ours, **theirs}:
+        first, second = (
+            side[name] if name in side else _value_without(name, side, other)
+            for side, other in ((ours, theirs), (theirs, ours))
+        )
+        if first != second:
+            found[name] = first, second
+    return found
+
+
+def completed(every: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Flat settings with all options that others of the same classes have; see `differences`."""
+    known: dict[str, dict[str, Any]] = {}
+    for options in every:
+        known.setdefault(_classes_of(options), {}).update(options)
+    found = []
+    for options in every:
+        others = known[_classes_of(options)]
+        lacks = {n: _value_without(n, options, others) for n in others if n not in options}
+        found.append({**options, **lacks})
+    return found
+
+
+def _classes_of(options: Mapping[str, Any]) -> str:
+    return repr(sorted((n, v) for n, v in options.items() if n.endswith("._target_")))
+
+
+def option_text(value: Any) -> str:
+    """An option's value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _value_without(name: str, options: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
+    """What an option of others counts as here: the default of their class, if it is ours too."""
+    group, _, option = name.partition(".")
+    target, theirs = (
+        _CLASSES.get(group, side.get(f"{group}._target_")) for side in (options, others)
+    )
+    defaults = _defaults_of_class(str(target)) if target == theirs else {}
+    return defaults.get(option, "(no such option)")
+
+
+@cache
+def _defaults_of_class(target: str) -> Mapping[str, Any]:
+    """By option; none are known of a class that is not there."""
+    try:
+        cls = resolve_name(target)  # torch comes with it, and few reports ask for one
+    except (ImportError, AttributeError, ValueError):
+        return {}
+    found = constructor_defaults(cls)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
+
+
+def shortened(
+    asked: Mapping[str, Any], run: Mapping[str, Any], iterations: int | None
+) -> list[str]:
+    """What a run did less of than was asked for, as in `4,000 of 60,000 iterations`.
+
+    Iterations that are not recorded may be fewer, and count as that.
+    """
+    found = ["iterations not recorded"] if iterations is None else []
+    for name, words in SIZES.items():
+        done = iterations if name == "training.iterations" else run.get(name)
+        wanted = asked.get(name)
+        if words and done is not None and wanted is not None and done < wanted:
+            found.append(f"{done:,} of {wanted:,} {words}")
+    return found

@@ -1,0 +1,281 @@
+"""Where a run computes, and how exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal
+
+import torch
+
+from mamlbench.algorithms.base import MetaLearner
+from mamlbench.errors import BadValue, UserError, one_of, require
+from mamlbench.hardware.heap import keep_freed_memory
+from mamlbench.hardware.processes import Place, here, share_of
+from mamlbench.networks.layers import take_products_in
+from mamlbench.tasks import Examples, TaskBatch
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "tf32": torch.float32,
+    "bf16": torch.float32,
+}
+"""The type of parameters and data under each."""
+
+_TORCH_THREADS = torch.get_num_threads()
+_VALUES_WORTH_THREADS = 20_000
+"""Smaller meta-batches, as of sinusoids, cost threads more in waiting than they save in computing,
+and many times more where other processes hold the cores."""
+
+_CPU_VALUES = 5_000_000
+"""Input values of a chunk of tasks on a CPU. On Omniglot, 32 tasks of 80 images of 28x28 took half
+the time of one task at a time (calls cost less), and 8 at once a seventh more; on mini-ImageNet,
+two tasks of 100 images of 84x84 took four fifths of the time of one, and four hardly less."""
+
+_REPLAYED_VALUES = 130_000
+"""The same where steps are replayed: calls cost little then. Of 32 tasks of 10 images of 28x28, 16
+at a time took nine tenths of the time of all and half the memory; of 80 images, 2 at a time the
+same time and a tenth of the memory; one task of 20-way 1-shot and 5 steps at a time took a quarter
+more time than 16 and a tenth of the memory."""
+
+_TESTED_VALUES = {"cpu": _CPU_VALUES, "cuda": 10_000_000}
+"""The same of tasks that are tested. Convolutions hold a hundred and more numbers for each of
+these: on a GPU some gigabytes, however many tasks there are."""
+
+_KEPT_VALUES = {"cpu": 2**26, "cuda": 2**29}
+"""Adapted parameters to keep at a time, 256 MB and 2 GB in float32: those after every inner step,
+of every particle, can be far more than activations."""
+
+_SAMPLED_VALUES = {"cpu": 100_000, "cuda": 50_000_000}
+_MOST_BATCHES = 64
+
+_MANY_ROWS, _LEAST_VALUES = 1000, 64
+"""In tasks of so many examples each counts for so many values: hidden units are more than inputs.
+Products with the Fisher matrix of 4 policies took two thirds of the time with 2 at a time."""
+
+
+@contextmanager
+def told_of_full_memory(more: str = "") -> Iterator[None]:
+    """Turn torch's error where a GPU's memory is full into one that names what needs less.
+
+    Args:
+        more: what else is accepted.
+
+    Raises:
+        UserError: it is full.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        accepted = " ".join(["accepted is a smaller hardware.task_chunk", more]).strip()
+        raise UserError(f"the GPU's memory is full; {accepted}") from error
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Device and precision.
+
+    Attributes:
+        device: `cpu`, `cuda` or `cuda:N`.
+        precision: `float32`, `float64`, or for convolutions and linear layers, everything else
+            being float32, `tf32` (of NVIDIA's GPUs) or `bf16`.
+        compile: compile the meta-gradient before the first step, which takes a minute or more.
+        replay: repeat the tensor operations of a step without its Python code (see `Replay`), on a
+            GPU as a CUDA graph; a debugger or a print sees the first two steps only.
+        task_chunk: tasks to work on at a time (None: as many as suit the device).
+        checkpoint_inner_steps: compute the activations of inner steps again instead of keeping
+            them; for second order with deep networks and many steps.
+        threads: CPU threads of a process (None: one a core, or a single one where the work is
+            small).
+        processes: how many share each meta-batch, or `gpus`: one a GPU. The command starts them,
+            unless torchrun or srun already did; then their number counts.
+
+    Raises:
+        BadValue: a device that is not there, or a value out of range.
+    """
+
+    device: str = "cpu"
+    precision: str = "float32"
+    _: KW_ONLY
+    compile: bool = False
+    replay: bool = True
+    task_chunk: int | None = None
+    checkpoint_inner_steps: bool = False
+    threads: int | None = None
+    processes: int | Literal["gpus"] = 1
+
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, PRECISIONS)
+        for option, value in (("task_chunk", self.task_chunk), ("threads", self.threads)):
+            require(value is None or value >= 1, option, value, "1 or more, or null")
+        kind, _, number = self.device.partition(":")
+        known = kind in ("cpu", "cuda") and (not number or (number.isdigit() and kind == "cuda"))
+        require(known, "device", self.device, "cpu, cuda or cuda:N")
+        accepted = "float32, float64 or bf16, on a CPU"
+        require(kind == "cuda" or self.precision != "tf32", "precision", "tf32", accepted)
+        count = torch.cuda.device_count() if kind == "cuda" else 1
+        if count == 0:
+            raise BadValue("device", self.device, "cpu: this machine has no GPU that torch can use")
+        if int(number or 0) >= count:
+            raise BadValue("device", self.device, f"cuda:0 to cuda:{count - 1}, the GPUs there are")
+        self._check_processes(kind, number, count)
+
+    def _check_processes(self, kind: str, number: str, gpus: int) -> None:
+        place, count = here(), self.processes
+        counted = count >= 1 if isinstance(count, int) else kind == "cuda"
+        require(counted, "processes", count, "1 or more, where hardware.device=cpu")
+        several = place.size > 1 or count not in (1, "gpus")
+        accepted = "cpu or cuda, where several processes share a batch: each takes a GPU of its own"
+        require(not (several and number), "device", self.device, accepted)
+        if kind == "cpu":
+            return
+        if place.size == 1:
+            accepted = f"gpus, or 1 to {gpus}, the GPUs there are"
+            require(count == "gpus" or int(count) <= gpus, "processes", count, accepted)
+        elif _own_gpu(place) >= gpus:
+            found = f"cuda with {place.local_size} processes on this machine"
+            raise BadValue("device", found, f"one process for each of its GPUs, {gpus} in all")
+
+    @property
+    def started_processes(self) -> int:
+        """How many processes the command starts: 1 where this one does all by itself."""
+        if here().size > 1:
+            return 1
+        return torch.cuda.device_count() if self.processes == "gpus" else self.processes
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of parameters and data."""
+        return PRECISIONS[self.precision]
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device, as torch has it; of several processes each has a GPU of its own."""
+        place = here()
+        if place.size > 1 and self.device == "cuda":
+            return torch.device("cuda", _own_gpu(place))
+        return torch.device(self.device)
+
+    @property
+    def name(self) -> str:
+        """The device in words, as a result records it."""
+        if self.torch_device.type == "cuda":
+            return torch.cuda.get_device_name(self.torch_device)
+        threads = torch.get_num_threads()
+        return f"cpu, {threads} thread{'s' * (threads > 1)}"
+
+    def chunk(self, rows: int, input_shape: tuple[int, ...], replayed: bool = False) -> int | None:
+        """Tasks to work on at a time, for tasks of so many rows of such inputs (None: all).
+
+        On a CPU, as many as suit its cache and memory, fewer where steps are replayed; on a GPU,
+        all.
+        """
+        if self.task_chunk is not None or self.torch_device.type == "cuda":
+            return self.task_chunk
+        most = _REPLAYED_VALUES if replayed else _CPU_VALUES
+        return max(1, most // _values(rows, input_shape))
+
+    def chunk_to_test(self, rows: int, input_shape: tuple[int, ...], kept: int) -> int:
+        """Tasks to test at a time, at least 1: as many as suit the device and its memory.
+
+        Args:
+            rows: of a task, that go through a network.
+            input_shape: of a row.
+            kept: adapted parameters of a task, of all that is kept.
+        """
+        if self.task_chunk is not None:
+            return self.task_chunk
+        kind = self.torch_device.type
+        at_once = _TESTED_VALUES[kind] // _values(rows, input_shape)
+        return max(1, min(at_once, _KEPT_VALUES[kind] // max(1, kept)))
+
+    def batches_at_once(self, values: int) -> int:
+        """Meta-batches of so many input values to sample at a time: each then takes less time.
+
+        On a GPU more, which can make a step in the time that sampling one batch takes.
+        """
+        most = _SAMPLED_VALUES[self.torch_device.type]
+        return max(1, min(most // values, _MOST_BATCHES))
+
+    def apply(self, values: int) -> None:
+        """Set what is set once a process, for meta-batches of so many input values."""
+        cores = share_of(_TORCH_THREADS)
+        torch.set_num_threads(self.threads or (1 if is_small(values) else cores))
+        if self.torch_device.type == "cpu":
+            keep_freed_memory()
+        elif self.torch_device.index is not None:
+            torch.cuda.set_device(self.torch_device)
+        tf32 = self.precision == "tf32"  # which torch's own convolutions would take by themselves
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+
+    def prepare(
+        self,
+        learner: MetaLearner,
+        support: int,
+        query: int,
+        input_shape: tuple[int, ...],
+    ) -> None:
+        """Bring a learner to the device and have it compute as these options say.
+
+        Args:
+            learner: newly built.
+            support: support examples of one task.
+            query: query examples of one task.
+            input_shape: of one example.
+
+        Raises:
+            BadValue: an option that this learner does not have.
+        """
+        learner.to(self.torch_device, self.dtype)
+        if self.checkpoint_inner_steps and not learner.recomputable:
+            why = f"{type(learner).__name__} keeps the activations of its inner steps"
+            raise BadValue("checkpoint_inner_steps", True, f"false: {why}", "hardware")
+        learner.checkpoint_inner_steps = self.checkpoint_inner_steps
+        if self.precision == "bf16" and not learner.takes_short_products:
+            accepted = f"float32 or float64: {type(learner).__name__} takes products of its own"
+            raise BadValue("precision", "bf16", accepted, "hardware")
+        if self.precision == "bf16" and not take_products_in(learner.network, torch.bfloat16):
+            accepted = "float32 or float64: this network has no layers of mamlbench.networks.layers"
+            raise BadValue("precision", "bf16", accepted, "hardware")
+        if self.compile:
+            learner.task_chunk = self.task_chunk
+            if not learner.replay(compiled=True):
+                why = f"{type(learner).__name__}'s steps depend on more than tasks and parameters"
+                raise BadValue("compile", True, f"false: {why}", "hardware")
+            return
+        # a replay on a GPU keeps what inner steps that are worked out again would give up
+        keeps = self.checkpoint_inner_steps and self.torch_device.type == "cuda"
+        replayed = self.replay and not keeps and learner.replay() and learner.replayable
+        # a graph through the inner loop holds the support set's activations of every step
+        held = support * max(1, learner.inner_steps) + query
+        learner.task_chunk = self.chunk(held, input_shape, replayed)
+
+    def cast(self, tasks: TaskBatch) -> TaskBatch:
+        """The tasks in this precision; class numbers stay what they are."""
+        if self.dtype is torch.float32:
+            return tasks
+        return replace(tasks, support=self._cast(tasks.support), query=self._cast(tasks.query))
+
+    def _cast(self, examples: Examples) -> Examples:
+        y = examples.y.to(self.dtype) if examples.y.is_floating_point() else examples.y
+        return replace(examples, x=examples.x.to(self.dtype), y=y)
+
+
+def _own_gpu(place: Place) -> int:
+    """The number of a process's GPU. A task of srun may see none but its own, which is then 0."""
+    sees_its_own = place.address is not None and torch.cuda.device_count() == 1
+    return 0 if sees_its_own else place.local_rank
+
+
+def is_small(values: int) -> bool:
+    """Whether a meta-batch of so many input values costs more in overhead than in arithmetic."""
+    return values < _VALUES_WORTH_THREADS
+
+
+def _values(rows: int, input_shape: tuple[int, ...]) -> int:
+    """Input values of a task of so many rows, as chunks are reckoned in."""
+    least = _LEAST_VALUES if rows >= _MANY_ROWS else 1
+    return max(1, rows) * max(math.prod(input_shape), least)

@@ -1,0 +1,194 @@
+"""Runs that are on the disk, brought to W&B afterwards."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from mamlbench.config.build import build, construct, result_hash
+from mamlbench.errors import UserError
+from mamlbench.locks import only_one
+from mamlbench.loggers import RunInfo, WandBLogger
+from mamlbench.loggers.kept_rows import kept_rows
+from mamlbench.run.name import RunName
+
+# What a config.yaml that is in error, or of another version, leads to.
+_MISTAKES = (UserError, OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """What a run's folder holds of it: `metrics.csv`, `config.yaml`, and once it is finished more.
+
+    Attributes:
+        folder: where it is kept, which need not be where it was run.
+        config: the composed config.
+        rows: iteration and metrics of each logged iteration.
+        summary: None while it is not finished.
+        name: its names.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    rows: list[tuple[int, dict[str, float]]]
+    summary: dict[str, Any] | None
+    name: RunName
+
+    @classmethod
+    def read(cls, folder: Path) -> KeptRun:
+        """The run in a folder that has a `metrics.csv`.
+
+        Raises:
+            UserError: a file is missing or damaged, or nothing tells which run it is.
+        """
+        config = _read(folder / "config.yaml", yaml.safe_load)
+        rows = _read(folder / "metrics.csv", lambda text: list(kept_rows(text)))
+        summary = folder / "summary.json"
+        finished = _read(summary, json.loads) if summary.is_file() else None
+        if not isinstance(config, dict) or not isinstance(finished, dict | None):
+            raise UserError(f"{folder}: its config.yaml or summary.json is not one of mamlbench's")
+        about = config.pop("about", None)
+        return cls(folder, config, rows, finished, _name(folder, config, about, finished))
+
+    @property
+    def run_info(self) -> RunInfo:
+        """As the run itself told its loggers: the same id and name."""
+        last = self.rows[-1][0] if self.rows else 0
+        return RunInfo(
+            directory=self.folder,
+            name=self.name.label,
+            run_id=self.name.id,
+            config=self.config,
+            iteration=last,
+            iterations=self.config["training"]["iterations"],
+        )
+
+    def logger(self, mode: str, timeout: float) -> WandBLogger:
+        """To the project, entity, group and tags that the run was composed with."""
+        options = dict((self.config.get("logger") or {}).get("wandb") or {})
+        options.pop("_target_", None)
+        options["tags"] = tuple(options.get("tags", ()))
+        own = {"mode": mode, "timeout": timeout}
+        return construct(WandBLogger, options | own, "logger.wandb")
+
+
+def _name(
+    folder: Path, config: dict[str, Any], about: Any, summary: dict[str, Any] | None
+) -> RunName:
+    """The run's names, as it told them to its loggers.
+
+    The path comes before the config: a version of mamlbench may have hashed the same config
+    otherwise, and what a checkpoint's content adds to the hash is not in it.
+
+    Raises:
+        UserError: neither summary nor path nor config tells it.
+    """
+    told: dict[str, Any] = {f.name: (summary or {}).get(f.name) for f in fields(RunName)}
+    if None not in told.values():
+        return RunName(**told)
+    of_path = RunName.of_path(folder)
+    if of_path is not None and of_path.seed == config.get("seed"):
+        return of_path
+    found = _of_command(config, about)
+    if found is None:
+        accepted = "accepted is a run in the folder that it had below outputs"
+        raise UserError(
+            f"{folder}: left out: neither summary.json nor path nor config.yaml tells its hash "
+            f"and names; {accepted}"
+        )
+    return found
+
+
+def _of_command(config: dict[str, Any], about: Any) -> RunName | None:
+    """By the command that made it, where that still makes this very config; else None.
+
+    A file from elsewhere must not say what is imported: where it does, it tells nothing.
+    """
+    from mamlbench import compose  # imports torch: seconds
+    from mamlbench.run.made_by import needs_trust
+    from mamlbench.run.place import hash_of_result
+
+    try:
+        overrides = shlex.split(about["command"])[1:]
+        parsed = [OverridesParser.create().parse_override(text) for text in overrides]
+        if any(needs_trust(str(o.input_line), o.key_or_group, o.value()) for o in parsed):
+            return None
+        values, choices = compose.values(overrides), compose.choices(overrides)
+        if result_hash(values) != result_hash(config):
+            return None
+        setting = build(values["dataset"], "dataset").setting
+        names = choices["algorithm"], choices["dataset"], setting
+        found = RunName(*names, hash_of_result(values), values["seed"])
+    except (*_MISTAKES, HydraException, OmegaConfBaseException):
+        return None
+    return found
+
+
+def find_runs(places: Sequence[Path]) -> list[Path]:
+    """The folders of all runs at or below `places`, each once, in order.
+
+    Raises:
+        UserError: a place that is not there, or has no run.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        if not place.is_dir():
+            raise UserError(f"{place}: there is no such folder")
+        logs = sorted(place.rglob("metrics.csv"))
+        folders = [path.parent for path in logs if (path.parent / "config.yaml").is_file()]
+        if not folders:
+            accepted = "accepted is a run's folder, with config.yaml and metrics.csv, or one above"
+            raise UserError(f"{place}: no runs in it; {accepted}")
+        found |= dict.fromkeys(folders)
+    return list(found)
+
+
+def send(run: KeptRun, mode: str, timeout: float) -> int:
+    """Make W&B's copy of a run, or complete it: its rows are not sent twice.
+
+    W&B shows a run without a summary as failed, until it is finished and sent again.
+
+    Returns:
+        How many rows were left out: W&B takes none before the last that it has.
+
+    Raises:
+        Busy: a process is at work on the run, and may be logging it.
+        UserError: W&B does not take it.
+    """
+    logger = run.logger(mode, timeout)
+    with only_one(run.folder / ".lock", str(run.folder)):
+        try:
+            logger.start(run.run_info)
+            for iteration, metrics in run.rows:
+                logger.log(iteration, metrics)
+            logger.finish(run.summary)
+        finally:
+            logger.close_when_sent()
+    if logger.failure is not None:
+        raise UserError(f"{run.folder}: W&B did not take it: {logger.failure}")
+    if mode == "online":
+        _mark_as_sent(run.folder)
+    return sum(iteration < logger.first_step for iteration, _ in run.rows)
+
+
+def _mark_as_sent(folder: Path) -> None:
+    """W&B's own mark, by which `wandb sync` passes over what is there already."""
+    for log in folder.glob("wandb/offline-run-*/run-*.wandb"):
+        log.with_name(f"{log.name}.synced").touch()
+
+
+def _read(path: Path, parse: Any) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        why = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be read: {why}") from error

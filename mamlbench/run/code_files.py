@@ -1,0 +1,55 @@
+"""The source files of a run's classes, by which its result tells that they have changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from mamlbench.files import PACKAGE
+
+_OTHERS = {"mamlbench", "torch", *sys.stdlib_module_names}
+
+
+def code_files(*objects: object, modules: Iterable[str] = ()) -> dict[str, str]:
+    """Hashes of the files that hold the objects' classes, and these's bases outside of mamlbench.
+
+    By path; of mamlbench's own files below the folder of the package. Of packages of the user's own
+    there are all files that are loaded.
+
+    Args:
+        objects: what a run is made of.
+        modules: what else of other packages it depends on.
+    """
+    names = {base.__module__ for thing in objects for base in _bases(type(thing))} | {*modules}
+    own = {name.partition(".")[0] for name in names} - _OTHERS
+    beside = {name for name in sys.modules if name.partition(".")[0] in own} - names
+    found = {}
+    loaded = {path for path in _files_of(beside) if "site-packages" not in path.parts}
+    for path in sorted(_files_of(names) | loaded):
+        inside = path.is_relative_to(PACKAGE)
+        name = path.relative_to(PACKAGE.parent).as_posix() if inside else str(path)
+        found[name] = _hash(path)
+    return found
+
+
+def changed_files(hashes: Mapping[str, str]) -> list[str]:
+    """Those of the files that are there with another content."""
+    paths = {name: PACKAGE.parent / name for name in hashes}  # an absolute path stays itself
+    return [n for n, path in paths.items() if path.is_file() and _hash(path) != hashes[n]]
+
+
+def _bases(cls: type) -> Iterator[type]:
+    yield cls
+    yield from (base for base in cls.__mro__ if base.__module__.partition(".")[0] not in _OTHERS)
+
+
+def _files_of(modules: Iterable[str]) -> set[Path]:
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in modules)
+    paths = {Path(file) for file in files if file is not None}
+    return {path for path in paths if path.suffix == ".py" and path.is_file()}
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

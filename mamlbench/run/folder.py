@@ -1,0 +1,246 @@
+"""Where a run keeps its files, and what is written there about where it came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mamlbench import __version__
+from mamlbench.errors import UserError
+from mamlbench.files import (
+    PACKAGE,
+    disk_errors,
+    read_yaml,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+)
+from mamlbench.locks import only_one
+from mamlbench.run import state as run_state
+from mamlbench.run.code_files import changed_files
+from mamlbench.run.name import RunName
+
+_PACKAGES = (
+    *("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow"),
+    *("learn2learn", "mujoco", "gymnasium"),
+)
+_OF_A_RUN = (
+    "config.yaml",
+    "metrics.csv",
+    "test_tasks.csv",
+    "active_learning.csv",
+    run_state.SUMMARY,
+    "checkpoint.pt",
+    "checkpoint_before.pt",
+    "checkpoint_damaged.pt",
+    "best.pt",
+)
+
+_BEGUN_ANEW_BY = "begun_anew_by"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`outputs/<name>`, and below it a run's own path; see `RunName`.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], run: RunName) -> RunFolder:
+        """The folder of a run, by its config's `outputs` and `name`."""
+        return cls(Path(config["outputs"]).expanduser() / config["name"] / run.path)
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Make the folder, and be the only process that works in it until the context ends.
+
+        Raises:
+            Busy: another one does.
+            UserError: it cannot be written.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with only_one(self.path / ".lock", str(self.path)):
+            remove_leftovers(self.path)
+            yield
+
+    def clear(self) -> None:
+        """Remove an earlier run's files, first the one that says that it is finished."""
+        self.summary.unlink(missing_ok=True)
+        for name in _OF_A_RUN:
+            (self.path / name).unlink(missing_ok=True)
+        drawn = *self.figures.glob("*.png"), *self.figures.glob("*.gif")
+        for file in (*self.path.glob("best_*.pt"), *drawn):
+            file.unlink()
+        self.remove_scores_so_far()
+
+    def was_begun_anew_by(self, job: str | None) -> bool:
+        """Whether a SLURM job has given `restart=true` here before."""
+        return job is not None and self._about().get(_BEGUN_ANEW_BY) == job
+
+    def changed_code(self) -> list[str]:
+        """The files of the run's classes that have changed since it began."""
+        about = self._about()
+        before, now = about.get("changed_code") or [], changed_files(about.get("code") or {})
+        return list(dict.fromkeys([*before, *now]))
+
+    def _about(self) -> dict[str, Any]:
+        try:
+            return dict(read_yaml(self.path / "config.yaml")["about"])
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+            return {}
+
+    def scores_so_far(self, rank: int) -> Path:
+        """What a test that is not over has scored in one of the processes."""
+        return self.path / f"test_so_far_{rank}.npz"
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write the result, which is there once the run is over."""
+        write_json(self.summary, summary)
+        self.remove_scores_so_far()
+
+    def remove_scores_so_far(self) -> None:
+        """The test is over, or begins anew."""
+        for file in self.path.glob("test_so_far_*.npz"):
+            file.unlink()
+
+    def remove_if_empty(self, outputs: Path) -> None:
+        """Remove the folder, and those above it up to `outputs`, as far as they are empty.
+
+        A status says nothing of a run that has nothing else.
+        """
+        with suppress(OSError):
+            if [path.name for path in self.path.iterdir()] == [run_state.NAME]:
+                (self.path / run_state.NAME).unlink()
+            for folder in (self.path, *self.path.parents):
+                folder.rmdir()
+                if folder == outputs:
+                    break
+
+    def read_summary(self) -> dict[str, Any]:
+        """The content of `summary.json`.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            summary: dict[str, Any] = json.loads(self.summary.read_text())
+        except ValueError as error:
+            raise UserError(
+                f"{self.summary}: damaged, it is not JSON; remove it to have it written again from "
+                "the checkpoint, or give restart=true to begin anew"
+            ) from error
+        return summary
+
+    def read_result(self, content: Callable[[], str | None]) -> dict[str, Any]:
+        """As `read_summary`, where the result is of the data that is there now.
+
+        Args:
+            content: gives the hash of these data; None where there are none.
+
+        Raises:
+            UserError: the summary is damaged, or of other data.
+        """
+        summary = self.read_summary()
+        found, now = summary.get("data_sha256"), content()
+        if None not in (found, now) and found != now:
+            raise UserError(
+                f"{self.path}: is a result on other data (sha256 {str(found)[:12]}, now "
+                f"{str(now)[:12]}); restart=true begins anew, name=... keeps both"
+            )
+        return summary
+
+    @property
+    def summary(self) -> Path:
+        """`summary.json`; a run that has it is finished."""
+        return self.path / run_state.SUMMARY
+
+    @property
+    def figures(self) -> Path:
+        """The folder of figures."""
+        return self.path / "figures"
+
+    def write_config(
+        self,
+        config: dict,
+        command: str,
+        code: Mapping[str, str],
+        goes_on: bool,
+        begun_anew_by: str | None = None,
+    ) -> None:
+        """`config.yaml`: the composed config, and what it is about.
+
+        Args:
+            config: composed.
+            command: the command line.
+            code: hashes of the files of its classes; see `code_files`.
+            goes_on: whether a part of the run was done before.
+            begun_anew_by: the SLURM job that gave `restart=true`.
+        """
+        changed = self.changed_code() if goes_on else []
+        about: dict[str, Any] = {"command": command, "versions": versions(), "commit": commit()}
+        about |= {"code": dict(code), **({"changed_code": changed} if changed else {})}
+        if begun_anew_by is not None:
+            about[_BEGUN_ANEW_BY] = begun_anew_by
+        text = yaml.safe_dump({**config, "about": about}, sort_keys=False, width=100)
+        write_atomically(self.path / "config.yaml", text)
+
+
+def versions() -> dict[str, str]:
+    """Versions of mamlbench, Python and the packages that results depend on."""
+    found = {"mamlbench": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of the code, with `+` where it was changed since.
+
+    Outside a checkout, as in a container, what MAMLBENCH_COMMIT says, or None.
+    """
+    return _commit_of_checkout() or os.environ.get("MAMLBENCH_COMMIT") or None
+
+
+def _commit_of_checkout() -> str | None:
+    git = ["git", "-C", str(PACKAGE)]
+    try:
+        top = subprocess.run(
+            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True
+        )
+        if top.returncode != 0 or Path(top.stdout.split()[0]) != PACKAGE.parent:
+            return None
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return top.stdout.split()[1] + ("+" if dirty.stdout.strip() else "")
+
+
+def require_relative_name(name: str) -> None:
+    """A run's `name` is a folder below `outputs`, never above it.
+
+    Raises:
+        UserError: it is empty, absolute, or climbs.
+    """
+    path = Path(name)
+    if not name or path.is_absolute() or ".." in path.parts:
+        raise UserError(f"name={name}: accepted is a folder name, such as default or paper/table1")

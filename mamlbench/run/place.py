@@ -1,0 +1,36 @@
+"""Which folder a run has, from its config's values alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mamlbench import checkpoint
+from mamlbench.config.build import result_hash
+from mamlbench.run.tested import tested_checkpoints
+
+
+def hash_of_result(values: Mapping[str, Any]) -> str:
+    """See `result_hash`; a checkpoint is the learner in it, whenever it was made, wherever it lies.
+
+    Raises:
+        UserError: there is no such file, or it is no checkpoint.
+    """
+    tested, more = tested_checkpoints(values), {}
+    if values["warm_start"] is not None:
+        begun = checkpoint.resolve(Path(values["warm_start"]), "warm_start")
+        more["warm_start"] = _learned(
+            [begun], "warm_start"
+        )  # without a warm start, nothing of it is hashed
+    return result_hash(
+        values, checkpoint=_learned(tested, "checkpoint") if tested else None, **more
+    )
+
+
+def _learned(paths: Iterable[Path], option: str) -> str:
+    """A hash of what these checkpoints' learners are, not of the seconds that they took."""
+    states = [checkpoint.load(path, "cpu", option) for path in paths]
+    parts = [{name: state.get(name) for name in ("iteration", "learner")} for state in states]
+    return hashlib.sha256(b"".join(checkpoint.as_bytes(part) for part in parts)).hexdigest()

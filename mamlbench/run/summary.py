@@ -1,0 +1,71 @@
+"""What a finished run's `summary.json` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mamlbench.evaluation import Scores
+from mamlbench.run.folder import versions
+from mamlbench.run.tested import is_of_unfinished, selected_in_words
+from mamlbench.training import Trainer
+from mamlbench.words import in_turn
+
+if TYPE_CHECKING:
+    from mamlbench.experiment import Experiment
+
+
+def summary_of(
+    run: Experiment,
+    scores: Scores,
+    trainer: Trainer,
+    chosen: Sequence[Path],
+    trained_iterations: int,
+) -> dict[str, Any]:
+    """The scores of a run's test, how it was trained and tested, and what it ran on.
+
+    Args:
+        run: whose test is over.
+        scores: of the test.
+        trainer: that trained it, or had nothing to do.
+        chosen: the checkpoints that were tested; none, where it is the learner as it was trained.
+        trained_iterations: outer steps of what was tested, also where another run did them.
+    """
+    by_step, tested = scores.by_step(), run.tested_checkpoints
+    trained = trainer.iteration * run.training.meta_batch_size
+    norm = getattr(run.learner.network, "norm", type(run.learner.network).__name__)
+    names = [str(path) if tested else path.name for path in chosen]
+    protocol = replace(run.protocol, select=selected_in_words(run.protocol, chosen))
+    return {
+        "metric": run.dataset.objective.metric,
+        "higher_is_better": run.dataset.objective.higher_is_better,
+        "test": {**(by_step[-1] or {}), "by_step": by_step},
+        **({} if scores.reliability is None else {"reliability": scores.reliability.diagram()}),
+        "diverged_tasks": scores.diverged(),
+        "validation": None if run.protocol.by_training else trainer.best.top,
+        **({"best_training": trainer.best.top} if run.protocol.by_training else {}),
+        "train": {
+            "iterations": trainer.iteration,
+            "seconds": trainer.seconds,
+            "tasks_per_second": trained / trainer.seconds if trainer.seconds else None,
+            "skipped": trainer.skipped,
+        },
+        "evaluation": protocol.in_words(run.dataset, len(by_step) - 1, norm),
+        **asdict(run.name),
+        "checkpoint": names if len(names) > 1 else next(iter(names), None),
+        "trained_iterations": trained_iterations,
+        "of_unfinished": any(map(is_of_unfinished, tested)),
+        **({"trained_in": run.trained_in} if tested else {}),
+        "norm": norm,
+        "transductive": run.protocol.transductive,
+        "device": in_turn(trainer.devices or {trainer.device: 0}),
+        "precision": run.hardware.precision,
+        "versions": versions(),
+        **({} if run.dataset.simulator is None else {"simulator": run.dataset.simulator}),
+        "data_sha256": run.dataset.sha256,
+        "command": run.command,
+        **({"commits": in_turn(trainer.commits)} if len(trainer.commits) > 1 else {}),
+        **({} if run.shortened is None else {"shortened": run.shortened}),
+    }
