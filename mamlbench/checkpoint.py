@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mamlbench.errors import UserError
-from mamlbench.files import write_atomically
+from mamlbench.files import at_home, write_atomically
 
 FORMAT = {"format": "mamlbench", "version": 1}
 _ACCEPTED = "accepted is a run's folder or a checkpoint file"
@@ -114,7 +114,7 @@ def resolve(path: Path, option: str = "checkpoint", last: bool = False) -> Path:
     Raises:
         UserError: nothing there.
     """
-    path = path.expanduser()
+    path = at_home(path)
     if path.is_file():
         return path
     for name in ("checkpoint.pt", "best.pt") if last else ("best.pt", "checkpoint.pt"):
@@ -132,7 +132,7 @@ def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
     Raises:
         UserError: nothing there, or it kept none.
     """
-    path = path.expanduser()
+    path = at_home(path)
     if count == 1 or not path.is_dir():
         return [resolve(path, last=last)]
     scores = {kept: load(kept, "cpu").get("score", 0.0) for kept in path.glob("best_*.pt")}

@@ -29,7 +29,7 @@ from mamlbench.evaluation import (
     active_sizes,
     evaluate,
 )
-from mamlbench.files import write_atomically
+from mamlbench.files import at_home, write_atomically
 from mamlbench.hardware.device import Hardware
 from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
@@ -160,7 +160,7 @@ class Experiment:
                 return self._run() if finished is None else finished
         except UserError:
             if self.ranks.is_first:
-                self.folder.remove_if_empty(Path(self.options.outputs).expanduser())
+                self.folder.remove_if_empty(at_home(self.options.outputs))
             raise
 
     @property

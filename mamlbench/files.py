@@ -86,6 +86,11 @@ def write_atomically(path: Path, data: bytes | str, before: Path | None = None) 
         _sync_folder(path.parent)
 
 
+def at_home(path: Path | str) -> Path:
+    """A path whose `~` is the user's home folder; of unknown users it stays."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 -- pathlib's raises there
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinities, which JSON lacks, as null.
 

@@ -190,7 +190,9 @@ class Trainer:
         with StopRequest() as request:
             while self.iteration < training.iterations and not self._out_of_patience():
                 began = time.monotonic()
-                self._step()
+                # memory that is full in the middle of an update leaves nothing sound to save
+                with told_of_full_memory("or hardware.checkpoint_inner_steps=true"):
+                    self._step()
                 row = self._row()
                 if row:
                     # where a disk is full, or a search gives a run up, all of them end
@@ -222,8 +224,7 @@ class Trainer:
 
     def _step(self) -> None:
         try:
-            with told_of_full_memory("or hardware.checkpoint_inner_steps=true"):
-                metrics = self.learner.meta_step(self._next_tasks())
+            metrics = self.learner.meta_step(self._next_tasks())
         except NonFiniteError as error:
             self._not_finite(error)
             metrics = {}

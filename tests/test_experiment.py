@@ -368,19 +368,25 @@ def test_parameters_that_are_lost_end_a_run_on_a_gpu_too(tmp_path: Path) -> None
         run.run()
 
 
-def test_where_a_gpus_memory_is_full_the_run_is_kept_and_told_what_needs_less(
+def test_where_a_gpus_memory_is_full_it_is_told_what_needs_less_and_nothing_half_done_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", "training.validate_every=0"))
+    """It may be full after a part of the update: only the checkpoint before is sound."""
+    line = runs.overrides(tmp_path, "maml", "sinusoid", "training.checkpoint_every=2")
+    run = experiment(line)
+    count, counted = run.learner.count_step, []
 
     def fill() -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        count()
+        counted.append(None)
+        if len(counted) == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
 
-    before_the_fourth_step(run, fill, monkeypatch)
+    monkeypatch.setattr(run.learner, "count_step", fill)
     with pytest.raises(UserError, match=r"memory is full; accepted is a smaller hardware\.task_ch"):
         run.run()
     state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
-    assert state["iteration"] == 3
+    assert state["iteration"] == 2
 
 
 @pytest.mark.usefixtures("_not_waited_for")

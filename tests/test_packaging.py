@@ -157,7 +157,8 @@ def test_help_does_not_wait_for_torch(installed):
     """Importing torch takes seconds; help, completion and mistakes are for people who wait."""
     slow = ("torch", "pandas", "scipy", "matplotlib", "wandb")
     report = (
-        "import sys; from mamlbench.cli import main; sys.argv = ['mamlbench', '--help']; main.main(); "
+        "import sys; from mamlbench.cli.main import main; "
+        "sys.argv = ['mamlbench', '--help']; main(); "
         f"print([name for name in {slow} if name in sys.modules])"
     )
     assert installed(report, program="-c").splitlines()[-1] == "[]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pkgutil import resolve_name
 from typing import Any
@@ -103,11 +104,10 @@ def _value_without(name: str, options: Mapping[str, Any], others: Mapping[str, A
 @cache
 def _defaults_of_class(target: str) -> Mapping[str, Any]:
     """By option; none are known of a class that is not there."""
-    try:
-        cls = resolve_name(target)  # torch comes with it, and few reports ask for one
-    except (ImportError, AttributeError, ValueError):
-        return {}
-    found = constructor_defaults(cls)
+    found: Mapping[str, Any] = {}
+    with suppress(Exception):  # of a module of the user's own, which may be broken or gone
+        # torch comes with it, and few reports ask for one
+        found = constructor_defaults(resolve_name(target))
     return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mamlbench.config.overrides import quoted
+from mamlbench.config.overrides import key_of, list_of, quoted
 from mamlbench.errors import UserError
 from mamlbench.files import PACKAGE
 
@@ -215,12 +215,13 @@ def require_kept_in_place(arguments: Sequence[str]) -> None:
             file of one's own that bears the name of one of mamlbench's, which Hydra takes first.
     """
     line = parsed(arguments)
-    own = Path(line.config_dir) if line.config_dir else None
-    for path in sorted(own.rglob("*.yaml")) if own is not None and own.is_dir() else ():
-        name = path.relative_to(own) if own is not None else path
-        if (own_root() / name).is_file():
-            accepted = "mamlbench has a file of this name, which goes before; accepted is another"
-            raise UserError(f"{path}: {accepted}")
+    typed = [o for o in line.overrides if key_of(o) == "hydra.searchpath"]
+    urls = [url for override in typed for url in list_of(override, str)]
+    for own in map(Path, [*filter(None, [line.config_dir]), *_folders(urls)]):
+        for path in sorted(own.rglob("*.yaml")):
+            if (own_root() / path.relative_to(own)).is_file():
+                why = "mamlbench has a file of this name, which goes before"
+                raise UserError(f"{path}: {why}; accepted is another")
     if line.config_name is not None or line.config_path is not None:
         flag, value = "--config-name", line.config_name
         if value is None:
@@ -234,6 +235,10 @@ def require_kept_in_place(arguments: Sequence[str]) -> None:
             raise UserError(f"{override}: accepted is outputs=FOLDER, below which all runs are")
         if key == "hydra.mode" and value != "RUN":
             raise UserError(f"{override}: accepted is -m")
+
+
+def _folders(urls: Iterable[str]) -> list[str]:
+    return [url.removeprefix("file://") for url in urls if url.startswith("file://")]
 
 
 def options_of_each_job(arguments: Sequence[str]) -> list[str]:

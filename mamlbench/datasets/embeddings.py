@@ -18,7 +18,7 @@ from mamlbench.datasets.pickles import pickled_embeddings
 from mamlbench.datasets.sampling import SPLITS
 from mamlbench.datasets.store import ImageSet, data_root
 from mamlbench.errors import BadValue, UserError, one_of, require
-from mamlbench.files import write_atomically
+from mamlbench.files import at_home, write_atomically
 
 FILE = "embeddings.npz"
 SOURCES = {"mini_imagenet": (64, 16, 20), "tiered_imagenet": (351, 97, 160)}
@@ -70,7 +70,7 @@ class Embeddings(ImageDataset):
     @property
     def path(self) -> Path:
         """The file or the folder."""
-        return Path(self.root).expanduser() if self.root else data_root(None) / FILE
+        return at_home(self.root) if self.root else data_root(None) / FILE
 
     @property
     @override

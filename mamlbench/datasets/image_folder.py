@@ -12,6 +12,7 @@ from mamlbench.datasets.pictures import FILTERS, Decoding, Picture, Source, file
 from mamlbench.datasets.sampling import SPLITS
 from mamlbench.datasets.store import ImageSet, data_root, fetch
 from mamlbench.errors import UserError, one_of, require
+from mamlbench.files import at_home
 
 
 class ImageFolder(ImageDataset):
@@ -59,7 +60,7 @@ class ImageFolder(ImageDataset):
 
     @property
     def _folder(self) -> Path:
-        return Path(self.root).expanduser() if self.root else data_root(None) / "image_folder"
+        return at_home(self.root) if self.root else data_root(None) / "image_folder"
 
     @property
     @override

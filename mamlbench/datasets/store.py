@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 from mamlbench.datasets.pictures import Decoding, Source, decode
 from mamlbench.datasets.progress import counted
 from mamlbench.errors import UserError
-from mamlbench.files import disk_errors, read_errors, write_atomically
+from mamlbench.files import at_home, disk_errors, read_errors, write_atomically
 
 _FORMAT = 1
 
@@ -58,7 +58,7 @@ class ImageSet:
 def data_root(root: str | None) -> Path:
     """Where datasets live: `root`, else MAMLBENCH_DATA, else the platform's cache folder."""
     chosen = root or os.environ.get("MAMLBENCH_DATA")
-    return Path(chosen).expanduser() if chosen else user_cache_path("mamlbench")
+    return at_home(chosen) if chosen else user_cache_path("mamlbench")
 
 
 def cache_folders(root: Path) -> list[Path]:

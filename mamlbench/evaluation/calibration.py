@@ -52,7 +52,8 @@ class Reliability:
             for _ in range(_RESAMPLES // _RESAMPLES_AT_A_TIME)
         ]
         [found] = error(np.ones((1, tasks)))
-        halves = ndtri(0.975) * np.concatenate(samples).std(axis=0, ddof=1)
+        spread = np.concatenate(samples).std(axis=0, ddof=1)
+        halves = ndtri(0.975) * (spread if tasks > 1 else np.full_like(spread, np.nan))
         return [Estimate(float(e), float(h), tasks) for e, h in zip(found, halves, strict=True)]
 
     def diagram(self) -> dict[str, list[float | None]]:

@@ -62,7 +62,7 @@ def evaluate(
     chunk = tasks_at_a_time(learner, dataset, protocol, hardware, shots, queries)
     share = ranks.share(count)
     parts = [] if kept is None else kept.read(share)
-    with in_evaluation(learner), told_of_full_memory():
+    with in_evaluation(learner):
         for first in range(share.first + sum(p.tasks for p in parts), share.end, chunk):
             tell(first - share.first, share.count)
             place = first, min(chunk, share.end - first)
@@ -110,11 +110,16 @@ def _scores(
 
 @contextmanager
 def in_evaluation(learner: MetaLearner) -> Iterator[None]:
-    """The learner in evaluation mode, and then in the mode it was in before."""
+    """The learner in evaluation mode, and then in the mode it was in before.
+
+    Raises:
+        UserError: a GPU's memory is full.
+    """
     was_training = learner.training
     learner.eval()
     try:
-        yield
+        with told_of_full_memory():
+            yield
     finally:
         learner.train(was_training)
 

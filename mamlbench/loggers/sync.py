@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from mamlbench.config.build import build, construct, result_hash
+from mamlbench.config.tree import parsed
 from mamlbench.errors import UserError
 from mamlbench.locks import only_one
 from mamlbench.loggers import RunInfo, WandBLogger
@@ -118,9 +119,9 @@ def _of_command(config: dict[str, Any], about: Any) -> RunName | None:
     from mamlbench.run.place import hash_of_result
 
     try:
-        overrides = shlex.split(about["command"])[1:]
-        parsed = [OverridesParser.create().parse_override(text) for text in overrides]
-        if any(needs_trust(str(o.input_line), o.key_or_group, o.value()) for o in parsed):
+        overrides = parsed(shlex.split(about["command"])[1:]).overrides
+        read = [OverridesParser.create().parse_override(text) for text in overrides]
+        if any(needs_trust(str(o.input_line), o.key_or_group, o.value()) for o in read):
             return None
         values, choices = compose.values(overrides), compose.choices(overrides)
         if result_hash(values) != result_hash(config):

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import yaml
-
 from mamlbench.config.overrides import over
 from mamlbench.config.settings import SCALED, SIZES, differences, flat, shortened
 from mamlbench.errors import UserError
@@ -162,14 +160,16 @@ def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
 
 
 def _as_written(run: TableRun) -> dict[str, Any]:
-    found = dict(written_in(run.experiment))
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    found, parser = dict(written_in(run.experiment)), OverridesParser.create()
     for override in run.overrides:
         name, _, text = override.lstrip("+").partition("=")
         if name in _CHOSEN:
-            target = f"{name}._target_"
-            found[target] = defaults_of(name, text).get(target, found.get(target))
+            found.pop(target := f"{name}._target_", None)  # of one's own choice nothing is known
+            found |= {n: v for n, v in defaults_of(name, text).items() if n == target}
         else:
-            found[name] = yaml.safe_load(text)
+            found[name] = parser.parse_override(override).value()
     unsure = ("evaluation.", "hardware.", "logger.")
     return {
         name: value

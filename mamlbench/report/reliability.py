@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from mamlbench.metrics import shown
 from mamlbench.report import style
 
 Bins = Mapping[str, Sequence[float | None]]
@@ -42,7 +43,7 @@ def reliability_diagram(bins: Bins, ece: Mapping[str, float], out: Path) -> None
         above.plot(confidence, accuracy, "o", ms=4, color=style.INK, label="accuracy")
         above.plot([0, 1], [0, 1], color=style.INK, lw=1.0, ls=(0, (4, 3)), label="calibrated")
         above.set_ylim(0.0, 1.0)
-        above.set_title(f"ECE {100 * ece['mean']:.2f} ± {100 * ece['ci95']:.2f} %")
+        above.set_title(f"ECE {shown('ece', ece['mean'], ece['ci95'])} %")
         above.legend(loc="upper left")
         below.bar(edges[:-1], queries / queries.sum(), color=style.MUTED, **bar)
         below.set_xlim(0.0, 1.0)

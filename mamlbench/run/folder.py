@@ -19,6 +19,7 @@ from mamlbench import __version__
 from mamlbench.errors import UserError
 from mamlbench.files import (
     PACKAGE,
+    at_home,
     disk_errors,
     read_yaml,
     remove_leftovers,
@@ -62,7 +63,7 @@ class RunFolder:
     @classmethod
     def of(cls, config: Mapping[str, Any], run: RunName) -> RunFolder:
         """The folder of a run, by its config's `outputs` and `name`."""
-        return cls(Path(config["outputs"]).expanduser() / config["name"] / run.path)
+        return cls(at_home(config["outputs"]) / config["name"] / run.path)
 
     @contextmanager
     def owned(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from mamlbench.config.build import build, construct, plain, result_hash
 from mamlbench.config.overrides import command_line, quoted
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError, require
-from mamlbench.files import disk_errors
+from mamlbench.files import at_home, disk_errors
 from mamlbench.locks import only_one
 from mamlbench.run.place import hash_of_result
 from mamlbench.slurm.options import is_submitted
@@ -96,7 +96,7 @@ class OptunaSweeper(Sweeper):
         warm = {} if task["warm_start"] is None else {"run": hash_of_result(task)}
         hash_ = result_hash(task, space=known, seed=str(task["seed"]), **warm)
         name = f"{choices.algorithm}_{choices.dataset}-{hash_}"
-        folder = Path(task["outputs"]).expanduser() / task["name"] / "tune"
+        folder = at_home(task["outputs"]) / task["name"] / "tune"
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         with only_one(folder / f"{name}.lock", f"the search {folder / name}.db"):

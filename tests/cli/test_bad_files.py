@@ -241,13 +241,14 @@ def test_a_disk_that_fills_up(mamlbench, small_disk, monkeypatch):
     assert json.loads(summary.read_text())["test"] == json.loads(undisturbed.read_text())["test"]
 
 
+@pytest.mark.parametrize("flag", ["--config-dir=my_conf", "hydra.searchpath=[file://my_conf]"])
 @pytest.mark.parametrize("name", ["preset/maml_sinusoid", "algorithm/maml", "config"])
-def test_a_file_of_ones_own_with_a_name_of_ours(mamlbench, name):
+def test_a_file_of_ones_own_with_a_name_of_ours(mamlbench, name, flag):
     """Hydra would take ours, and the run would look as if it had been made by the other."""
     own = Path("my_conf") / f"{name}.yaml"
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text("inner_lr: 0.7\n")
-    result = mamlbench("--config-dir=my_conf", *RUN)
+    result = mamlbench(flag, *RUN)
     assert result.code == 2
     expected = "mamlbench has a file of this name, which goes before; accepted is another"
     assert result.err == f"mamlbench: {own}: {expected}\n"

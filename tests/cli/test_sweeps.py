@@ -218,10 +218,13 @@ def test_outputs_in_the_home_folder(mamlbench, monkeypatch, tmp_path):
     again = [*RUN, "outputs='~/runs'"]
     assert mamlbench(*again).code == 0
     (summary,) = (tmp_path / "runs").rglob("summary.json")
-    assert not Path("~").exists()
     kept = str(summary.parent).replace(str(tmp_path), "~")
     assert "shows" in mamlbench("-m", *again, "seed=0").out + mamlbench(*again).err
     assert mamlbench(f"checkpoint='{kept}'", "evaluation.shots=3", "outputs='~/runs'").code == 0
+    assert (tmp_path / "runs" / ".sweep").is_dir()
+    assert not Path("~").exists()
+    assert mamlbench(*RUN, "outputs='~nobody_here/runs'").code == 0  # as shells take it
+    assert Path("~nobody_here/runs").is_dir()
 
 
 def test_no_outputs(mamlbench):

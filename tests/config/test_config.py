@@ -241,6 +241,8 @@ def test_the_preset_of_a_pair_is_picked_up_and_builds(preset, monkeypatch):
         ("maml", "harmonic_sinusoid", None),
         ("meta_sgd", "embeddings", None),
         ("leo", "sine_line", None),
+        ("bmaml", "navigation2d", 1),
+        ("emaml", "navigation2d", 1),
     ],
 )
 def test_the_standard_protocol_is_the_same_for_all(algorithm, dataset, steps):

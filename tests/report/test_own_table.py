@@ -64,6 +64,21 @@ def test_a_table_of_ones_own(report, flags):
     assert re.search(r"\| Known +\| +1 \| +0.66 \|.*\| +not run +\|", out)
 
 
+def test_a_cell_whose_algorithm_is_ones_own(report, tmp_path):
+    """One of mamlbench's experiments with it, and a value as the command line takes it."""
+    overrides = ["algorithm=mine", "algorithm.inner_lr=3e-3"]
+    folder, own = tmp_path / "my_conf", "defaults: [maml, _self_]\n_target_: my_lab.Mine\n"
+    (folder / "algorithm").mkdir()
+    (folder / "algorithm" / "mine.yaml").write_text(own)
+    cell = f"experiment: maml/sinusoid, overrides: [{', '.join(overrides)}]"
+    table = TABLE.replace("experiment: my_own", cell)
+    (folder / "table" / "mine.yaml").write_text(table)
+    composed = config(["experiment=maml/sinusoid", *overrides], [f"file://{folder}"])
+    kept.keep(tmp_path / "outputs" / "b", plain(without_hydra(composed)))
+    _, out, _ = report("--config-dir=my_conf", "+table=mine")
+    assert re.search(r"\| Own +\| +1 \| +0.67 \| +0.650 ± 0.305 \|", out)
+
+
 def test_it_is_among_all_and_beside_the_runs_of_a_folder(report):
     _, out, _ = report("--config-dir=my_conf", "+table=all", "--format", "markdown")
     titles = re.findall(r"^### (.*)$", out, flags=re.MULTILINE)
