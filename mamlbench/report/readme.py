@@ -25,6 +25,7 @@ from mamlbench.report.paper_tables import (
 from mamlbench.report.report import Report
 from mamlbench.report.results import result, score_text, seeds_text
 from mamlbench.tables import Table
+from mamlbench.words import number_of
 
 BEGIN, END = "<!-- made by mamlbench-report: begin -->", "<!-- made by mamlbench-report: end -->"
 
@@ -86,7 +87,7 @@ def _covered(tables: Sequence[tuple[Table, Sequence[Line]]]) -> list[str]:
         unchecked
     )
     return [
-        f"{printed - left} of {printed} printed numbers are measured: {told}.{of_memory}",
+        f"{printed - left} of {printed} published numbers are measured: {told}.{of_memory}",
         _compact(("table or figure", *total), rows),
     ]
 
@@ -149,9 +150,11 @@ def _unpublished(found: Report) -> Iterator[tuple[Entry, str]]:
 def _other(entry: Entry, metric: str) -> list[str]:
     found = result(entry.runs, metric)
     score = score_text(metric, found)
+    diverged = sum(run.summary.diverged_tasks for run in entry.runs)
+    told = f" ({number_of(diverged, 'test task')} diverged)" if diverged else ""
     return [
         f"`{_command(entry.first.summary.command)}`",
-        f"{metric} {score}",
+        f"{metric} {score}{told}",
         seeds_text(metric, found),
         entry.iterations,
         *_how(entry),

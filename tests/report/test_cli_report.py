@@ -278,7 +278,7 @@ def test_the_marked_part_of_a_readme(report, outputs):
     path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
     assert report("outputs", "--readme", "README.md") == (0, "", "rewritten: README.md\n")
     text = path.read_text()
-    told = r"before\n.*\n\n(\d+) of \d+ printed numbers are measured: ([^.]*)\. .*\n\n\| table or"
+    told = r"before\n.*\n\n(\d+) of \d+ published numbers are measured: ([^.]*)\. .*\n\n\| table or"
     found = re.match(told, text)
     assert found is not None
     counts = [int(count) for count in re.findall(r"\d+", found[2])]

@@ -81,7 +81,7 @@ def test_what_two_papers_print_is_counted_once(tmp_path):
     kept.keep(tmp_path / "run", config, kept.SCORES / 10, metric="accuracy")
     found = report_folders([tmp_path])
     assert [paper.table.name for paper in found.papers] == ["maml_omniglot", "reptile_omniglot"]
-    told = re.search(r"\n1 of \d+ printed numbers are measured: 1 (\w+)", readme.block(found))
+    told = re.search(r"\n1 of \d+ published numbers are measured: 1 (\w+)", readme.block(found))
     assert f"<dt>{told[1]}</dt><dd>1</dd>" in page(found)
     everything = report_tables(["maml_omniglot", "reptile_omniglot"], [tmp_path])
     cells = {

@@ -1,4 +1,4 @@
-"""How many printed numbers are measured is counted by table, each number once."""
+"""How many published numbers are measured is counted by table, each number once."""
 
 import re
 
@@ -58,7 +58,7 @@ def test_what_two_papers_print_stands_in_the_first_that_measured_it(tmp_path):
 def test_the_readme_adds_the_tables_up(tmp_path, sinusoid):
     kept.keep(tmp_path / "run", sinusoid())
     told = re.search(
-        r"\n(\d+) of (\d+) printed numbers are measured: ([^.]*)\. .*?\n\n(.*?)\n\n<details>",
+        r"\n(\d+) of (\d+) published numbers are measured: ([^.]*)\. .*?\n\n(.*?)\n\n<details>",
         readme.block(report_folders([tmp_path])),
         flags=re.DOTALL,
     )
