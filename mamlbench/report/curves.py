@@ -209,10 +209,10 @@ def _paper(
 def _ours_and_published(paper: PaperTable) -> tuple[list[Named], list[Named]]:
     table, positions = paper.table, _positions(paper.table.columns)
     ours: list[Named] = []
-    published: list[Named] = []
     further = len(table.rows)
-    for place, row in enumerate(table.rows):
-        lines = [line for line in paper.lines if line.cell.row == row]
+    measured = set()
+    by_row = [[line for line in paper.lines if line.cell.row == row] for row in table.rows]
+    for place, (row, lines) in enumerate(zip(table.rows, by_row, strict=True)):
         versions = {
             name: curve
             for name, of_version in _versions(row, lines).items()
@@ -221,9 +221,16 @@ def _ours_and_published(paper: PaperTable) -> tuple[list[Named], list[Named]]:
         for number, (name, curve) in enumerate(versions.items()):
             ours.append(Named(name, further if number else place, curve))
             further += number > 0
-        printed = _printed(lines, positions)
-        if printed is not None and table.x not in _WHOLE_CURVES:
-            published.append(Named(None if versions else row, place, printed))
+            measured.add(row)
+    if table.x in _WHOLE_CURVES:  # what was published is where they end
+        if not ours:
+            return [], []
+        positions = dict.fromkeys(positions, max(float(named.curve.x[-1]) for named in ours))
+    published = [
+        Named(None if row in measured else row, place, printed)
+        for place, (row, lines) in enumerate(zip(table.rows, by_row, strict=True))
+        if (printed := _printed(lines, positions)) is not None
+    ]
     return ours, published
 
 

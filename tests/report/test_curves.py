@@ -135,6 +135,10 @@ def test_a_papers_figure_by_iteration_has_whole_curves(seeds):
     lines = {line.get_label(): line for line in axes.lines}
     assert lines["ours"].get_ydata().tolist() == [3.0, 2.5, 2.0]
     assert axes.get_xlabel() == "meta-training iteration"
+    end = lines["ours"].get_xdata()[-1]
+    published = [line for line in axes.lines if line.get_marker() == "D"]
+    points = [(list(line.get_xdata()), list(line.get_ydata())) for line in published]
+    assert points == [([end], [1.0]), ([end], [5.0])]
 
 
 def test_a_figure_of_runs_without_a_curve_is_empty(seeds):
@@ -156,10 +160,10 @@ def test_a_caption_says_only_what_is_drawn(seeds):
     assert caption(seeds.runs, **printed, interval=None) == f"{ours} Hollow: published."
     assert caption(seeds.runs, **printed) == f"{ours} Hollow: published, with the printed ±."
     assert caption(seeds.runs, (None,), columns=("0",), steps=(0,)) == "Points: ours."
-    # the published value of a learning curve is not drawn
     whole = {"published": ("1.0",), "x": "iterations", "columns": ("all",), "steps": (None,)}
-    assert caption(seeds.runs, **whole) == f"Lines: ours. Bands: {over_seeds}."
-    assert caption(seeds.runs[:1], **whole) == ours
+    hollow = "Hollow: published, with the printed ±."
+    assert caption(seeds.runs, **whole) == f"Lines: ours. Bands: {over_seeds}. {hollow}"
+    assert caption(seeds.runs[:1], **whole) == f"{ours} {hollow}"
     table = FolderTable("d", "s", "mse", (seeds, Entry(seeds.runs[:1])), ("a", "b"), (None, None))
     learning, by_step = curves.of_folder(table)
     assert learning.caption.endswith(f"Bands: {over_seeds}, or of a single seed {over_tasks}")
