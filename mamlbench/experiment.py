@@ -187,8 +187,17 @@ class Experiment:
         self.dataset.load(self.hardware.torch_device)
         self._sample_once()
 
+    def _require_same_data(self) -> None:
+        """Of several processes, which may be on machines with copies of their own."""
+        found = dict.fromkeys(self.ranks.gathered([self.dataset.sha256]))
+        if len(found) > 1:
+            hashes = ", ".join(str(sha256)[:12] for sha256 in found)
+            where = f"dataset: processes of this run have different data (sha256 {hashes})"
+            raise UserError(f"{where}; accepted is the same for all of them")
+
     def _run(self) -> dict[str, Any]:
         self.ranks.together(self._load)
+        self._require_same_data()
         if self.ranks.is_first and self._begins_anew:
             self.folder.clear()
         trainer = Trainer(

@@ -271,6 +271,17 @@ def test_the_place_is_what_torchrun_or_srun_say(monkeypatch: pytest.MonkeyPatch)
     assert [share_of(cores) for cores in (8, 6, 2)] == [2, 1, 1]
 
 
+def test_processes_with_other_data_do_no_run_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = experiment(arguments(tmp_path))
+    monkeypatch.setattr(Ranks, "gathered", lambda self, parts: ["a" * 64, "b" * 64, "a" * 64])
+    expected = r"different data \(sha256 a{12}, b{12}\); accepted is the same for all of them"
+    with pytest.raises(UserError, match=expected):
+        run.run()
+    assert runs.files_below(tmp_path) == []
+
+
 def test_serial_moments_cannot_be_shared(tmp_path: Path) -> None:
     options = ["algorithm.moments=serial", "algorithm.inner_optimizer=adam"]
     run = experiment(runs.overrides(tmp_path, "reptile", "sinusoid", *options))
