@@ -192,7 +192,7 @@ class Trainer:
                 began = time.monotonic()
                 # memory that is full in the middle of an update leaves nothing sound to save
                 with told_of_full_memory("or hardware.checkpoint_inner_steps=true"):
-                    self._step()
+                    self._step(request)
                 row = self._row()
                 if row:
                     # where a disk is full, or a search gives a run up, all of them end
@@ -222,7 +222,7 @@ class Trainer:
             self._ahead = list(self.hardware.cast(sampled).chunks(size))[::-1]
         return self._ahead.pop()
 
-    def _step(self) -> None:
+    def _step(self, request: StopRequest) -> None:
         try:
             metrics = self.learner.meta_step(self._next_tasks())
         except NonFiniteError as error:
@@ -231,6 +231,8 @@ class Trainer:
         except UserError:
             if self.iteration:
                 self.save()  # as of a worker that died: what was learned before is sound
+                if request.received:  # SLURM ends the workers of a run with the same signal
+                    raise Stopped(request.received, self.iteration) from None
             raise
         self.iteration += 1
         self.devices[self.device] = self.devices.get(self.device, 0) + 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -366,6 +368,24 @@ def test_parameters_that_are_lost_end_a_run_on_a_gpu_too(tmp_path: Path) -> None
         parameter.data.fill_(math.nan)
     with pytest.raises(UserError, match=r"iteration 2: 2 of the steps .*, and so are the para"):
         run.run()
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_worker_that_the_same_signal_ended_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", "training.validate_every=0"))
+
+    def end() -> None:
+        if stops:
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise UserError("the environment failed: a worker ended")
+
+    before_the_fourth_step(run, end, monkeypatch)
+    with pytest.raises(Stopped if stops else UserError):
+        run.run()
+    state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
+    assert state["iteration"] == 3
 
 
 def test_where_a_gpus_memory_is_full_it_is_told_what_needs_less_and_nothing_half_done_is_kept(
