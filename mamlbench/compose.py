@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from mamlbench.cli.hydra_errors import one_line
 from mamlbench.config.budget import within_budget
+from mamlbench.config.hydra_errors import one_line
 from mamlbench.config.overrides import config_flags, key_of, other_test, over
 from mamlbench.config.tree import composed, without_hydra
 from mamlbench.errors import UserError

@@ -22,26 +22,26 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.errors import BadValue, UserError, require
 from mamlbench.evaluation import (
     Ensemble,
-    KeptScores,
     Protocol,
     Scores,
     active_learning,
     active_sizes,
     evaluate,
 )
+from mamlbench.figures.of_run import draw_figures
 from mamlbench.files import at_home, write_atomically
 from mamlbench.hardware.device import Hardware
 from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.loggers import ConsoleProgress, Loggers, RunInfo
 from mamlbench.networks import require_outputs
-from mamlbench.report.run_figures import draw_figures
 from mamlbench.run.begin_from import load_learner, warm_start
-from mamlbench.run.code_files import code_files
 from mamlbench.run.folder import RunFolder
+from mamlbench.run.kept_scores import KeptScores
 from mamlbench.run.name import RunName
-from mamlbench.run.place import hash_of_result
+from mamlbench.run.provenance import code_files
+from mamlbench.run.result_hash import result_hash
 from mamlbench.run.signals import StopRequest
-from mamlbench.run.state import recorded
+from mamlbench.run.status import recorded
 from mamlbench.run.summary import summary_of
 from mamlbench.run.tested import about_training, tested_checkpoints, trained_in
 from mamlbench.slurm.options import of_the_run
@@ -96,7 +96,7 @@ class Experiment:
             load_learner(self.learner, checkpoint.load(path, "cpu"), path)
         self.trained_in: dict[str, Any] | None = None
         """What a tested checkpoint says of the run that made it; older ones say nothing."""
-        self.overrides, hash_ = overrides, hash_of_result(self.config)
+        self.overrides, hash_ = overrides, result_hash(self.config)
         self.command = command_line(overrides, searchpath)
         names = algorithm, dataset, self.dataset.setting
         self.name = RunName(*names, hash_, self.options.seed)

@@ -14,6 +14,12 @@ _RETURNS = ("return", "return_of_best_particle")
 _ACCURACIES = ("accuracy", "accuracy_of_particles", "assigned_accuracy")
 _HIGHER_IS_BETTER = (*_ACCURACIES, *_RETURNS, "coverage")
 _NAMES = {"mse": "MSE", "nll": "NLL", "ece": "ECE", "brier": "Brier score"}
+_IN_FULL = {
+    "mse": "mean squared error",
+    "nll": "negative log-likelihood",
+    "ece": "expected calibration error",
+    "brier": "Brier score",
+}
 _DIGITS = dict.fromkeys(_RETURNS, 2)
 _LARGE = 1e6
 
@@ -27,6 +33,13 @@ def label(metric: str) -> str:
     """The metric's name and, where it is a fraction, that it is shown as percent."""
     words = " ".join(_NAMES.get(word, word) for word in metric.split("_"))
     return f"{words}, %" if metric in FRACTIONS else words
+
+
+def axis_label(metric: str) -> str:
+    """The metric's name in full, with its unit."""
+    words = metric.split("_")
+    unit = "%" if metric in FRACTIONS else "nats" if "nll" in words else None
+    return " ".join(_IN_FULL.get(word, word) for word in words) + (f" ({unit})" if unit else "")
 
 
 def is_accuracy(metric: str) -> bool:

@@ -23,7 +23,7 @@ from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.loggers import Logger
 from mamlbench.run.begin_from import load_learner
 from mamlbench.run.best_learners import BestLearners
-from mamlbench.run.folder import commit
+from mamlbench.run.provenance import commit
 from mamlbench.run.signals import Stopped, StopRequest
 from mamlbench.running_means import RunningMeans
 from mamlbench.tasks import TaskBatch

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from mamlbench import training
 from mamlbench.compose import config, experiment
-from mamlbench.config.build import result_hash
+from mamlbench.config.config_hash import config_hash
 from mamlbench.run.signals import Stopped
 
 
@@ -115,7 +115,7 @@ def test_every_option_makes_another_result_but_for_these(typed):
         harmless = key in WITHOUT_EFFECT or (
             key.startswith(("hardware.", "logger")) and key not in OF_HARDWARE
         )
-        assert (result_hash(other) == result_hash(default)) is harmless, key
+        assert (config_hash(other) == config_hash(default)) is harmless, key
 
 
 def leaves(node, name=""):

@@ -20,12 +20,12 @@ from mamlbench.algorithms.outer import (
     lay_out_gradients,
     scheduled,
 )
-from mamlbench.algorithms.replay import ReplayedGradient
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
+from mamlbench.replay.replay import ReplayedGradient
 from mamlbench.rl.gathering import gathered, trials
 from mamlbench.rl.objective import PolicyGradient
 from mamlbench.rl.trust_region import TrustRegion

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mamlbench.algorithms.cuda_graph import CudaGraph, graph_of
 from mamlbench.algorithms.inner_adam import Moments
 from mamlbench.algorithms.minibatches import Batches
-from mamlbench.algorithms.replay import agree, shapes
-from mamlbench.algorithms.rounding import Function
 from mamlbench.hardware.transfer import on_device
 from mamlbench.networks.base import Params
+from mamlbench.replay.cuda_graph import CudaGraph, graph_of
+from mamlbench.replay.replay import agree, shapes
+from mamlbench.replay.rounding import Function
 from mamlbench.tasks import Examples
 
 Learned = tuple[dict[str, Tensor], Moments, Tensor]

@@ -13,10 +13,10 @@ from typing_extensions import override
 from mamlbench.algorithms.counting import Counting
 from mamlbench.algorithms.inner_adam import Moments
 from mamlbench.algorithms.maml import MAML
-from mamlbench.algorithms.replay import ReplayedInnerGradient, add_gradient
 from mamlbench.errors import UserError, one_of, require
 from mamlbench.networks.base import Params, alike
 from mamlbench.objectives import Objective
+from mamlbench.replay.replay import ReplayedInnerGradient, add_gradient
 from mamlbench.rl.objective import PolicyGradient
 from mamlbench.tasks import Examples, TaskBatch
 

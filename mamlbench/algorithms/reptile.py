@@ -16,11 +16,11 @@ from mamlbench.algorithms.counting import Counting
 from mamlbench.algorithms.inner_adam import Moments, average
 from mamlbench.algorithms.mean_change import mean_change
 from mamlbench.algorithms.minibatches import Batches, batches_of, with_last
-from mamlbench.algorithms.replay import ReplayedInnerGradient, add_gradient
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.hardware.distributed import Ranks
 from mamlbench.networks.base import Params
 from mamlbench.objectives import Objective
+from mamlbench.replay.replay import ReplayedInnerGradient, add_gradient
 from mamlbench.rl.objective import PolicyGradient
 from mamlbench.tasks import TaskBatch
 

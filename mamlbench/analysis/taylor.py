@@ -18,11 +18,11 @@ from mamlbench.analysis.taylor_figure import draw
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import require
 from mamlbench.files import write_atomically
-from mamlbench.loggers import print_result_table
 from mamlbench.networks import MLP, Params
 from mamlbench.networks.base import forward
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Regression
+from mamlbench.report.sheets import print_result_table
 from mamlbench.tasks import Examples, TaskBatch
 
 PREDICTED: dict[str, Callable[[int], tuple[float, float]]] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from mamlbench.report import style
+from mamlbench.figures import style
 
 if TYPE_CHECKING:
     from mamlbench.analysis.taylor import Coefficients

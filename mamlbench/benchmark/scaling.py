@@ -12,9 +12,9 @@ import pandas as pd
 from mamlbench.benchmark import measure
 from mamlbench.benchmark.rivals import Learn2LearnLoop, Ours
 from mamlbench.benchmark.works import WORKS
+from mamlbench.figures import style
 from mamlbench.files import write_atomically
 from mamlbench.hardware.device import Hardware
-from mamlbench.report import style
 
 BASE = replace(WORKS["omniglot"], tasks=8)
 SWEEPS: dict[str, tuple[str, list[int]]] = {

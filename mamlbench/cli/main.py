@@ -54,7 +54,7 @@ def main() -> None:
     except BrokenPipeError:
         leave_the_pipe()
     except Exception as error:
-        from mamlbench.cli.hydra_errors import one_line
+        from mamlbench.config.hydra_errors import one_line
 
         line = one_line(error, arguments)
         if line is None:
@@ -88,7 +88,7 @@ def _prepare_sweep() -> None:
     from hydra.core.plugins import Plugins
 
     Plugins.instance()  # runs the modules of Hydra's plugins, so before ours take classes of them
-    from mamlbench.sweeps.sweep import register
+    from mamlbench.sweeps.sweeper import register
 
     register()
 
@@ -109,9 +109,9 @@ def _run(config: DictConfig) -> float | None:
     from hydra.types import RunMode
 
     from mamlbench.config.overrides import require_one_run
+    from mamlbench.config.sources import CONFIG_DIR, SEARCHPATH, config_sources, missing_preset
     from mamlbench.slurm.options import is_submitted
     from mamlbench.slurm.this_job import job_id
-    from mamlbench.sweeps.cells import CONFIG_DIR, SEARCHPATH, config_sources, missing_preset
 
     hydra_config: Any = HydraConfig.get()
     choices, overrides = hydra_config.runtime.choices, _as_typed(hydra_config.overrides.task)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import traceback
@@ -18,27 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mamlbench.errors import BadValue, UserError, did_you_mean
-from mamlbench.slurm.options import NAMES as SUBMISSION_OPTIONS
 
 Built = TypeVar("Built")
-
-WITHOUT_EFFECT = {
-    "": {
-        *("seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"),
-        *("also_test", "budget"),  # the values that a budget makes count instead
-        "warm_start",  # by its file's content instead
-    },
-    "training": {"log_every", "checkpoint_every"},
-    "dataset": {"threads", "workers"},
-    "evaluation": {"score_every"},
-    "hardware": {
-        *("device", "threads", "processes", "task_chunk", "checkpoint_inner_steps"),
-        *("compile", "replay"),
-        *SUBMISSION_OPTIONS,
-    },
-}
-"""By group, what may differ between two runs that give the same result: where and how it runs, what
-it prints."""
 
 
 def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
@@ -178,21 +158,6 @@ def _parameters(cls: type) -> Iterator[tuple[Callable[..., None], list[inspect.P
         seen.update(p.name for p in named)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-
-
-def _without_effect(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A plain config without the options that change no result."""
-    kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT[""]}
-    for group, names in WITHOUT_EFFECT.items():
-        if isinstance(kept.get(group), dict):
-            kept[group] = {k: v for k, v in kept[group].items() if k not in names}
-    return kept
-
-
-def result_hash(config: Mapping[str, Any], **more: str | None) -> str:
-    """Eight hexadecimal digits of everything in a config that changes the result of a run."""
-    text = json.dumps({**_without_effect(plain(config)), **more}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _key(group: str, name: str) -> str:

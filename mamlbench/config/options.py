@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mamlbench.config.build import options_of
 from mamlbench.config.tree import NODES, lacks
 from mamlbench.errors import UserError, did_you_mean, one_of, require
-from mamlbench.run.folder import require_relative_name
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Options:
     also_test: tuple[tuple[str, ...], ...]
 
     def __post_init__(self) -> None:
-        require_relative_name(self.name)
+        _require_relative_name(self.name)
         require(bool(self.outputs), "outputs", self.outputs, "a folder")
         one_of("on_nan", self.on_nan, ("stop", "skip"))
         if self.checkpoint is not None and self.warm_start is not None:
@@ -52,3 +52,14 @@ def require_known(config: Mapping[str, Any], algorithm: str) -> None:
             raise UserError(f"{name}: there is no such option; accepted: {accepted}")
         if name in NODES and config[name] is not None:
             options_of(config[name], name)
+
+
+def _require_relative_name(name: str) -> None:
+    """A run's `name` is a folder below `outputs`, never above it.
+
+    Raises:
+        UserError: it is empty, absolute, or climbs.
+    """
+    path = Path(name)
+    if not name or path.is_absolute() or ".." in path.parts:
+        raise UserError(f"name={name}: accepted is a folder name, such as default or paper/table1")

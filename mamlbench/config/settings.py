@@ -9,7 +9,8 @@ from functools import cache
 from pkgutil import resolve_name
 from typing import Any
 
-from mamlbench.config.build import WITHOUT_EFFECT, constructor_defaults
+from mamlbench.config.build import constructor_defaults
+from mamlbench.config.config_hash import WITHOUT_EFFECT
 
 GROUPS = ("training", "algorithm", "network", "dataset", "evaluation")
 """Of a config, what makes a setting; `Run.options` has what else does."""

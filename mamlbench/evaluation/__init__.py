@@ -3,7 +3,6 @@
 from mamlbench.evaluation.active_learning import ActiveLearning, active_learning, active_sizes
 from mamlbench.evaluation.ensemble import Ensemble
 from mamlbench.evaluation.evaluate import TEST_SEED, evaluate
-from mamlbench.evaluation.kept_scores import KeptScores
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.scores import Scores
 
@@ -11,7 +10,6 @@ __all__ = [
     "TEST_SEED",
     "ActiveLearning",
     "Ensemble",
-    "KeptScores",
     "Protocol",
     "Scores",
     "active_learning",

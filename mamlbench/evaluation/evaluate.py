@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,13 +14,15 @@ from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.coverage import coverage
-from mamlbench.evaluation.kept_scores import KeptScores
 from mamlbench.evaluation.protocol import Protocol
 from mamlbench.evaluation.scores import Scores
 from mamlbench.hardware.device import Hardware, told_of_full_memory
 from mamlbench.hardware.distributed import ALONE, Ranks
 from mamlbench.rl.gathering import acting, met_by
 from mamlbench.tasks import TaskBatch
+
+if TYPE_CHECKING:
+    from mamlbench.run.kept_scores import KeptScores
 
 TEST_SEED = 0
 """Meta-validation and meta-test tasks do not depend on a run's seed, so runs can be paired."""

@@ -6,16 +6,18 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import BadValue, UserError, one_of, require
 from mamlbench.hardware.heap import keep_freed_memory
 from mamlbench.hardware.processes import Place, here, share_of
 from mamlbench.networks.layers import take_products_in
 from mamlbench.tasks import Examples, TaskBatch
+
+if TYPE_CHECKING:
+    from mamlbench.algorithms.base import MetaLearner
 
 PRECISIONS = {
     "float32": torch.float32,

@@ -1,7 +1,7 @@
 """Where a run's numbers go: the terminal, metrics.csv, W&B, TensorBoard."""
 
 from mamlbench.loggers.base import Logger, Loggers, RunInfo
-from mamlbench.loggers.console import ConsoleProgress, print_result_table
+from mamlbench.loggers.console import ConsoleProgress
 from mamlbench.loggers.csv_logger import CSVLogger
 from mamlbench.loggers.tensorboard_logger import TensorBoardLogger
 from mamlbench.loggers.wandb_logger import WandBLogger
@@ -14,5 +14,4 @@ __all__ = [
     "RunInfo",
     "TensorBoardLogger",
     "WandBLogger",
-    "print_result_table",
 ]

@@ -1,16 +1,13 @@
-"""What a person at the terminal sees: progress while a run lasts, a table when it ends."""
+"""What a person at the terminal sees: progress while a run lasts."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from datetime import timedelta
 
-from rich import box
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from mamlbench.loggers.base import Logger, RunInfo
 
@@ -113,40 +110,3 @@ class ConsoleProgress(Logger):
             elif not name.endswith("_ci95"):
                 parts.append(f"{name} {value:.4g}")
         return "  ".join(parts)
-
-
-def print_result_table(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    console: Console | None = None,
-) -> None:
-    """Print a table to stdout: drawn on a terminal, as Markdown where it is piped.
-
-    The first column names the rows and is aligned to the left, the others to the right.
-    """
-    console = console or Console(highlight=False)
-    cells = [[str(cell) for cell in row] for row in rows]
-    if not console.is_terminal:
-        text = f"{title}\n\n{markdown_table(columns, cells)}"
-        console.print(text, markup=False, soft_wrap=True)
-        return
-    table = Table(title=escape(title), title_justify="left", box=box.ROUNDED)
-    for number, column in enumerate(columns):
-        justify: JustifyMethod = "right" if number else "left"
-        table.add_column(escape(column), justify=justify, overflow="fold")
-    for row in cells:
-        table.add_row(*map(escape, row))
-    console.print(table)
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, aligned for reading as text too; see `print_result_table`."""
-    widths = [max(3, *map(len, column)) for column in zip(columns, *rows, strict=True)]
-    rule = ["-" * width if n == 0 else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
-    lines = []
-    for row in (columns, rule, *rows):
-        first, *others = zip(row, widths, strict=True)
-        aligned = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-        lines.append("| " + " | ".join(aligned) + " |")
-    return "\n".join(lines)

@@ -14,7 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from mamlbench.config.build import build, construct, result_hash
+from mamlbench.config.build import build, construct
+from mamlbench.config.config_hash import config_hash
 from mamlbench.config.tree import parsed
 from mamlbench.errors import UserError
 from mamlbench.locks import only_one
@@ -116,7 +117,7 @@ def _of_command(config: dict[str, Any], about: Any) -> RunName | None:
     """
     from mamlbench import compose  # imports torch: seconds
     from mamlbench.run.made_by import needs_trust
-    from mamlbench.run.place import hash_of_result
+    from mamlbench.run.result_hash import result_hash
 
     try:
         overrides = parsed(shlex.split(about["command"])[1:]).overrides
@@ -124,11 +125,11 @@ def _of_command(config: dict[str, Any], about: Any) -> RunName | None:
         if any(needs_trust(str(o.input_line), o.key_or_group, o.value()) for o in read):
             return None
         values, choices = compose.values(overrides), compose.choices(overrides)
-        if result_hash(values) != result_hash(config):
+        if config_hash(values) != config_hash(config):
             return None
         setting = build(values["dataset"], "dataset").setting
         names = choices["algorithm"], choices["dataset"], setting
-        found = RunName(*names, hash_of_result(values), values["seed"])
+        found = RunName(*names, result_hash(values), values["seed"])
     except (*_MISTAKES, HydraException, OmegaConfBaseException):
         return None
     return found

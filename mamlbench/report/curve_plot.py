@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Transform, offset_copy
 
+from mamlbench.figures import style
 from mamlbench.metrics import higher_is_better, scale
-from mamlbench.report import style
 
 _LINES = (("-", "o"), ("--", "s"), ("-.", "P"))
 """Dashes and marker of the first curves, of as many again, and of the rest."""

@@ -15,8 +15,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mamlbench.figures import style
 from mamlbench.metrics import scale
-from mamlbench.report import style
 from mamlbench.report.curve_plot import Curve, Named, plot
 from mamlbench.report.entries import Entry, labels
 from mamlbench.report.folder_tables import FolderTable

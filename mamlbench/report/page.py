@@ -12,9 +12,9 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mamlbench import metrics
+from mamlbench.figures import style
 from mamlbench.files import write_atomically
-from mamlbench.report import paper_tables, style
-from mamlbench.report.coverage import counted_once, not_run
+from mamlbench.report import paper_tables
 from mamlbench.report.curves import SIZE, Drawing, of_folder, paper_figure
 from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable, sheets, training_time
@@ -27,6 +27,7 @@ from mamlbench.report.paper_tables import (
     published_text,
     tally,
 )
+from mamlbench.report.printed_numbers import counted_once, not_run
 from mamlbench.report.report import Report
 from mamlbench.report.report import pairing as pairing_of_paper
 from mamlbench.report.results import KINDS, score_text, seeds_text

@@ -10,7 +10,6 @@ from pathlib import Path
 from mamlbench.config.overrides import command_line
 from mamlbench.errors import UserError
 from mamlbench.files import write_atomically
-from mamlbench.report.coverage import coverage, printed_once
 from mamlbench.report.entries import Entry
 from mamlbench.report.paper_tables import (
     Line,
@@ -22,6 +21,7 @@ from mamlbench.report.paper_tables import (
     tally,
     verdict_text,
 )
+from mamlbench.report.printed_numbers import coverage, printed_once
 from mamlbench.report.report import Report
 from mamlbench.report.results import result, score_text, seeds_text
 from mamlbench.tables import Table

@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from mamlbench import metrics
-from mamlbench.config.build import result_hash
+from mamlbench.config.config_hash import config_hash
 from mamlbench.config.settings import flat, option_text
 from mamlbench.errors import UserError
 from mamlbench.files import read_yaml
@@ -85,7 +85,7 @@ class Run:
         """As recorded; of older runs as their folder says, else of their config."""
         in_path = _IN_PATH.search(self.folder.as_posix())
         config = {key: value for key, value in self.config.items() if key != "about"}
-        return self._recorded("hash") or (in_path[1] if in_path else result_hash(config))
+        return self._recorded("hash") or (in_path[1] if in_path else config_hash(config))
 
     @property
     def seed(self) -> int:

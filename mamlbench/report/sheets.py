@@ -6,7 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mamlbench.loggers.console import markdown_table, print_result_table
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.markup import escape
+from rich.table import Table
 
 MARKS = r"(?<!=)(?:\[\d+\])+"
 """Of footnotes; a value in a name, as in `hidden=[40]`, is none."""
@@ -27,6 +30,43 @@ class Sheet:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+
+
+def print_result_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    console: Console | None = None,
+) -> None:
+    """Print a table to stdout: drawn on a terminal, as Markdown where it is piped.
+
+    The first column names the rows and is aligned to the left, the others to the right.
+    """
+    console = console or Console(highlight=False)
+    cells = [[str(cell) for cell in row] for row in rows]
+    if not console.is_terminal:
+        text = f"{title}\n\n{markdown_table(columns, cells)}"
+        console.print(text, markup=False, soft_wrap=True)
+        return
+    table = Table(title=escape(title), title_justify="left", box=box.ROUNDED)
+    for number, column in enumerate(columns):
+        justify: JustifyMethod = "right" if number else "left"
+        table.add_column(escape(column), justify=justify, overflow="fold")
+    for row in cells:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, aligned for reading as text too; see `print_result_table`."""
+    widths = [max(3, *map(len, column)) for column in zip(columns, *rows, strict=True)]
+    rule = ["-" * width if n == 0 else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
+    lines = []
+    for row in (columns, rule, *rows):
+        first, *others = zip(row, widths, strict=True)
+        aligned = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        lines.append("| " + " | ".join(aligned) + " |")
+    return "\n".join(lines)
 
 
 def to_terminal(sheets: Sequence[Sheet]) -> None:

@@ -21,7 +21,7 @@ from rich.table import Table
 from mamlbench.errors import UserError
 from mamlbench.report import progress
 from mamlbench.report.progress import Progress
-from mamlbench.run.state import FAILED, PRUNED, RUNNING, STOPPED, Status, read, works_here
+from mamlbench.run.status import FAILED, PRUNED, RUNNING, STOPPED, Status, read, works_here
 from mamlbench.slurm import queue
 from mamlbench.slurm.submitted import SubmittedCell, last_error, submissions
 from mamlbench.words import number_of

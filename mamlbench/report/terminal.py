@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from mamlbench import metrics
-from mamlbench.loggers import print_result_table
 from mamlbench.native import why_not
 from mamlbench.networks import Conv4, TaskNetwork, WideResNet
+from mamlbench.report.sheets import print_result_table
 from mamlbench.words import number_of
 
 if TYPE_CHECKING:

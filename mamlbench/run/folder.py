@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mamlbench import __version__
 from mamlbench.errors import UserError
 from mamlbench.files import (
-    PACKAGE,
     at_home,
     disk_errors,
     read_yaml,
@@ -27,20 +21,16 @@ from mamlbench.files import (
     write_json,
 )
 from mamlbench.locks import only_one
-from mamlbench.run import state as run_state
-from mamlbench.run.code_files import changed_files
+from mamlbench.run import status
 from mamlbench.run.name import RunName
+from mamlbench.run.provenance import changed_files, commit, versions
 
-_PACKAGES = (
-    *("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow"),
-    *("learn2learn", "mujoco", "gymnasium"),
-)
 _OF_A_RUN = (
     "config.yaml",
     "metrics.csv",
     "test_tasks.csv",
     "active_learning.csv",
-    run_state.SUMMARY,
+    status.SUMMARY,
     "checkpoint.pt",
     "checkpoint_before.pt",
     "checkpoint_damaged.pt",
@@ -125,8 +115,8 @@ class RunFolder:
         A status says nothing of a run that has nothing else.
         """
         with suppress(OSError):
-            if [path.name for path in self.path.iterdir()] == [run_state.NAME]:
-                (self.path / run_state.NAME).unlink()
+            if [path.name for path in self.path.iterdir()] == [status.NAME]:
+                (self.path / status.NAME).unlink()
             for folder in (self.path, *self.path.parents):
                 folder.rmdir()
                 if folder == outputs:
@@ -168,7 +158,7 @@ class RunFolder:
     @property
     def summary(self) -> Path:
         """`summary.json`; a run that has it is finished."""
-        return self.path / run_state.SUMMARY
+        return self.path / status.SUMMARY
 
     @property
     def figures(self) -> Path:
@@ -199,49 +189,3 @@ class RunFolder:
             about[_BEGUN_ANEW_BY] = begun_anew_by
         text = yaml.safe_dump({**config, "about": about}, sort_keys=False, width=100)
         write_atomically(self.path / "config.yaml", text)
-
-
-def versions() -> dict[str, str]:
-    """Versions of mamlbench, Python and the packages that results depend on."""
-    found = {"mamlbench": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str | None:
-    """The git commit of the code, with `+` where it was changed since.
-
-    Outside a checkout, as in a container, what MAMLBENCH_COMMIT says, or None.
-    """
-    return _commit_of_checkout() or os.environ.get("MAMLBENCH_COMMIT") or None
-
-
-def _commit_of_checkout() -> str | None:
-    git = ["git", "-C", str(PACKAGE)]
-    try:
-        top = subprocess.run(
-            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True
-        )
-        if top.returncode != 0 or Path(top.stdout.split()[0]) != PACKAGE.parent:
-            return None
-        dirty = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
-        )
-    except OSError:
-        return None
-    return top.stdout.split()[1] + ("+" if dirty.stdout.strip() else "")
-
-
-def require_relative_name(name: str) -> None:
-    """A run's `name` is a folder below `outputs`, never above it.
-
-    Raises:
-        UserError: it is empty, absolute, or climbs.
-    """
-    path = Path(name)
-    if not name or path.is_absolute() or ".." in path.parts:
-        raise UserError(f"name={name}: accepted is a folder name, such as default or paper/table1")

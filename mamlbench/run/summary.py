@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mamlbench.evaluation import Scores
-from mamlbench.run.folder import versions
+from mamlbench.run.provenance import versions
 from mamlbench.run.tested import is_of_unfinished, selected_in_words
 from mamlbench.training import Trainer
 from mamlbench.words import in_turn

@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from mamlbench.config.build import construct, plain
 from mamlbench.config.overrides import config_flags
+from mamlbench.config.sources import CONFIG_DIR, config_sources
 from mamlbench.errors import UserError
 from mamlbench.files import disk_errors
 from mamlbench.slurm import queue
@@ -24,7 +25,7 @@ from mamlbench.slurm.job import Job
 from mamlbench.slurm.options import NAMES, Submission, is_submitted
 from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder, submissions
 from mamlbench.slurm.waiting import wait_for
-from mamlbench.sweeps.cells import CONFIG_DIR, Cell, CellReader, config_sources
+from mamlbench.sweeps.cells import Cell, CellReader
 from mamlbench.words import number_of
 
 if TYPE_CHECKING:

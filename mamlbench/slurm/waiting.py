@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from mamlbench.errors import UserError
-from mamlbench.run import state as run_state
+from mamlbench.run import status as run_status
 from mamlbench.slurm import queue
 from mamlbench.slurm.submitted import SubmittedCell, last_error
 from mamlbench.sweeps.cells import Cell
@@ -82,8 +82,8 @@ def _outcome(job: SubmittedCell, cell: Cell, slurm: queue.Job | None) -> float |
         return None if mean is None else float(mean)
     if ended_well and cell.folder is None and job.returned:
         return None
-    status = None if cell.folder is None else run_state.read(cell.folder.path)
-    if ended_well and status is not None and status.state == run_state.PRUNED:
+    status = None if cell.folder is None else run_status.read(cell.folder.path)
+    if ended_well and status is not None and status.state == run_status.PRUNED:
         return None
     state = "ended" if slurm is None else slurm.state
     reason = last_error(job.log) or "it printed nothing"

@@ -15,24 +15,20 @@ from functools import cache
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mamlbench.config.budget import within_budget
-from mamlbench.config.build import build, result_hash
+from mamlbench.config.build import build
+from mamlbench.config.config_hash import config_hash
 from mamlbench.config.overrides import other_test
 from mamlbench.run.folder import RunFolder
 from mamlbench.run.name import RunName
 
 # What a run's folder depends on by a file's content, or what has no folder: left to the run itself.
 _NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis")
-
-# Hydra's words for what brings config files besides mamlbench's own: --config-dir, hydra.searchpath
-CONFIG_DIR, SEARCHPATH = "command-line", "hydra.searchpath in command-line"
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ class CellReader:
             restart, hardware = bool(values["restart"]), values["hardware"]
             if any(values.get(name) for name in _NEEDS_ITS_RUN):
                 return Cell(overrides, " ".join(overrides), None, "", restart, hardware)
-            hash_ = result_hash(values, checkpoint=None)
+            hash_ = config_hash(values, checkpoint=None)
             label, metric, folder, content = self._place(values, choices, hash_)
             made_by = [text for text in overrides if not self._parse(text).is_hydra_override()]
             tests = [other_test(made_by, test, str(folder.path)) for test in values["also_test"]]
@@ -121,12 +117,12 @@ class CellReader:
 
     def _test(self, overrides: Sequence[str]) -> Cell:
         """The test of a checkpoint that is there; of a mistake, one that is not finished."""
-        from mamlbench.run.place import hash_of_result  # imports torch: seconds
+        from mamlbench.run.result_hash import result_hash  # imports torch: seconds
 
         try:
             config, choices = self._config(tuple(overrides))
             values, _ = within_budget(config)
-            label, metric, folder, content = self._place(values, choices, hash_of_result(values))
+            label, metric, folder, content = self._place(values, choices, result_hash(values))
         except Exception:  # as above
             return Cell(tuple(overrides), " ".join(overrides), None, "", False, {})
         restart, hardware = values["restart"], values["hardware"]
@@ -195,27 +191,6 @@ class CellReader:
         return self._datasets[key]
 
 
-def config_sources(hydra: DictConfig, *providers: str) -> list[str]:
-    """URLs of the folders and packages that these providers bring, from a config's `hydra` node.
-
-    Without names, what all of them bring that are files.
-    """
-    sources = [s for s in hydra.runtime.config_sources if s.provider != "schema"]
-    return [f"{s.schema}://{s.path}" for s in sources if s.provider in (providers or {s.provider})]
-
-
 def _replaces(override: Override) -> bool:
     """Whether nothing of a value that was set before is left after this one."""
     return override.type is OverrideType.CHANGE and not isinstance(override.value(), dict)
-
-
-def missing_preset(hydra: DictConfig) -> str | None:
-    """The preset that Hydra looked for and skipped; None where an experiment takes its place."""
-    choices = hydra.runtime.choices
-    if choices.get("preset") is None or choices.get("experiment") is not None:
-        return None
-    path = ConfigSearchPathImpl()
-    for url in config_sources(hydra):
-        path.append(url, url)
-    is_there = ConfigRepository(path).config_exists(f"preset/{choices.preset}")
-    return None if is_there else str(choices.preset)

@@ -20,15 +20,16 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from mamlbench.config.budget import within_budget
-from mamlbench.config.build import build, construct, plain, result_hash
+from mamlbench.config.build import build, construct, plain
+from mamlbench.config.config_hash import config_hash
 from mamlbench.config.overrides import command_line, quoted
+from mamlbench.config.sources import CONFIG_DIR, SEARCHPATH, config_sources
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError, require
 from mamlbench.files import at_home, disk_errors
 from mamlbench.locks import only_one
-from mamlbench.run.place import hash_of_result
+from mamlbench.run.result_hash import result_hash
 from mamlbench.slurm.options import is_submitted
-from mamlbench.sweeps.cells import CONFIG_DIR, SEARCHPATH, config_sources
 from mamlbench.tuning.space import space_of
 
 _INTERRUPTED = "interrupted"
@@ -93,8 +94,8 @@ class OptunaSweeper(Sweeper):
         choices = composed.hydra.runtime.choices
         known = str(sorted(space.items(), key=str))
         # as a trial's run is named, with what it begins from
-        warm = {} if task["warm_start"] is None else {"run": hash_of_result(task)}
-        hash_ = result_hash(task, space=known, seed=str(task["seed"]), **warm)
+        warm = {} if task["warm_start"] is None else {"run": result_hash(task)}
+        hash_ = config_hash(task, space=known, seed=str(task["seed"]), **warm)
         name = f"{choices.algorithm}_{choices.dataset}-{hash_}"
         folder = at_home(task["outputs"]) / task["name"] / "tune"
         with disk_errors(folder):

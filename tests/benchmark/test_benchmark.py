@@ -12,7 +12,6 @@ import pytest
 import runs
 import torch
 
-from mamlbench.algorithms.replay import Count
 from mamlbench.benchmark import measure, scaling
 from mamlbench.benchmark.command import AGREE, main
 from mamlbench.benchmark.rivals import Ours, implementations
@@ -21,6 +20,7 @@ from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.hardware.device import Hardware
 from mamlbench.networks.convolution import convolve
 from mamlbench.networks.grid import Grid
+from mamlbench.replay.replay import Count
 
 pytestmark = pytest.mark.usefixtures("_keep_threads")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hydra.errors import HydraException
 
-from mamlbench.cli.hydra_errors import one_line
+from mamlbench.config.hydra_errors import one_line
 
 MISTAKES = {
     "an unknown choice": (

@@ -65,7 +65,7 @@ def test_a_finished_run_is_shown(mamlbench, run):
 @pytest.mark.parametrize("text", ["~/x", "é # ! &", "it's", "2024", "true", "null", "a 'b' (c)"])
 def test_text_in_quotes_stays_what_it_is_beside_a_sweep_over_a_group(text):
     Plugins.instance()  # before our sweeper is made of one of Hydra's
-    from mamlbench.sweeps.sweep import CellSweeper
+    from mamlbench.sweeps.sweeper import CellSweeper
 
     typed = ["-m", "algorithm=maml,fomaml", f"dataset.root={quoted(text)}", "seed=0"]
     parsed = OverridesParser.create().parse_overrides(options_of_each_job(typed)[1:])
@@ -149,7 +149,7 @@ def test_a_broken_class_fails_its_job_only(mamlbench, monkeypatch, tmp_path):
 
 def test_without_what_slurm_needs():
     Plugins.instance()  # before a module that takes classes of them
-    from mamlbench.sweeps.sweep import NeedsExtra
+    from mamlbench.sweeps.sweeper import NeedsExtra
 
     with pytest.raises(UserError, match=r"needs `pip install -e '\.\[slurm\]'` in the checkout$"):
         NeedsExtra().setup()

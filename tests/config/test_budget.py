@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mamlbench.compose import config, experiment
 from mamlbench.config.budget import within_budget
-from mamlbench.config.build import result_hash
+from mamlbench.config.config_hash import config_hash
 from mamlbench.errors import UserError
 
 
@@ -28,7 +28,7 @@ def test_in_full_nothing_changes():
     assert said is None
     assert values["training"]["iterations"] == 60000
     without = {k: v for k, v in values.items() if k not in ("budget", "also_test")}
-    assert result_hash(without) == result_hash({**without, "budget": "full", "also_test": ()})
+    assert config_hash(without) == config_hash({**without, "budget": "full", "also_test": ()})
 
 
 def test_short_is_a_tenth_tested_in_full():

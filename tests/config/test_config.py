@@ -17,8 +17,8 @@ from mamlbench.config.build import (
     construct,
     constructor_options,
     plain,
-    result_hash,
 )
+from mamlbench.config.config_hash import config_hash
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError, require
 
@@ -203,11 +203,11 @@ def default():
 def test_the_hash_is_of_what_changes_the_result(default, key, value, same):
     other = default.copy()
     OmegaConf.update(other, key, value, merge=False)
-    assert (result_hash(other) == result_hash(default)) is same
+    assert (config_hash(other) == config_hash(default)) is same
 
 
 def test_the_hash_of_a_tested_checkpoint():
-    assert result_hash({"seed": 1}, checkpoint="abc") != result_hash({"seed": 1}, checkpoint=None)
+    assert config_hash({"seed": 1}, checkpoint="abc") != config_hash({"seed": 1}, checkpoint=None)
 
 
 def test_an_experiment_and_its_overrides_are_one_run():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mamlbench.loggers import ConsoleProgress, Logger, Loggers, RunInfo, print_result_table
+from mamlbench.loggers import ConsoleProgress, Logger, Loggers, RunInfo
 
 
 def console(terminal, width=100):
@@ -114,25 +114,6 @@ def test_progress_costs_next_to_nothing():
             loggers.progress(iteration)
         seconds = time.perf_counter() - began
     assert seconds / 10_000 < 50e-6
-
-
-def test_a_table_that_is_piped_is_markdown_and_never_cut():
-    out = console(terminal=False, width=10)
-    print_result_table("Test MSE", ["steps", "0", "10"], [["mse [K=5]", "3.10 ± 0.20", 0.5]], out)
-    assert out.file.getvalue() == (
-        "Test MSE\n\n"
-        "| steps     |           0 |  10 |\n"
-        "| --------- | ----------: | --: |\n"
-        "| mse [K=5] | 3.10 ± 0.20 | 0.5 |\n"
-    )
-
-
-def test_a_table_on_a_terminal_has_every_cell():
-    out = console(terminal=True)
-    print_result_table("Test [MSE]", ["steps", "0"], [["mse", "3.10 ± 0.20"]], out)
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue())
-    for text in ("Test [MSE]", "steps", "│ mse   │ 3.10 ± 0.20 │"):
-        assert text in shown
 
 
 def test_every_logger_is_closed_though_one_fails_and_its_error_is_raised():

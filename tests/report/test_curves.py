@@ -4,7 +4,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from mamlbench.report import curves, style
+from mamlbench.figures import style
+from mamlbench.report import curves
 from mamlbench.report.curve_plot import Curve, Named, plot
 from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable

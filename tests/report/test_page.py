@@ -16,7 +16,8 @@ import pytest
 import runs
 from PIL import Image
 
-from mamlbench.report import readme, style
+from mamlbench.figures import style
+from mamlbench.report import readme
 from mamlbench.report.page import page
 from mamlbench.report.report import report_folders, report_tables
 

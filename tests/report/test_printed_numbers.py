@@ -5,8 +5,8 @@ import re
 import kept
 
 from mamlbench.report import readme
-from mamlbench.report.coverage import coverage, not_run
 from mamlbench.report.paper_tables import tally
+from mamlbench.report.printed_numbers import coverage, not_run
 from mamlbench.report.report import report_folders, report_tables
 from mamlbench.tables import load_table, load_tables
 

@@ -12,7 +12,7 @@ from mamlbench.compose import experiment
 from mamlbench.errors import Pruned, UserError
 from mamlbench.report.status import Row, collect, show
 from mamlbench.run.signals import Stopped
-from mamlbench.run.state import recorded
+from mamlbench.run.status import recorded
 from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder
 
 

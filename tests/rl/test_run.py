@@ -16,7 +16,7 @@ from mamlbench import checkpoint
 from mamlbench.algorithms import MAML
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
-from mamlbench.report.trajectories import trajectories
+from mamlbench.figures.trajectories import trajectories
 from mamlbench.run.signals import Stopped
 from mamlbench.training import Trainer
 

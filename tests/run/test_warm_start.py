@@ -124,11 +124,11 @@ def test_the_result_is_known_by_what_is_in_the_file(tmp_path: Path, maml: Path) 
 
 
 def test_without_it_earlier_runs_keep_their_folders() -> None:
-    from mamlbench.config.build import result_hash
+    from mamlbench.config.config_hash import config_hash
 
     composed = experiment(["logger=csv"]).config
     before = {key: value for key, value in composed.items() if key != "warm_start"}
-    assert result_hash(composed) == result_hash(before)
+    assert config_hash(composed) == config_hash(before)
 
 
 def test_a_test_of_the_trained_needs_no_warm_start_any_more(tmp_path: Path, maml: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from mamlbench.errors import BadValue, UserError
 from mamlbench.rl.environments.ant import AntDir, AntGoal, AntVel
 from mamlbench.rl.environments.half_cheetah import HalfCheetahDir, HalfCheetahVel
-from mamlbench.run.folder import versions
+from mamlbench.run.provenance import versions
 
 gymnasium = pytest.importorskip("gymnasium", reason="needs the rl extra: gymnasium")
 mujoco = pytest.importorskip("mujoco", reason="needs the rl extra: mujoco")

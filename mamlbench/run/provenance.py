@@ -1,14 +1,23 @@
-"""The source files of a run's classes, by which its result tells that they have changed since."""
+"""What a result was made by: the code, by commit and by file, and versions of packages."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import platform
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mamlbench import __version__
 from mamlbench.files import PACKAGE
 
+_PACKAGES = (
+    *("torch", "numpy", "hydra-core", "omegaconf", "pandas", "pillow"),
+    *("learn2learn", "mujoco", "gymnasium"),
+)
 _OTHERS = {"mamlbench", "torch", *sys.stdlib_module_names}
 
 
@@ -53,3 +62,38 @@ def _files_of(modules: Iterable[str]) -> set[Path]:
 
 def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def versions() -> dict[str, str]:
+    """Versions of mamlbench, Python and the packages that results depend on."""
+    found = {"mamlbench": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """The git commit of the code, with `+` where it was changed since.
+
+    Outside a checkout, as in a container, what MAMLBENCH_COMMIT says, or None.
+    """
+    return _commit_of_checkout() or os.environ.get("MAMLBENCH_COMMIT") or None
+
+
+def _commit_of_checkout() -> str | None:
+    git = ["git", "-C", str(PACKAGE)]
+    try:
+        top = subprocess.run(
+            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True
+        )
+        if top.returncode != 0 or Path(top.stdout.split()[0]) != PACKAGE.parent:
+            return None
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
+        )
+    except OSError:
+        return None
+    return top.stdout.split()[1] + ("+" if dirty.stdout.strip() else "")

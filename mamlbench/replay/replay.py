@@ -21,14 +21,14 @@ from torch.fx import GraphModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from typing_extensions import override
 
-from mamlbench.algorithms.common_results import share_results
-from mamlbench.algorithms.cuda_graph import graph_of
-from mamlbench.algorithms.memory_plan import plan_memory
-from mamlbench.algorithms.rounding import ROUNDING, SHORTER_ROUNDING, Function, is_rounding
-from mamlbench.algorithms.simplify import simplify, traced
 from mamlbench.errors import UserError
 from mamlbench.hardware.heap import give_back_freed_memory
 from mamlbench.networks.base import Params
+from mamlbench.replay.common_results import share_results
+from mamlbench.replay.cuda_graph import graph_of
+from mamlbench.replay.memory_plan import plan_memory
+from mamlbench.replay.rounding import ROUNDING, SHORTER_ROUNDING, Function, is_rounding
+from mamlbench.replay.simplify import simplify, traced
 from mamlbench.tasks import Examples, TaskBatch
 
 MOST_OPERATIONS = 10_000

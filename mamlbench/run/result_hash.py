@@ -1,4 +1,4 @@
-"""Which folder a run has, from its config's values alone."""
+"""The hash that a run's folder has, from its config's values alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from mamlbench import checkpoint
-from mamlbench.config.build import result_hash
+from mamlbench.config.config_hash import config_hash
 from mamlbench.run.tested import tested_checkpoints
 
 
-def hash_of_result(values: Mapping[str, Any]) -> str:
-    """See `result_hash`; a checkpoint is the learner in it, whenever it was made, wherever it lies.
+def result_hash(values: Mapping[str, Any]) -> str:
+    """As `config_hash`; a checkpoint is the learner in it, whenever it was made, wherever it lies.
 
     Raises:
         UserError: there is no such file, or it is no checkpoint.
@@ -21,12 +21,10 @@ def hash_of_result(values: Mapping[str, Any]) -> str:
     tested, more = tested_checkpoints(values), {}
     if values["warm_start"] is not None:
         begun = checkpoint.resolve(Path(values["warm_start"]), "warm_start")
-        more["warm_start"] = _learned(
-            [begun], "warm_start"
-        )  # without a warm start, nothing of it is hashed
-    return result_hash(
-        values, checkpoint=_learned(tested, "checkpoint") if tested else None, **more
-    )
+        # without a warm start, nothing of it is hashed
+        more["warm_start"] = _learned([begun], "warm_start")
+    learned = _learned(tested, "checkpoint") if tested else None
+    return config_hash(values, checkpoint=learned, **more)
 
 
 def _learned(paths: Iterable[Path], option: str) -> str:

@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from mamlbench.algorithms import MAML, Joint, Reptile, cuda_graph, inner_adam, mean_change
-from mamlbench.algorithms import replay as replay_module
+from mamlbench.algorithms import MAML, Joint, Reptile, inner_adam, mean_change
 from mamlbench.algorithms.captured_loop import Captured, CapturedLoop
-from mamlbench.algorithms.replay import Compiled, Replay
-from mamlbench.algorithms.simplify import traced
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
+from mamlbench.replay import cuda_graph
+from mamlbench.replay import replay as replay_module
+from mamlbench.replay.replay import Compiled, Replay
+from mamlbench.replay.simplify import traced
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from mamlbench.figures import style
 from mamlbench.metrics import scale
-from mamlbench.report import style
 
 _LOOKS = {
     "uncertainty": (style.BLUE, "the most uncertain point"),

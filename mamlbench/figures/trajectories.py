@@ -13,8 +13,8 @@ from torch import Tensor
 
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.evaluation import TEST_SEED, Protocol
+from mamlbench.figures import style
 from mamlbench.hardware.device import Hardware
-from mamlbench.report import style
 from mamlbench.rl.control import Navigation2D
 from mamlbench.rl.experience import Experience
 from mamlbench.rl.gathering import acting, met_by

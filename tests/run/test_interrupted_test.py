@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from mamlbench.compose import experiment
-from mamlbench.evaluation import KeptScores, Scores
+from mamlbench.evaluation import Scores
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.hardware.distributed import Share
+from mamlbench.run.kept_scores import KeptScores
 from mamlbench.run.signals import Stopped, StopRequest
 
 LINE = ["training.iterations=4", "training.validate_every=0", "hardware.task_chunk=2"]
@@ -84,7 +85,7 @@ def test_scores_are_written_once_a_minute_and_come_back(tmp_path, scores, monkey
     keeper = kept(tmp_path, learner)
     keeper.keep([scores], share)
     assert keeper.read(share) == []
-    monkeypatch.setattr("mamlbench.evaluation.kept_scores._SECONDS", 0.0)
+    monkeypatch.setattr("mamlbench.run.kept_scores._SECONDS", 0.0)
     keeper.keep([scores, scores], share)
     [found] = kept(tmp_path, learner).read(share)
     both = Scores.of_parts([scores, scores])
@@ -95,7 +96,7 @@ def test_scores_are_written_once_a_minute_and_come_back(tmp_path, scores, monkey
 
 
 def test_scores_of_anything_else_are_not_taken(tmp_path, scores, monkeypatch) -> None:
-    monkeypatch.setattr("mamlbench.evaluation.kept_scores._SECONDS", 0.0)
+    monkeypatch.setattr("mamlbench.run.kept_scores._SECONDS", 0.0)
     learner, share = nn.Linear(2, 3), Share(10, 6, 16)
     kept(tmp_path, learner).keep([scores], share)
     assert len(kept(tmp_path, learner).read(share)) == 1
@@ -107,7 +108,7 @@ def test_scores_of_anything_else_are_not_taken(tmp_path, scores, monkeypatch) ->
 
 
 def test_a_damaged_file_begins_the_test_anew(tmp_path, scores, monkeypatch) -> None:
-    monkeypatch.setattr("mamlbench.evaluation.kept_scores._SECONDS", 0.0)
+    monkeypatch.setattr("mamlbench.run.kept_scores._SECONDS", 0.0)
     learner, share, file = nn.Linear(2, 3), Share(10, 6, 16), tmp_path / "kept.npz"
     kept(tmp_path, learner).keep([scores], share)
     whole = file.read_bytes()

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from mamlbench.errors import UserError
-from mamlbench.report import figures
+from mamlbench.figures import scores, tasks
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_learning_curve_of_a_classifier(tmp_path, drawn):
             "val/accuracy_ci95": [nan, 0.02, nan, 0.01],
         },
     )
-    figures.learning_curve(path, tmp_path / "figures" / "curve.png")
+    scores.learning_curve(path, tmp_path / "figures" / "curve.png")
     loss, accuracy = drawn[0].axes
     assert loss.get_ylabel() == "loss"
     assert accuracy.get_ylabel() == "accuracy (%)"
@@ -71,17 +71,17 @@ def test_learning_curve_of_a_classifier(tmp_path, drawn):
 def test_a_metric_that_never_was_a_number_has_no_panel(tmp_path, drawn):
     nan = float("nan")
     columns = {"train/loss": [1.0, 0.5], "val/loss": [nan, 0.7], "val/coverage": [nan, nan]}
-    figures.learning_curve(a_log(tmp_path, iteration=[1, 2], **columns), tmp_path / "a.png")
+    scores.learning_curve(a_log(tmp_path, iteration=[1, 2], **columns), tmp_path / "a.png")
     assert [len(axes.lines) for axes in drawn[0].axes] == [2]
 
 
 def test_a_loss_that_is_the_metric_itself_is_drawn_once(tmp_path, drawn):
     same = {"train/loss": [2.0, 1.0], "train/mse": [2.0, 1.0]}
-    figures.learning_curve(a_log(tmp_path, iteration=[1, 2], **same), tmp_path / "a.png")
+    scores.learning_curve(a_log(tmp_path, iteration=[1, 2], **same), tmp_path / "a.png")
     (only,) = drawn[0].axes
     assert only.get_ylabel() == "mean squared error"
     differs = {**same, "val/loss": [2.0, 1.5], "val/mse": [1.0, 0.5]}
-    figures.learning_curve(a_log(tmp_path, iteration=[1, 2], **differs), tmp_path / "b.png")
+    scores.learning_curve(a_log(tmp_path, iteration=[1, 2], **differs), tmp_path / "b.png")
     assert [axes.get_ylabel() for axes in drawn[1].axes] == ["loss", "mean squared error"]
 
 
@@ -89,7 +89,7 @@ def test_a_long_training_curve_is_smoothed_without_moving(tmp_path, drawn):
     iteration = np.arange(1, 401) * 100
     straight = 0.9 - iteration / 100_000
     path = a_log(tmp_path, iteration=iteration, **{"train/loss": straight})
-    figures.learning_curve(path, tmp_path / "a.png")
+    scores.learning_curve(path, tmp_path / "a.png")
     raw, smooth = drawn[0].axes[0].lines
     assert raw.get_ydata().tolist() == straight.tolist()
     # a running mean leaves the inside of a straight line where it is
@@ -99,14 +99,14 @@ def test_a_long_training_curve_is_smoothed_without_moving(tmp_path, drawn):
 @pytest.mark.parametrize(("last", "scale"), [(0.1, "linear"), (0.001, "log")])
 def test_only_a_wide_range_is_drawn_on_a_log_scale(tmp_path, drawn, last, scale):
     path = a_log(tmp_path, iteration=[1, 2], **{"train/loss": [1.0, last]})
-    figures.learning_curve(path, tmp_path / "a.png")
+    scores.learning_curve(path, tmp_path / "a.png")
     assert drawn[0].axes[0].get_yscale() == scale
 
 
 def test_without_a_row_nothing_is_drawn(tmp_path, drawn):
     path = tmp_path / "metrics.csv"
     path.write_text("iteration,train/loss\n")
-    figures.learning_curve(path, tmp_path / "a.png")
+    scores.learning_curve(path, tmp_path / "a.png")
     assert not drawn
     assert not (tmp_path / "a.png").exists()
 
@@ -114,7 +114,7 @@ def test_without_a_row_nothing_is_drawn(tmp_path, drawn):
 def test_values_that_are_not_finite_leave_the_rest_drawn(tmp_path, drawn):
     path = tmp_path / "metrics.csv"
     path.write_text("iteration,train/loss,val/loss\n1,2.0,\n2,inf,\n3,nan,\n4,1.0,\n")
-    figures.learning_curve(path, tmp_path / "a.png")
+    scores.learning_curve(path, tmp_path / "a.png")
     assert list(lines(drawn[0].axes[0])) == ["training"]
     assert (tmp_path / "a.png").exists()
 
@@ -124,7 +124,7 @@ def test_score_by_step(tmp_path, drawn):
         mean and {"accuracy": {"mean": mean, "ci95": 0.01}, "loss": {"mean": 9.0, "ci95": 9.0}}
         for mean in (0.2, None, 0.8, 0.95)
     ]
-    figures.score_by_step(by_step, "accuracy", tmp_path / "a.png")
+    scores.score_by_step(by_step, "accuracy", tmp_path / "a.png")
     (axes,) = drawn[0].axes
     (line,) = axes.lines
     assert line.get_xdata().tolist() == [0, 2, 3]
@@ -138,7 +138,7 @@ def test_fits(tmp_path, drawn):
     truth = np.stack([np.sin(x + task) for task in range(4)])
     fits = {10: 0.9 * truth, 0: 0.0 * truth, 1: 0.5 * truth}
     support_x, support_y = truth[:, :3] * 2, truth[:, :3] / 2
-    figures.fits(x, truth, support_x, support_y, fits, tmp_path / "a.png")
+    tasks.fits(x, truth, support_x, support_y, fits, tmp_path / "a.png")
     panels = drawn[0].axes
     assert len(panels) == 4
     for task, axes in enumerate(panels):
@@ -164,7 +164,7 @@ def test_task_sheet_has_each_picture_in_its_class_row(tmp_path, drawn, channels)
     shuffled = np.random.default_rng(0).permutation(np.flatnonzero(places > 0))
     shuffled = shuffled[np.argsort(places[shuffled], kind="stable")]  # rows mixed, places in order
     support = places == 0
-    figures.task_sheet(
+    tasks.task_sheet(
         x[:, support], labels[None, support], x[:, shuffled], labels[None, shuffled],
         tmp_path / "a.png",
     )  # fmt: skip
@@ -182,7 +182,7 @@ def test_a_sheet_shows_a_part_of_large_tasks_and_blanks_for_missing_pictures(tmp
     support = np.zeros((6, 30, 1, 8, 8))
     y_support = np.repeat(np.arange(30), 1)[None].repeat(6, axis=0)
     query, y_query = np.zeros((6, 1, 1, 8, 8)), np.zeros((6, 1), dtype=int)
-    figures.task_sheet(support, y_support, query, y_query, tmp_path / "a.png")
+    tasks.task_sheet(support, y_support, query, y_query, tmp_path / "a.png")
     assert len(drawn[0].axes) == 4
     sheet = drawn[0].axes[0].images[0].get_array()
     assert sheet.shape == (20 * 9 + 1, 10 + 2 + 10, 3)
@@ -193,7 +193,7 @@ def test_a_sheet_shows_a_part_of_large_tasks_and_blanks_for_missing_pictures(tmp
 def test_a_figure_that_cannot_be_written_is_the_users_to_mend(tmp_path):
     (tmp_path / "figures").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*figures/a\.png"):
-        figures.score_by_step(
+        scores.score_by_step(
             [{"mse": {"mean": 1.0, "ci95": 0.1}}], "mse", tmp_path / "figures/a.png"
         )
 
@@ -201,7 +201,7 @@ def test_a_figure_that_cannot_be_written_is_the_users_to_mend(tmp_path):
 def test_equal_data_give_equal_bytes_and_no_setting_is_left_behind(tmp_path):
     before = dict(mpl.rcParams)
     for name in ("a.png", "b.png"):
-        figures.score_by_step([{"mse": {"mean": 1.0, "ci95": 0.1}}] * 3, "mse", tmp_path / name)
+        scores.score_by_step([{"mse": {"mean": 1.0, "ci95": 0.1}}] * 3, "mse", tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert dict(mpl.rcParams) == before
 
@@ -210,7 +210,7 @@ def test_figures_do_without_pyplot_and_the_loggers_without_heavy_imports():
     script = (
         "import sys, mamlbench.loggers, mamlbench.files\n"
         "assert not {'matplotlib', 'wandb', 'tensorboard', 'pandas'} & set(sys.modules)\n"
-        "import mamlbench.report.figures\n"
+        "import mamlbench.figures.scores\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -220,5 +220,5 @@ def test_fits_with_one_step_or_none(tmp_path: Path) -> None:
     x, curve = np.linspace(-5, 5, 9), np.zeros((1, 9))
     for fits in ({0: curve}, {0: curve, 1: curve}):
         out = tmp_path / f"{len(fits)}.png"
-        figures.fits(x, curve, np.zeros((1, 2)), np.zeros((1, 2)), fits, out)
+        tasks.fits(x, curve, np.zeros((1, 2)), np.zeros((1, 2)), fits, out)
         assert out.read_bytes().startswith(b"\x89PNG")

@@ -8,7 +8,7 @@ import torch
 from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 
-from mamlbench.algorithms.simplify import changes_in_place
+from mamlbench.replay.simplify import changes_in_place
 
 
 def share_results(graph: GraphModule) -> None:

@@ -18,8 +18,8 @@ from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 
-from mamlbench.algorithms.simplify import aten, changes_in_place, store_view, stored
 from mamlbench.native.operations import FILLING, Filling, Repeated
+from mamlbench.replay.simplify import aten, changes_in_place, store_view, stored
 
 _ALIGNMENT = 64  # bytes: a cache line
 

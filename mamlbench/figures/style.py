@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from mamlbench.files import write_atomically
-from mamlbench.metrics import scale
+from mamlbench.metrics import axis_label, scale
 
 # Okabe and Ito's palette, which people with any colour vision tell apart
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -148,17 +148,6 @@ def count_axis(axes: Axes, label: str) -> None:
 
 def metric_axis(axes: Axes, metric: str) -> None:
     """Name y after the metric, with its unit."""
-    units = {
-        "accuracy": "accuracy (%)",
-        "loss": "loss",
-        "accuracy_of_particles": "accuracy of particles (%)",
-        "mse": "mean squared error",
-        "mse_of_particles": "mean squared error of particles",
-        "nll": "negative log-likelihood (nats)",
-        "ece": "expected calibration error (%)",
-        "brier": "Brier score",
-        "return": "return",
-    }
-    axes.set_ylabel(units.get(metric, metric.replace("_", " ")))
+    axes.set_ylabel(axis_label(metric))
     if scale(metric) == 100.0:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mamlbench.algorithms.simplify import simplify, traced
+from mamlbench.replay.simplify import simplify, traced
 
 
 def targets(graph):

@@ -11,7 +11,7 @@ import pytest
 from mamlbench.algorithms import MAML
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
-from mamlbench.run.code_files import changed_files, code_files
+from mamlbench.run.provenance import changed_files, code_files
 
 
 @pytest.fixture

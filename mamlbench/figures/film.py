@@ -15,8 +15,8 @@ from typing_extensions import override
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import UserError
 from mamlbench.evaluation import TEST_SEED, Protocol
+from mamlbench.figures import style
 from mamlbench.hardware.device import Hardware
-from mamlbench.report import style
 from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.mujoco import MuJoCoEnvironments
 from mamlbench.rl.environments.rendering import frames, write_clip

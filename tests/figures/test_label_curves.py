@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.figure import Figure
 
-from mamlbench.report.active_learning import label_curves
+from mamlbench.figures.label_curves import label_curves
 
 
 @pytest.fixture

@@ -45,15 +45,16 @@ def draw_figures(
         summary: of the run, as `summary.json` has it.
     """
     # matplotlib comes with them, which a run needs at its end only
-    from mamlbench.report import figures
-    from mamlbench.report.active_learning import label_curves
-    from mamlbench.report.reliability import reliability_diagram
+    from mamlbench.figures import scores
+    from mamlbench.figures import tasks as task_figures
+    from mamlbench.figures.label_curves import label_curves
+    from mamlbench.figures.reliability import reliability_diagram
 
     out = folder.figures
     if (folder.path / "metrics.csv").is_file():
-        figures.learning_curve(folder.path / "metrics.csv", out / "learning_curve.png")
+        scores.learning_curve(folder.path / "metrics.csv", out / "learning_curve.png")
     metric = learner.objective.metric
-    figures.score_by_step(summary["test"]["by_step"], metric, out / f"{metric}_by_step.png")
+    scores.score_by_step(summary["test"]["by_step"], metric, out / f"{metric}_by_step.png")
     if "reliability" in summary:
         reliability_diagram(summary["reliability"], summary["test"]["ece"], out / "reliability.png")
     if "active_learning" in summary:
@@ -63,11 +64,11 @@ def draw_figures(
     elif isinstance(dataset, Circles2D):
         _draw_boundaries(folder, learner, dataset, protocol, hardware)
     elif isinstance(dataset, Navigation2D):
-        from mamlbench.report.trajectories import draw_trajectories
+        from mamlbench.figures.trajectories import draw_trajectories
 
         draw_trajectories(learner, dataset, protocol, hardware, out / "trajectories.png")
     elif isinstance(dataset, Locomotion):
-        from mamlbench.report.film import draw_film
+        from mamlbench.figures.film import draw_film
 
         draw_film(learner, dataset, protocol, hardware, out)
     elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
@@ -76,7 +77,7 @@ def draw_figures(
         )
         sides = (tasks.support.x, tasks.support.y, tasks.query.x, tasks.query.y)
         x, y, query_x, query_y = (side.cpu().numpy() for side in sides)
-        figures.task_sheet(x, y, query_x, query_y, out / "tasks.png")
+        task_figures.task_sheet(x, y, query_x, query_y, out / "tasks.png")
 
 
 @torch.no_grad()
@@ -87,7 +88,8 @@ def _draw_fits(
     protocol: Protocol,
     hardware: Hardware,
 ) -> None:
-    from mamlbench.report import figures, sampled
+    from mamlbench.figures import sampled
+    from mamlbench.figures import tasks as task_figures
 
     shots, _ = protocol.shots_and_queries(dataset, "test")
     tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, shots, 1)
@@ -105,7 +107,7 @@ def _draw_fits(
     fits = {step: values.mean(1) for step, values in outputs.items()}
     truth = dataset.curve(tasks.info or {}, x)
     points = (tasks.support.x[..., 0].cpu().numpy(), tasks.support.y[..., 0].cpu().numpy())
-    figures.fits(x, truth, *points, fits, folder.figures / "fits.png")
+    task_figures.fits(x, truth, *points, fits, folder.figures / "fits.png")
     if adapted.particles > 1:
         sampled.functions(x, truth, *points, outputs[last], folder.figures / "samples.png")
 
@@ -118,7 +120,7 @@ def _draw_boundaries(
     protocol: Protocol,
     hardware: Hardware,
 ) -> None:
-    from mamlbench.report import sampled
+    from mamlbench.figures import sampled
 
     shots, _ = protocol.shots_and_queries(dataset, "test")
     tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_CIRCLES, shots, 1)

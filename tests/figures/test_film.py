@@ -12,9 +12,9 @@ pytest.importorskip("gymnasium", reason="needs the rl extra: gymnasium")
 from mamlbench.algorithms import MAML
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Protocol
+from mamlbench.figures import film
 from mamlbench.hardware.device import Hardware
 from mamlbench.networks import GaussianMLP
-from mamlbench.report import film
 from mamlbench.rl.environments.half_cheetah import HalfCheetahDir
 from mamlbench.rl.locomotion import Locomotion
 

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mamlbench.algorithms import MAML
-from mamlbench.algorithms.memory_plan import _arranged, _Slot, plan_memory
-from mamlbench.algorithms.replay import Replay
-from mamlbench.algorithms.simplify import simplify, traced
 from mamlbench.networks import MLP, Conv4
 from mamlbench.objectives import Classification, Regression
+from mamlbench.replay.memory_plan import _arranged, _Slot, plan_memory
+from mamlbench.replay.replay import Replay
+from mamlbench.replay.simplify import simplify, traced
 from mamlbench.tasks import Examples, TaskBatch
 
 

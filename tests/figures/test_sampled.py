@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mamlbench.report import sampled, style
+from mamlbench.figures import sampled, style
 
 
 @pytest.fixture

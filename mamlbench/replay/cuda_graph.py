@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mamlbench.algorithms.rounding import Function
+from mamlbench.replay.rounding import Function
 
 _LOG = logging.getLogger("mamlbench")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mamlbench.algorithms.rounding import SHORTER_ROUNDING, is_rounding
+from mamlbench.replay.rounding import SHORTER_ROUNDING, is_rounding
 
 
 def thrice(x, y):

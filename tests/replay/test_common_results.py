@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from mamlbench.algorithms.common_results import share_results
+from mamlbench.replay.common_results import share_results
 
 
 def operations(graph) -> list[str]:

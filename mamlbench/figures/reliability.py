@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from mamlbench.figures import style
 from mamlbench.metrics import shown
-from mamlbench.report import style
 
 Bins = Mapping[str, Sequence[float | None]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from matplotlib.figure import Figure
 
-from mamlbench.report.reliability import reliability_diagram
+from mamlbench.figures.reliability import reliability_diagram
 
 
 def test_bars_points_and_counts(tmp_path, monkeypatch):

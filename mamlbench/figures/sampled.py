@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle
 
-from mamlbench.report import style
+from mamlbench.figures import style
 
 _BOUNDARY = 0.5
 _MARKS = {1: style.POINTS, 0: style.POINTS | {"marker": "o", "color": style.INK, "ms": 5}}

@@ -1,0 +1,1 @@
+"""What a run shows of itself: its scores, its tasks, its films."""

@@ -1,0 +1,1 @@
+"""A step of many small operations, traced once and repeated without autograd."""
