@@ -286,13 +286,13 @@ def _in_order(arguments: list[str]) -> list[str]:
 
     All groups are in the defaults list, where Hydra takes no plus; people write it all the same.
     """
+    from mamlbench.config.overrides import key_of
     from mamlbench.config.tree import ConfigTree, parsed
 
     groups, flags, overrides = ConfigTree(arguments).groups(), list(arguments), []
     for override in parsed(arguments).overrides:
         flags.remove(override)
-        name = override.partition("=")[0].removeprefix("+")
-        overrides.append(override.removeprefix("+") if name in groups else override)
+        overrides.append(override.removeprefix("+") if key_of(override) in groups else override)
     return flags + overrides
 
 

@@ -14,7 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mamlbench.config.overrides import key_of, why_unreadable
+from mamlbench.config.overrides import key_and_value, key_of, why_unreadable
 from mamlbench.config.tree import ConfigTree, lacks, parsed
 from mamlbench.errors import did_you_mean
 from mamlbench.files import DISK_ERRORS
@@ -144,7 +144,7 @@ def _several_modes(error: ValueError, arguments: Sequence[str]) -> str:
 def _no_choice(arguments: Sequence[str], tree: ConfigTree) -> str:
     """`group=null` for a group that a run cannot do without."""
     for override in parsed(arguments).overrides:
-        group, _, found = override.lstrip("+").partition("=")
+        group, found = key_and_value(override)
         if not group:
             return f"{override}: accepted is key=value"
         if found in ("null", "") and group in tree.groups():
@@ -169,12 +169,12 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
         why = "several values are a sweep, which takes -m"
         return f"{key}={found}: {why}; accepted without is {one}"
     for override in parsed(arguments).overrides:
-        group, _, found = override.lstrip("+").partition("=")
+        group, found = key_and_value(override)
         if found.startswith("[") and group in tree.groups() and group != "logger":
             several = f"several are a sweep, -m {group}={found.strip('[]')}"
             return f"{override}: accepted is one choice; {several}"
     deleted = [o[1:] for o in parsed(arguments).overrides if o.startswith("~")]
-    for group in (name.partition("=")[0] for name in deleted):
+    for group in map(key_of, deleted):
         if group in tree.groups():
             return f"~{group}: a run needs one; accepted is {group}=" + ", ".join(
                 tree.choices(group)
@@ -185,8 +185,8 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
 
 def _choice(group: str, arguments: Sequence[str]) -> str:
     """What was typed for a group; dots, where an experiment chose it."""
-    typed = (override.lstrip("+").partition("=") for override in parsed(arguments).overrides)
-    return next((value for name, _, value in typed if name == group), "...")
+    typed = map(key_and_value, parsed(arguments).overrides)
+    return next((value for name, value in typed if name == group), "...")
 
 
 def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:

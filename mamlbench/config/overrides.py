@@ -16,7 +16,13 @@ _CLOSED_BY = {"[": "]", "{": "}", "(": ")"}
 
 def key_of(override: str) -> str:
     """`dataset.shots` of `+dataset.shots=5`."""
-    return override.lstrip("+~").partition("=")[0]
+    return key_and_value(override)[0]
+
+
+def key_and_value(override: str) -> tuple[str, str]:
+    """`dataset.shots` and `5` of `+dataset.shots=5`; no value, an empty one."""
+    key, _, value = override.lstrip("+~").partition("=")
+    return key, value
 
 
 def quoted(value: Any) -> str:

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mamlbench.config.overrides import key_of, list_of, quoted
+from mamlbench.config.overrides import key_and_value, key_of, list_of, quoted
 from mamlbench.errors import UserError
 from mamlbench.files import PACKAGE
 
@@ -230,7 +230,7 @@ def require_kept_in_place(arguments: Sequence[str]) -> None:
         accepted = "--config-dir=FOLDER experiment=NAME, of FOLDER/experiment/NAME.yaml"
         raise UserError(f"{flag}={value}: accepted is {accepted}")
     for override in line.overrides:
-        key, _, value = override.lstrip("+").partition("=")
+        key, value = key_and_value(override)
         if key == "hydra.job.chdir" and value.lower() != "false":
             raise UserError(f"{override}: accepted is outputs=FOLDER, below which all runs are")
         if key == "hydra.mode" and value != "RUN":
@@ -250,7 +250,7 @@ def options_of_each_job(arguments: Sequence[str]) -> list[str]:
     line = parsed(arguments)
     groups = ConfigTree(arguments).groups() if line.multirun else []
     swept = {o for o in line.overrides if line.multirun and sweep_of(o) is not None}
-    if not any(override.partition("=")[0] in groups for override in swept):
+    if not any(key_of(override) in groups for override in swept):
         return list(arguments)
     return [
         _of_each_job(argument) if argument in line.overrides and argument not in swept else argument
@@ -259,7 +259,7 @@ def options_of_each_job(arguments: Sequence[str]) -> list[str]:
 
 
 def _of_each_job(override: str) -> str:
-    key, _, value = override.partition("=")
+    key, _, value = override.partition("=")  # the key as it is, with its + or ~
     is_option = "." in key and value and not key.startswith(("~", "hydra."))
     if value.strip().lower() == "null":  # which Hydra takes in no choice
         return override

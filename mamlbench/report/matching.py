@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from mamlbench.config.overrides import over
+from mamlbench.config.overrides import key_and_value, over
 from mamlbench.config.settings import SCALED, SIZES, differences, flat, shortened
 from mamlbench.errors import UserError
 from mamlbench.report.conf_files import defaults_of, written_in
@@ -164,7 +164,7 @@ def _as_written(run: TableRun) -> dict[str, Any]:
 
     found, parser = dict(written_in(run.experiment)), OverridesParser.create()
     for override in run.overrides:
-        name, _, text = override.lstrip("+").partition("=")
+        name, text = key_and_value(override)
         if name in _CHOSEN:
             found.pop(target := f"{name}._target_", None)  # of one's own choice nothing is known
             found |= {n: v for n, v in defaults_of(name, text).items() if n == target}

@@ -23,6 +23,7 @@ from mamlbench.errors import UserError
 from mamlbench.files import read_yaml
 from mamlbench.report.conf_files import choice_of, setting_of
 from mamlbench.report.run_files import Config, Measured, Summary
+from mamlbench.run.name import RunName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,6 @@ FLOAT32 = "float32"
 _TESTS = ("test_tasks.csv", "test_tasks.csv.gz")
 _STEPS = re.compile(r" \([\d,]+ iterations\)")
 _COMMIT = re.compile(r"\b([0-9a-f]{7})[0-9a-f]{33}\b")
-_IN_PATH = re.compile(r"([0-9a-f]{8})/seed\d+$")
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class Run:
     @cached_property
     def hash(self) -> str:
         """As recorded; of older runs as their folder says, else of their config."""
-        in_path = _IN_PATH.search(self.folder.as_posix())
+        in_path = RunName.of_path(self.folder)
         config = {key: value for key, value in self.config.items() if key != "about"}
-        return self._recorded("hash") or (in_path[1] if in_path else config_hash(config))
+        return self._recorded("hash") or (in_path.hash if in_path else config_hash(config))
 
     @property
     def seed(self) -> int:

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from mamlbench import checkpoint
-from mamlbench.config.overrides import quoted
+from mamlbench.config.overrides import key_and_value, quoted
 from mamlbench.config.tree import ConfigTree, sweep_of
 from mamlbench.errors import UserError
 
@@ -41,7 +41,7 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
         UserError: several, nothing there, no checkpoint, or overrides in it that name a class: a
             file from elsewhere must not say what is imported, only the user may.
     """
-    typed = {a.lstrip("+").partition("=")[0]: a.partition("=")[2] for a in arguments if "=" in a}
+    typed = dict(key_and_value(argument) for argument in arguments if "=" in argument)
     place = typed.get("checkpoint", "").strip("'\"")
     if place in ("", "null"):
         return list(arguments)

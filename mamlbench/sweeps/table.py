@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mamlbench.config.overrides import command_line, key_of, list_of, over, quoted
+from mamlbench.config.overrides import command_line, key_and_value, key_of, list_of, over, quoted
 from mamlbench.config.tree import ConfigTree, parsed
 from mamlbench.errors import UserError
 from mamlbench.tables import Table, load_table
@@ -28,7 +28,7 @@ def arguments_of_table(arguments: Sequence[str]) -> list[str]:
     typed = {key_of(override): override for override in line.overrides}
     if "table" not in typed or line.cfg is not None or line.info is not None:
         return list(arguments)
-    name = typed["table"].partition("=")[2]
+    _, name = key_and_value(typed["table"])
     table = load_table(name, ConfigTree(arguments))
     if not line.multirun:
         again = command_line(["-m", *arguments])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mamlbench.config.overrides import key_of
 from mamlbench.config.tree import ConfigTree, parsed
 from mamlbench.errors import UserError
 
@@ -21,7 +22,7 @@ def with_search(arguments: Sequence[str]) -> list[str]:
     if "tune=null" in arguments:  # only what is typed is searched
         return [argument for argument in arguments if argument != "tune=null"]
     line = parsed(arguments)
-    keys = {override.lstrip("+").partition("=")[0] for override in line.overrides}
+    keys = set(map(key_of, line.overrides))
     if "hydra.sweeper.trial" in keys:  # a single run: the job of one of the trials
         return list(arguments)
     if "tune" not in keys and _SWEEPER not in line.overrides:

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from mamlbench.config.budget import within_budget
 from mamlbench.config.build import build, construct, plain
 from mamlbench.config.config_hash import config_hash
-from mamlbench.config.overrides import command_line, quoted
+from mamlbench.config.overrides import command_line, key_of, quoted
 from mamlbench.config.sources import CONFIG_DIR, SEARCHPATH, config_sources
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError, require
@@ -118,7 +118,7 @@ class OptunaSweeper(Sweeper):
                 "an option as algorithm.inner_lr=interval(0.01,1)"
             )
         # what `tune` brought is in the space, but for the algorithm
-        others = [line for line in fixed if line.partition("=")[0] not in ("tune", "algorithm")]
+        others = [line for line in fixed if key_of(line) not in ("tune", "algorithm")]
         return space, [f"algorithm={algorithm}", *others]
 
     def _study(self, name: str, folder: Path, task: dict[str, Any]) -> Any:

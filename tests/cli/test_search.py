@@ -84,8 +84,8 @@ def test_a_killed_search_goes_on_with_the_trial_it_was_at(mamlbench, monkeypatch
             if len(calls) == 2:
                 step = trainer._step
 
-                def stop_after_three():
-                    step()
+                def stop_after_three(request):
+                    step(request)
                     if trainer.iteration == 3:
                         raise Killed
 
@@ -142,7 +142,11 @@ def test_so_is_another_warm_start_wherever_it_lies(mamlbench, run):
     assert len(list(Path("outputs").rglob("tune/*.db"))) == 2
     begun_from = checkpoint.resolve(Path("moved"))
     state = torch.load(begun_from, weights_only=True)
-    torch.save({**state, "more": 1}, begun_from)
+    torch.save({**state, "seconds": 1.0}, begun_from)  # made by another training, and equal
+    assert mamlbench(*one, "warm_start=moved").code == 0
+    assert len(list(Path("outputs").rglob("tune/*.db"))) == 2
+    next(iter(state["learner"].values())).add_(1.0)
+    torch.save(state, begun_from)
     assert mamlbench(*one, "warm_start=moved").code == 0
     assert len(list(Path("outputs").rglob("tune/*.db"))) == 3
 

@@ -12,7 +12,6 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 TABLE = """# @package table
 # A table of ours.
-name: mine
 title: A table
 paper: arXiv 0000.00000
 place: Table 1
