@@ -63,8 +63,8 @@ def _sync(options: argparse.Namespace) -> int:
             failed += 1
             continue
         state = "finished" if run.summary is not None else "unfinished"
-        done = "written below it" if options.mode == "offline" else "sent"
-        done = "would be sent" if options.dry_run else done
+        sent = "written below it" if options.mode == "offline" else "sent"
+        done = "would be sent" if options.dry_run else sent
         count = f"{len(run.rows) - left_out} of {len(run.rows)}" if left_out else len(run.rows)
         note = _LEFT_OUT if left_out else ""
         told = f"{done} as {run.run_info.run_id} ({count} rows, {state}){note}"

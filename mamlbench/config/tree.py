@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -217,7 +217,8 @@ def require_kept_in_place(arguments: Sequence[str]) -> None:
     line = parsed(arguments)
     typed = [o for o in line.overrides if key_of(o) == "hydra.searchpath"]
     urls = [url for override in typed for url in list_of(override, str)]
-    for own in map(Path, [*filter(None, [line.config_dir]), *_folders(urls)]):
+    folders = [url.removeprefix("file://") for url in urls if url.startswith("file://")]
+    for own in map(Path, [*filter(None, [line.config_dir]), *folders]):
         for path in sorted(own.rglob("*.yaml")):
             if (own_root() / path.relative_to(own)).is_file():
                 why = "mamlbench has a file of this name, which goes before"
@@ -235,10 +236,6 @@ def require_kept_in_place(arguments: Sequence[str]) -> None:
             raise UserError(f"{override}: accepted is outputs=FOLDER, below which all runs are")
         if key == "hydra.mode" and value != "RUN":
             raise UserError(f"{override}: accepted is -m")
-
-
-def _folders(urls: Iterable[str]) -> list[str]:
-    return [url.removeprefix("file://") for url in urls if url.startswith("file://")]
 
 
 def options_of_each_job(arguments: Sequence[str]) -> list[str]:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from mamlbench.algorithms.adapted import Adapted
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.circles2d import Circles2D
@@ -19,6 +21,7 @@ from mamlbench.objectives import Classification
 from mamlbench.rl.control import Navigation2D
 from mamlbench.rl.locomotion import Locomotion
 from mamlbench.run.folder import RunFolder
+from mamlbench.tasks import TaskBatch
 
 _SHOWN_TASKS = 4
 _CURVE_POINTS = 200
@@ -96,9 +99,7 @@ def _draw_fits(
     x = np.linspace(*dataset.domain, _CURVE_POINTS)
     grid = dataset.inputs(tasks.info or {}, np.tile(x, (_SHOWN_TASKS, 1)))
     inputs = torch.as_tensor(grid, dtype=torch.float32, device=dataset.device)
-    tasks = hardware.cast(replace(tasks, query=replace(tasks.query, x=inputs)))
-    learner.eval()
-    adapted = learner.adapt(tasks.support, protocol.inner_steps)
+    tasks, adapted = _adapted(learner, tasks, inputs, protocol, hardware)
     last = len(adapted.params) - 1
     outputs = {
         step: learner.predict(adapted, tasks.query.x, step)[..., 0].cpu().numpy()
@@ -127,9 +128,7 @@ def _draw_boundaries(
     axis = np.linspace(*dataset.domain, _GRID_POINTS)
     grid = torch.as_tensor(np.stack(np.meshgrid(axis, axis), axis=-1), dtype=torch.float32)
     inputs = grid.to(dataset.device).reshape(1, -1, 2).expand(_SHOWN_CIRCLES, -1, -1)
-    tasks = hardware.cast(replace(tasks, query=replace(tasks.query, x=inputs)))
-    learner.eval()
-    adapted = learner.adapt(tasks.support, protocol.inner_steps)
+    tasks, adapted = _adapted(learner, tasks, inputs, protocol, hardware)
     inside = learner.predict(adapted, tasks.query.x).softmax(-1)[..., 1]
     info = tasks.info or {}
     sampled.boundaries(
@@ -140,3 +139,16 @@ def _draw_boundaries(
         np.stack([info["centre_x"], info["centre_y"], info["radius"]], axis=-1),
         folder.figures / "boundaries.png",
     )
+
+
+def _adapted(
+    learner: MetaLearner,
+    tasks: TaskBatch,
+    inputs: Tensor,
+    protocol: Protocol,
+    hardware: Hardware,
+) -> tuple[TaskBatch, Adapted]:
+    """The tasks with other inputs to predict at, and the learner adapted to them."""
+    tasks = hardware.cast(replace(tasks, query=replace(tasks.query, x=inputs)))
+    learner.eval()
+    return tasks, learner.adapt(tasks.support, protocol.inner_steps)

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from matplotlib.figure import Figure
 
 from mamlbench.figures.label_curves import label_curves
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    kept = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda f, *a, **o: (kept.append(f), save(f, *a, **o)))
-    return kept
 
 
 def entry(**means):

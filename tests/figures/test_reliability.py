@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from matplotlib.figure import Figure
 
 from mamlbench.figures.reliability import reliability_diagram
 
 
-def test_bars_points_and_counts(tmp_path, monkeypatch):
-    kept = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda f, *a, **o: (kept.append(f), save(f, *a, **o)))
+def test_bars_points_and_counts(tmp_path, drawn):
     bins = {
         "queries": [0.0, 30.0, 0.0, 10.0],
         "confidence": [None, 0.4, None, 0.9],
@@ -20,7 +16,7 @@ def test_bars_points_and_counts(tmp_path, monkeypatch):
     out = tmp_path / "figures" / "reliability.png"
     reliability_diagram(bins, {"mean": 0.15, "ci95": 0.02}, out)
     assert out.read_bytes().startswith(b"\x89PNG")
-    above, below = kept[0].axes
+    above, below = drawn[0].axes
     assert above.get_title(loc="left") == "ECE 15.00 ± 2.00 %"
     accuracy, gap = above.containers
     assert [bar.get_height() for bar in accuracy][1::2] == [0.5, 0.6]

@@ -2,23 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from mamlbench.figures import sampled, style
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Every figure that is saved, as matplotlib holds it."""
-    kept = []
-    save = Figure.savefig
-
-    def keep(self, *arguments, **options):
-        kept.append(self)
-        return save(self, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return kept
 
 
 def test_functions(tmp_path, drawn):

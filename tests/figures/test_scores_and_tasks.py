@@ -6,25 +6,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from mamlbench.errors import UserError
 from mamlbench.figures import scores, tasks
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Every figure that is saved, as matplotlib holds it."""
-    kept = []
-    save = Figure.savefig
-
-    def keep(self, *arguments, **options):
-        kept.append(self)
-        return save(self, *arguments, **options)
-
-    monkeypatch.setattr(Figure, "savefig", keep)
-    return kept
 
 
 def lines(axes):

@@ -1,0 +1,16 @@
+import pytest
+from matplotlib.figure import Figure
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Every figure that is saved, as matplotlib holds it."""
+    kept = []
+    save = Figure.savefig
+
+    def keep(self, *arguments, **options):
+        kept.append(self)
+        return save(self, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return kept
