@@ -52,6 +52,13 @@ def needing_data() -> Callable[[ImageDataset], None]:
 
 
 @pytest.fixture
+def no_figures():
+    """Runs of this process draw none; see `runs.without_figures`."""
+    with runs.without_figures():
+        yield
+
+
+@pytest.fixture
 def _keep_threads():
     """Torch has as many threads after the test as before it."""
     before = torch.get_num_threads()

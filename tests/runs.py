@@ -10,13 +10,15 @@ import re
 import signal
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import torch
 
+from mamlbench import training
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
@@ -67,6 +69,14 @@ def needing_simulator(name: str) -> None:
     """Skips a test of a dataset or experiment that MuJoCo simulates, where that is missing."""
     if re.search("_(dir|vel|goal)(_|$)", name):
         pytest.importorskip("mujoco")
+
+
+@contextmanager
+def without_figures() -> Iterator[None]:
+    """Figures take most of the time of a tiny run, and have tests of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+        yield
 
 
 def files_below(folder: Path) -> list[str]:
@@ -135,6 +145,18 @@ def stop_at(run: Experiment, step: int, monkeypatch: pytest.MonkeyPatch) -> None
         return original(tasks)
 
     monkeypatch.setattr(run.learner, "meta_step", stopping)
+
+
+def script_validation(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
+    """Let meta-validation find these values of the MSE, one after another."""
+    real, coming = training.evaluate, iter(values)
+
+    def scripted(*args: object, **kwargs: object) -> object:
+        scores = real(*args, **kwargs)
+        scores.by_task["mse"][:] = next(coming)
+        return scores
+
+    monkeypatch.setattr(training, "evaluate", scripted)
 
 
 def saved_at(folder: Path) -> int:

@@ -168,3 +168,12 @@ def test_a_users_mistake_is_one_line(tmp_path, capsys, arguments, message):
     error = capsys.readouterr().err
     assert re.search(message, error)
     assert error.count("\n") == 1
+
+
+def test_what_is_written_of_an_image_depends_on_no_other(tmp_path, monkeypatch):
+    found = []
+    for count in (200, 7):
+        monkeypatch.setattr("mamlbench.embed._EMBEDDED_AT_ONCE", count)
+        run(tmp_path / f"{count}.npz", epochs=1)
+        found.append(read_embeddings(tmp_path / f"{count}.npz").images)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)

@@ -228,22 +228,6 @@ def test_best_by_validation_is_what_is_tested(tmp_path: Path) -> None:
     assert not all(torch.equal(tested[name], seen[3][name]) for name in tested)
 
 
-def test_patience_stops_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mamlbench import training
-
-    settings = ["training.iterations=100", "training.validate_every=5", "training.patience=2"]
-    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *settings))
-    real, values = training.evaluate, iter([0.5, 0.25, 0.3, 0.4, 0.1])
-
-    def scripted(*args: object, **kwargs: object) -> object:
-        scores = real(*args, **kwargs)
-        scores.by_task["mse"][:] = next(values)
-        return scores
-
-    monkeypatch.setattr(training, "evaluate", scripted)
-    assert run.run()["train"]["iterations"] == 20
-
-
 def test_float64_runs_in_float64(tmp_path: Path) -> None:
     arguments = runs.overrides(tmp_path, "maml", "glyphs", *SCHEDULE, "hardware.precision=float64")
     run = experiment([*arguments, "training.iterations=2"])

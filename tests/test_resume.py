@@ -95,11 +95,11 @@ def test_a_signal_saves_and_stops(tmp_path: Path, number: signal.Signals) -> Non
     assert list(folder.glob(".*.tmp")) == []
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
 def test_stop_and_go_on_within_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
 ) -> None:
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
     settings = [*SCHEDULE, "training.iterations=24"]
     whole = runs.begun(runs.overrides(tmp_path / "a", algorithm, "sinusoid", *settings))
     whole.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from published import PUBLISHED
 
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
+from mamlbench.report.matching import setting_of_cell
 from mamlbench.tables import TableRun, load_table
 
 NAMES = ConfigTree().choices("table")
@@ -179,3 +181,21 @@ def test_a_broken_file_is_named(small, old, new, complaint):
 def test_an_unknown_table():
     with pytest.raises(UserError, match=r"table=maml_sinusiod: .*did you mean 'maml_sinusoid'"):
         load_table("maml_sinusiod")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cells_run_is_of_its_row_and_its_column(name):
+    """Of so many ways and shots as the table says, and with transduction where it says so."""
+    for cell in TABLES[name].cells:
+        said = re.search(
+            r"(\d+)-way,? (\d+)-shot", f"{cell.column} {cell.row} {TABLES[name].title}"
+        )
+        if cell.run is None or said is None:
+            continue
+        options = setting_of_cell(cell.run).options
+        shots = options["evaluation.shots"] or options["dataset.shots"]
+        assert (options["dataset.ways"], shots) == (int(said[1]), int(said[2])), cell
+        if "transductive" in cell.row:
+            assert options["evaluation.transductive"], cell
+        if f"{cell.row}, transductive" in TABLES[name].rows:
+            assert not options["evaluation.transductive"], cell

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import runs
 from hydra.core.global_hydra import GlobalHydra
 from runs import RUN
 
@@ -78,12 +79,6 @@ def mamlbench(monkeypatch, capsys, tmp_path, clean_logging):
 
 
 @pytest.fixture
-def no_figures(monkeypatch):
-    """Figures take most of the time of a tiny run, and have tests of their own."""
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
-
-
-@pytest.fixture
 def full_match():
     """Assert that a line is what an expression says, from its first sign to its last."""
 
@@ -97,8 +92,7 @@ def full_match():
 def trained(tmp_path_factory):
     """The outputs of one finished run, to be copied and damaged."""
     outputs = tmp_path_factory.mktemp("trained") / "outputs"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+    with runs.without_figures():
         experiment([*RUN, f"outputs={outputs}"]).run()
     return outputs
 

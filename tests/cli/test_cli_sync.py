@@ -34,8 +34,7 @@ def finished(tmp_path_factory):
     outputs = tmp_path_factory.mktemp("finished")
     options = ["training.iterations=6", "training.log_every=2", "training.validate_every=4"]
     run = experiment(runs.overrides(outputs, "maml", "sinusoid", *options))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+    with runs.without_figures():
         run.run()
     return run
 

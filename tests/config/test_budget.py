@@ -67,8 +67,8 @@ def test_values_that_are_resolved_already():
     assert values["algorithm"]["iterations"] == 10_000
 
 
-def test_a_shortened_run_is_another_run_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+@pytest.mark.usefixtures("no_figures")
+def test_a_shortened_run_is_another_run_and_says_so(tmp_path):
     tiny = ["network.hidden=[8]", "logger=csv", f"outputs={tmp_path}", "training.iterations=50"]
     full, smoke = experiment(tiny), experiment([*tiny, "budget=smoke"])
     assert full.name.hash != smoke.name.hash

@@ -31,17 +31,14 @@ SETTINGS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The folder of a run that nothing disturbed."""
     outputs = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+    with runs.without_figures():
         run = experiment(runs.overrides(outputs, "maml", "sinusoid", *SETTINGS))
         run.run()
     return run.folder.path

@@ -154,8 +154,8 @@ def test_at_the_lines_of_writing_a_log(tmp_path, metrics, apart):
 
 
 @pytest.mark.slow
-def test_a_run_killed_where_it_writes_ends_byte_equal(tmp_path, monkeypatch):
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_killed_where_it_writes_ends_byte_equal(tmp_path):
     settings = ["training.iterations=12", "training.log_every=2", "training.validate_every=3"]
     settings += ["training.checkpoint_every=4", "evaluation.select=best"]
     whole = experiment(runs.overrides(tmp_path / "a", "maml", "sinusoid", *settings))

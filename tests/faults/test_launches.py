@@ -25,9 +25,7 @@ from mamlbench.training import Trainer
 SETTINGS = ["training.iterations=4", "training.checkpoint_every=2"]
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.mark.slow

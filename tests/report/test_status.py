@@ -209,8 +209,8 @@ def test_the_text(outputs):
     ]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_real_run_leaves_a_status_only_where_it_did_not_finish(tmp_path, monkeypatch):
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", "training.iterations=2")
     run = experiment(arguments)
     step = run.learner.meta_step

@@ -11,12 +11,13 @@ import pytest
 import runs
 import torch
 
-from mamlbench import checkpoint, training
+from mamlbench import checkpoint
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.evaluation import Ensemble
 from mamlbench.run.begin_from import load_learner
 from mamlbench.run.signals import Stopped
+from mamlbench.training import Trainer
 
 SETTINGS = [
     "training.iterations=25",
@@ -31,18 +32,6 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("best*.pt"))
 
 
-def script(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
-    """Let meta-validation find these values of the MSE, one after another."""
-    real, coming = training.evaluate, iter(values)
-
-    def scripted(*args: object, **kwargs: object) -> object:
-        scores = real(*args, **kwargs)
-        scores.by_task["mse"][:] = next(coming)
-        return scores
-
-    monkeypatch.setattr(training, "evaluate", scripted)
-
-
 @pytest.mark.parametrize(
     ("values", "kept"),
     [
@@ -54,7 +43,7 @@ def script(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
 def test_the_best_are_kept_and_tested_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[float], kept: list[int]
 ) -> None:
-    script(monkeypatch, values)
+    runs.script_validation(monkeypatch, values)
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS))
     summary = run.run()
     assert summary["checkpoint"] == [f"best_{iteration}.pt" for iteration in kept]
@@ -96,16 +85,16 @@ def test_surpassed_checkpoints_stay_until_the_next_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kill between validation and save resumes from where they were among the best."""
-    script(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1])
+    runs.script_validation(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1])
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS))
-    seen, save = {}, training.Trainer.save
+    seen, save = {}, Trainer.save
 
-    def watched(trainer: training.Trainer) -> None:
+    def watched(trainer: Trainer) -> None:
         before = names(run.folder.path)
         save(trainer)
         seen[trainer.iteration] = before, names(run.folder.path)
 
-    monkeypatch.setattr(training.Trainer, "save", watched)
+    monkeypatch.setattr(Trainer, "save", watched)
     run.run()
     assert seen[10] == (["best.pt", "best_10.pt", "best_5.pt"],) * 2
     assert seen[20][0] == ["best.pt", "best_10.pt", "best_15.pt", "best_20.pt", "best_5.pt"]
@@ -163,7 +152,7 @@ def test_a_best_that_no_checkpoint_knows_of(
 ) -> None:
     """After a kill a run need not go the same way again: what is tested is what is told."""
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS, "evaluation.select=best")
-    script(monkeypatch, [0.5, 0.4, 0.3])
+    runs.script_validation(monkeypatch, [0.5, 0.4, 0.3])
     killed = experiment(arguments)
     step, done = killed.learner.meta_step, []
 
@@ -180,7 +169,7 @@ def test_a_best_that_no_checkpoint_knows_of(
     assert checkpoint.load(killed.folder.path / "checkpoint.pt", "cpu")["iteration"] == 10
 
     monkeypatch.undo()
-    script(monkeypatch, [0.45, 0.6, 0.7])
+    runs.script_validation(monkeypatch, [0.45, 0.6, 0.7])
     again = experiment(arguments)
     summary = again.run()
     assert "best.pt: is not of iteration 10; the best begins anew" in caplog.text

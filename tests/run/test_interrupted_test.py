@@ -22,9 +22,7 @@ LINE = ["training.iterations=4", "training.validate_every=0", "hardware.task_chu
 """A run that tests 8 tasks of sinusoids, or 4 of glyphs, 2 at a time."""
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.mark.parametrize("dataset", ["sinusoid", "glyphs"])

@@ -31,8 +31,7 @@ TINY = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_figures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+    with runs.without_figures():
         yield
 
 

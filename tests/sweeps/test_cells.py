@@ -63,9 +63,9 @@ def test_a_finished_run_is_finished_until_it_is_to_begin_anew(reader, tmp_path: 
     assert not anew.is_finished
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("more", [[], ["budget=smoke"]])
-def test_a_run_is_finished_when_its_other_tests_are(reader, tmp_path: Path, monkeypatch, more):
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+def test_a_run_is_finished_when_its_other_tests_are(reader, tmp_path: Path, more):
     also = 'also_test=[["evaluation.tasks=2"],["evaluation.shots=7","algorithm.inner_lr=0.02"]]'
     line = ["algorithm=maml", *RUN, f"outputs={tmp_path}", *more]
     cell, run = reader.read([*line, also, "hydra.verbose=true"]), experiment([*line, also])

@@ -1,4 +1,4 @@
-"""Seeds, validation, patience and the hash heed the options."""
+"""The outer loop heeds its options: seed, validation, patience."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import pandas as pd
 import pytest
 import runs
 import torch
-from omegaconf import OmegaConf
 
 from mamlbench import training
-from mamlbench.compose import config, experiment
-from mamlbench.config.config_hash import config_hash
+from mamlbench.compose import experiment
 from mamlbench.run.signals import Stopped
 
-
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch):
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_first_parameters_and_tasks_are_those_of_the_seed(tmp_path, monkeypatch):
@@ -54,21 +49,16 @@ def test_when_and_on_what_a_run_is_validated(tmp_path, monkeypatch):
     assert asked == [("val", 4)] * 3  # evaluation.validation_tasks; a test has 8
 
 
-def test_patience_counts_on_after_a_stop(tmp_path, monkeypatch):
-    real, values = training.evaluate, iter([0.5, 0.25, 0.3, 0.4, 0.1])
-
-    def scripted(*args, **options):
-        scores = real(*args, **options)
-        scores.by_task["mse"][:] = next(values)
-        return scores
-
-    monkeypatch.setattr(training, "evaluate", scripted)
+@pytest.mark.parametrize("stopped", [False, True])
+def test_patience_ends_a_training_and_counts_on_after_a_stop(tmp_path, monkeypatch, stopped):
+    runs.script_validation(monkeypatch, [0.5, 0.25, 0.3, 0.4, 0.1])
     settings = ["training.iterations=100", "training.validate_every=5", "training.patience=2"]
     line = runs.overrides(tmp_path, "maml", "sinusoid", *settings)
-    first = experiment(line)
-    runs.stop_at(first, 17, monkeypatch)
-    with pytest.raises(Stopped):
-        first.run()
+    if stopped:
+        first = experiment(line)
+        runs.stop_at(first, 17, monkeypatch)
+        with pytest.raises(Stopped):
+            first.run()
     assert experiment(line).run()["train"]["iterations"] == 20
 
 
@@ -93,34 +83,3 @@ def test_time_and_random_numbers_go_on_after_a_stop(tmp_path, monkeypatch):
     torch.manual_seed(99)
     assert 1000.0 < second.run()["train"]["seconds"] < 1100.0
     assert torch.equal(seen[0], state["generator"])
-
-
-WITHOUT_EFFECT = {
-    *("seed", "name", "outputs", "restart", "on_nan", "experiment", "debug", "also_test"),
-    *("budget", "warm_start", "training.log_every", "training.checkpoint_every"),
-    *("evaluation.score_every", "dataset.threads", "dataset.workers"),
-}
-OF_HARDWARE = {"hardware.precision"}
-"""What alone of `hardware` and `logger` makes another result."""
-
-
-@pytest.mark.parametrize("typed", [[], ["dataset=omniglot"], ["dataset=half_cheetah_vel"]])
-def test_every_option_makes_another_result_but_for_these(typed):
-    default = config(["algorithm=reptile", *typed])
-    OmegaConf.set_struct(default, False)
-    del default["hydra"]
-    for key in leaves(OmegaConf.to_container(default, resolve=False)):
-        other = default.copy()
-        OmegaConf.update(other, key, "other", merge=False, force_add=True)
-        harmless = key in WITHOUT_EFFECT or (
-            key.startswith(("hardware.", "logger")) and key not in OF_HARDWARE
-        )
-        assert (config_hash(other) == config_hash(default)) is harmless, key
-
-
-def leaves(node, name=""):
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, f"{name}{key}.")
-        else:
-            yield f"{name}{key}"
