@@ -28,7 +28,6 @@ from mamlbench.evaluation import (
     active_sizes,
     evaluate,
 )
-from mamlbench.figures.of_run import draw_figures
 from mamlbench.files import at_home, write_atomically
 from mamlbench.hardware.device import Hardware
 from mamlbench.hardware.distributed import ALONE, Ranks
@@ -235,6 +234,8 @@ class Experiment:
             self.loggers.finish(summary)
         if not self.ranks.is_first:
             return summary
+        from mamlbench.figures.of_run import draw_figures  # brings matplotlib, needed here alone
+
         with_ = self.learner, self.dataset, self.protocol, self.hardware
         try:
             draw_figures(self.folder, *with_, summary)

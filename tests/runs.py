@@ -75,7 +75,7 @@ def needing_simulator(name: str) -> None:
 def without_figures() -> Iterator[None]:
     """Figures take most of the time of a tiny run, and have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mamlbench.experiment.draw_figures", lambda *arguments: None)
+        patch.setattr("mamlbench.figures.of_run.draw_figures", lambda *arguments: None)
         yield
 
 

@@ -24,8 +24,8 @@ from mamlbench.estimate import Estimate
 from mamlbench.experiment import Experiment
 from mamlbench.objectives import Classification
 from mamlbench.report.runs import read_run
-from mamlbench.report.terminal import report
 from mamlbench.run.signals import Stopped
+from mamlbench.run.terminal import report
 
 SCHEDULE = [
     "training.iterations=20",
@@ -160,7 +160,7 @@ def test_a_figure_that_fails_costs_no_result(
 
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE)
     run = experiment(arguments)
-    monkeypatch.setattr("mamlbench.experiment.draw_figures", fail)
+    monkeypatch.setattr("mamlbench.figures.of_run.draw_figures", fail)
     with pytest.raises(ValueError, match="no such colour"):
         run.run()
     assert experiment(arguments).run() == json.loads(run.folder.summary.read_text())

@@ -15,7 +15,7 @@ import torch
 
 from mamlbench.benchmark import measure, scaling
 from mamlbench.benchmark.rivals import Ours, implementations
-from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
+from mamlbench.benchmark.roofline import arithmetic, convolution_rate, matmul_rate, reached
 from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.cli.arguments import OneLineParser, exit_code_of
 from mamlbench.errors import UserError, did_you_mean
@@ -105,9 +105,8 @@ def _compare(
             measure.warm([ours])
             operations = arithmetic(eager.step)
             convolutions = convolution_rate(eager.step, ours.step)
-            machine = Machine.measured(hardware)  # beside them, for others may use it too
-            print(f"  {machine}", flush=True)
-            case |= machine.reached(operations, case["ours_s"], convolutions)
+            matmul = matmul_rate(hardware)  # beside them, for others may use the machine too
+            case |= reached(matmul, operations, case["ours_s"], convolutions)
         agree &= case["max_grad_diff"] < AGREE
         cases.append(case)
         print(_lines(case, work), "\n", flush=True)
@@ -130,7 +129,6 @@ def _timed(work: Work, hardware: Hardware, options: argparse.Namespace) -> dict[
         "learn2learn_s": medians.get("learn2learn"),
         "ratio": first_rival / medians["ours"],
         "max_grad_diff": max(apart.values()),
-        "aim": work.aim(hardware),
         "threads": torch.get_num_threads(),
         "device": hardware.name,
     } | {f"{column}_s": median for column, median in medians.items()}
@@ -157,12 +155,11 @@ def _lines(case: dict[str, Any], work: Work) -> str:
             line += f"  peak +{case[f'{kind.column}_peak_mib']:.0f} MiB"
         lines.append(line)
     if "gflops" in case:
-        reached = f"{case['gflops']:.0f} GFLOP/s, {case['of_matmul_rate']:.0%} of the matmul rate"
+        rate = f"{case['gflops']:.0f} GFLOP/s, {case['of_matmul_rate']:.0%} of the matmul rate"
         if "convolutions_of_matmul_rate" in case:
-            reached += f"; convolutions alone {case['convolutions_of_matmul_rate']:.0%}"
-        lines.append(f"  {case['gflop']:.1f} GFLOP a step: {reached}")
-    aim = f" (aim {case['aim']:g})" if case["aim"] else ""
-    lines.append(f"  {case['ratio']:.2f} times {implementations(work)[1].label}{aim}")
+            rate += f"; convolutions alone {case['convolutions_of_matmul_rate']:.0%}"
+        lines.append(f"  {case['gflop']:.1f} GFLOP a step: {rate}")
+    lines.append(f"  {case['ratio']:.2f} times {implementations(work)[1].label}")
     lines.append(f"  meta-gradients apart by {case['max_grad_diff']:.0e} at most, in float64")
     return "\n".join(lines)
 

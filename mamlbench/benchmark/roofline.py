@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -92,49 +91,29 @@ def _accumulated_product(
     return 2 * batches * rows * inner * b[2]
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What the machine reaches at its best.
+def matmul_rate(hardware: Hardware) -> float:
+    """Operations a second in one large matrix product of float32, the best of several tries."""
+    a = torch.rand(2048, 2048, device=hardware.torch_device)
+    b, c = torch.rand_like(a), torch.empty_like(a)
+    return 2 * 2048**3 / _best(lambda: torch.mm(a, b, out=c))
 
-    Attributes:
-        matmul: operations a second in one large matrix product of float32.
-        memory: bytes a second read and written in adding two arrays that fit in no cache.
+
+def reached(
+    matmul: float, operations: float, seconds: float, convolutions: float | None = None
+) -> dict[str, float]:
+    """What a step of so many operations and seconds makes of the machine, and its convolutions.
+
+    Args:
+        matmul: operations a second of the machine; see `matmul_rate`.
+        operations: of the step.
+        seconds: that it takes.
+        convolutions: operations a second of its convolutions alone; see `convolution_rate`.
     """
-
-    matmul: float
-    memory: float
-
-    @classmethod
-    def measured(cls, hardware: Hardware) -> Machine:
-        """The best of several tries each, with the threads that torch has now."""
-        device = hardware.torch_device
-        a = torch.rand(2048, 2048, device=device)
-        b, c = torch.rand_like(a), torch.empty_like(a)
-        matmul = 2 * 2048**3 / _best(lambda: torch.mm(a, b, out=c))
-        x = torch.rand(2**25, device=device)
-        y, z = torch.rand_like(x), torch.empty_like(x)
-        memory = 3 * 4 * 2**25 / _best(lambda: torch.add(x, y, out=z))
-        return cls(matmul, memory)
-
-    def reached(
-        self, operations: float, seconds: float, convolutions: float | None = None
-    ) -> dict[str, float]:
-        """What a step of so many operations and seconds makes of it, its convolutions alone too."""
-        rate = operations / seconds
-        whole = {
-            "gflop": operations / 1e9,
-            "gflops": rate / 1e9,
-            "of_matmul_rate": rate / self.matmul,
-        }
-        if convolutions is None:
-            return whole
-        return whole | {"convolutions_of_matmul_rate": convolutions / self.matmul}
-
-    def __str__(self) -> str:
-        return (
-            f"machine: matrix products {self.matmul / 1e9:.0f} GFLOP/s, "
-            f"memory {self.memory / 1e9:.1f} GB/s, {torch.get_num_threads()} threads"
-        )
+    rate = operations / seconds
+    whole = {"gflop": operations / 1e9, "gflops": rate / 1e9, "of_matmul_rate": rate / matmul}
+    if convolutions is None:
+        return whole
+    return whole | {"convolutions_of_matmul_rate": convolutions / matmul}
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -37,8 +37,6 @@ class Work:
         first_order: whether the inner gradients are constants.
         reptile: whether it is Reptile, with Adam inside, on mini-batches of 10.
         inner_lr: inner step size.
-        ratio: how many times as fast as the first rival it should be on a CPU.
-        gpu_ratio: the same on a GPU.
     """
 
     title: str
@@ -54,8 +52,6 @@ class Work:
     first_order: bool = False
     reptile: bool = False
     inner_lr: float = 0.4
-    ratio: float | None = None
-    gpu_ratio: float | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -71,10 +67,6 @@ class Work:
     def values(self) -> int:
         """Input values of the whole batch."""
         return self.tasks * sum(self.sides) * math.prod(self.input_shape)
-
-    def aim(self, hardware: Hardware) -> float | None:
-        """How many times as fast as the first rival it should be on some hardware."""
-        return self.gpu_ratio if hardware.torch_device.type == "cuda" else self.ratio
 
     def network(self) -> MLP | Conv4:
         """The network, with the same parameters each time."""
@@ -141,8 +133,6 @@ _OMNIGLOT = Work(
     queries=1,
     tasks=32,
     steps=1,
-    ratio=4.0,
-    gpu_ratio=20.0,
 )
 
 WORKS = {
@@ -155,22 +145,18 @@ WORKS = {
         tasks=25,
         steps=1,
         inner_lr=0.01,
-        ratio=25.0,
     ),
     "omniglot": _OMNIGLOT,
     "omniglot_15": replace(
         _OMNIGLOT,
         title="Omniglot, 5-way 1-shot, 32 tasks, 15 queries a class, 1 step",
         queries=15,
-        ratio=2.5,
     ),
     "omniglot_15_first_order": replace(
         _OMNIGLOT,
         title="the same, first order",
         queries=15,
         first_order=True,
-        ratio=2.5,
-        gpu_ratio=None,
     ),
     "omniglot_20way": replace(
         _OMNIGLOT,
@@ -179,8 +165,6 @@ WORKS = {
         tasks=16,
         steps=5,
         inner_lr=0.1,
-        ratio=2.5,
-        gpu_ratio=None,
     ),
     "mini_imagenet": Work(
         title="mini-ImageNet, 5-way 1-shot, 4 tasks, 15 queries a class, 5 steps",
@@ -194,8 +178,6 @@ WORKS = {
         down="pool",
         spatial_mean=False,
         inner_lr=0.01,
-        ratio=2.0,
-        gpu_ratio=8.0,
     ),
     "reptile": Work(
         title="Reptile, Omniglot 5-way, 5 tasks, 5 inner Adam steps on 10 of 50 images",
@@ -208,6 +190,5 @@ WORKS = {
         spatial_mean=False,
         reptile=True,
         inner_lr=0.001,
-        ratio=3.0,
     ),
 }

@@ -211,8 +211,8 @@ def _here(job: _Job) -> float | None:
     from mamlbench.compose import check_other_tests, other_tests
     from mamlbench.experiment import Experiment
     from mamlbench.hardware.distributed import joined
-    from mamlbench.report.terminal import announce, report
     from mamlbench.run.signals import Stopped
+    from mamlbench.run.terminal import announce, report
     from mamlbench.tuning import trial
 
     ranks = joined()

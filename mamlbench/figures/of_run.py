@@ -16,6 +16,12 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.circles2d import Circles2D
 from mamlbench.datasets.functions import Functions
 from mamlbench.evaluation import TEST_SEED, Protocol
+from mamlbench.figures import sampled, scores
+from mamlbench.figures import tasks as task_figures
+from mamlbench.figures.film import draw_film
+from mamlbench.figures.label_curves import label_curves
+from mamlbench.figures.reliability import reliability_diagram
+from mamlbench.figures.trajectories import draw_trajectories
 from mamlbench.hardware.device import Hardware
 from mamlbench.objectives import Classification
 from mamlbench.rl.control import Navigation2D
@@ -47,12 +53,6 @@ def draw_figures(
         hardware: precision.
         summary: of the run, as `summary.json` has it.
     """
-    # matplotlib comes with them, which a run needs at its end only
-    from mamlbench.figures import scores
-    from mamlbench.figures import tasks as task_figures
-    from mamlbench.figures.label_curves import label_curves
-    from mamlbench.figures.reliability import reliability_diagram
-
     out = folder.figures
     if (folder.path / "metrics.csv").is_file():
         scores.learning_curve(folder.path / "metrics.csv", out / "learning_curve.png")
@@ -67,12 +67,8 @@ def draw_figures(
     elif isinstance(dataset, Circles2D):
         _draw_boundaries(folder, learner, dataset, protocol, hardware)
     elif isinstance(dataset, Navigation2D):
-        from mamlbench.figures.trajectories import draw_trajectories
-
         draw_trajectories(learner, dataset, protocol, hardware, out / "trajectories.png")
     elif isinstance(dataset, Locomotion):
-        from mamlbench.figures.film import draw_film
-
         draw_film(learner, dataset, protocol, hardware, out)
     elif isinstance(dataset.objective, Classification) and len(dataset.input_shape) == 3:
         tasks = dataset.sample(
@@ -91,9 +87,6 @@ def _draw_fits(
     protocol: Protocol,
     hardware: Hardware,
 ) -> None:
-    from mamlbench.figures import sampled
-    from mamlbench.figures import tasks as task_figures
-
     shots, _ = protocol.shots_and_queries(dataset, "test")
     tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_TASKS, shots, 1)
     x = np.linspace(*dataset.domain, _CURVE_POINTS)
@@ -121,8 +114,6 @@ def _draw_boundaries(
     protocol: Protocol,
     hardware: Hardware,
 ) -> None:
-    from mamlbench.figures import sampled
-
     shots, _ = protocol.shots_and_queries(dataset, "test")
     tasks = dataset.sample("test", TEST_SEED, 0, _SHOWN_CIRCLES, shots, 1)
     axis = np.linspace(*dataset.domain, _GRID_POINTS)

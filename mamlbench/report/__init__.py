@@ -1,1 +1,1 @@
-"""What people look at after a run: figures, tables."""
+"""Many runs side by side: tables, figures, pages."""

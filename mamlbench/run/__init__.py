@@ -1,1 +1,1 @@
-"""What a run keeps and where, and what it begins from."""
+"""What a run keeps and where, what it begins from, and what it says."""

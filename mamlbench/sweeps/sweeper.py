@@ -117,7 +117,7 @@ def _only_choice(override: Override) -> Iterator[tuple[str, str]]:
 
 def _show(cell: Cell) -> bool:
     """Print a finished run's result; False where there is something wrong, which the run tells."""
-    from mamlbench.report.terminal import print_result  # imports torch: seconds
+    from mamlbench.run.terminal import print_result  # imports torch: seconds
 
     assert cell.folder is not None
     try:

@@ -15,7 +15,7 @@ import torch
 from mamlbench.benchmark import measure, scaling
 from mamlbench.benchmark.command import AGREE, main
 from mamlbench.benchmark.rivals import Ours, implementations
-from mamlbench.benchmark.roofline import Machine, arithmetic, convolution_rate
+from mamlbench.benchmark.roofline import arithmetic, convolution_rate, reached
 from mamlbench.benchmark.works import WORKS, Work
 from mamlbench.hardware.device import Hardware
 from mamlbench.networks.convolution import convolve
@@ -112,10 +112,11 @@ def test_the_kernels_of_a_replayed_step_are_clocked():
     assert convolution_rate(eager.step, replayed.step) > 0
 
 
-def test_rates_of_the_machine_are_rates():
-    machine = Machine(matmul=2e9, memory=1e9)
-    assert machine.reached(1e9, 1.0) == {"gflop": 1.0, "gflops": 1.0, "of_matmul_rate": 0.5}
-    assert "2 GFLOP/s" in str(machine)
+def test_what_a_step_makes_of_the_machine():
+    whole = {"gflop": 1.0, "gflops": 0.5, "of_matmul_rate": 0.25}
+    assert reached(2e9, 1e9, 2.0) == whole
+    alone = {"convolutions_of_matmul_rate": 0.5}
+    assert reached(2e9, 1e9, 2.0, convolutions=1e9) == whole | alone
 
 
 @pytest.mark.usefixtures("l2l")
