@@ -44,7 +44,9 @@ def main() -> None:
     _be_quiet_unless_first()
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed
     try:
-        arguments = _in_order(arguments)
+        from mamlbench.cli.command_line import in_order
+
+        arguments = in_order(arguments)
         _command(arguments)
     except (UserError, Lost, Busy) as error:  # Busy is a search; of runs it is said where they are
         _fail(error)
@@ -65,16 +67,14 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> None:
     from mamlbench.cli import help as help_
-    from mamlbench.config.tree import options_of_each_job, parsed, require_kept_in_place
+    from mamlbench.cli.command_line import for_hydra, require_kept_in_place
+    from mamlbench.config.overrides import parsed
 
     require_kept_in_place(arguments)
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
-        from mamlbench.tuning.arguments import with_search
-
-        arguments = _with_overrides_of_checkpoint(_with_jobs_of_table(arguments))
-        sys.argv[1:] = options_of_each_job(_in_order(with_search(arguments)))
+        sys.argv[1:] = for_hydra(arguments)
         if parsed(sys.argv[1:]).multirun:
             _prepare_sweep()
         _busy.clear()
@@ -279,37 +279,6 @@ def _be_quiet_unless_first() -> None:
     if not here().is_first:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- until this process ends
         logging.disable(logging.WARNING)
-
-
-def _in_order(arguments: list[str]) -> list[str]:
-    """Flags first, as Hydra wants them, and `+experiment=x` as `experiment=x`, so for every group.
-
-    All groups are in the defaults list, where Hydra takes no plus; people write it all the same.
-    """
-    from mamlbench.config.overrides import key_of
-    from mamlbench.config.tree import ConfigTree, parsed
-
-    groups, flags, overrides = ConfigTree(arguments).groups(), list(arguments), []
-    for override in parsed(arguments).overrides:
-        flags.remove(override)
-        overrides.append(override.removeprefix("+") if key_of(override) in groups else override)
-    return flags + overrides
-
-
-def _with_jobs_of_table(arguments: list[str]) -> list[str]:
-    if not any(argument.lstrip("+").startswith("table") for argument in arguments):
-        return arguments
-    from mamlbench.sweeps.table import arguments_of_table
-
-    return arguments_of_table(arguments)
-
-
-def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
-    if not any(argument.lstrip("+").startswith("checkpoint=") for argument in arguments):
-        return arguments
-    from mamlbench.run.made_by import with_overrides_of_checkpoint  # imports torch: seconds
-
-    return with_overrides_of_checkpoint(arguments)
 
 
 def _fail(error: UserError | Busy | Lost) -> NoReturn:

@@ -14,8 +14,8 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mamlbench.config.overrides import key_and_value, key_of, why_unreadable
-from mamlbench.config.tree import ConfigTree, lacks, parsed
+from mamlbench.config.overrides import key_and_value, key_of, parsed, why_unreadable
+from mamlbench.config.tree import ConfigTree, lacks
 from mamlbench.errors import did_you_mean
 from mamlbench.files import DISK_ERRORS
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from mamlbench.errors import UserError
 
@@ -60,6 +61,41 @@ def _in_a_shell(override: str) -> str:
     if "'" in override and not set(override) & set('"$`\\!'):
         return f'"{override}"'
     return shlex.quote(override)
+
+
+def parsed(arguments: Sequence[str]) -> Namespace:
+    """The command line as Hydra takes it apart; flags may also stand among the overrides.
+
+    Raises:
+        UserError: a flag that there is not.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; mamlbench --help lists the flags")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign] # its own prints the whole usage
+    return parser.parse_intermixed_args(list(arguments))
+
+
+def sweep_of(override: str) -> Any:
+    """Hydra's own reading of an override that has several values, or None."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_override(override)
+    return parsed if parsed.is_sweep_override() else None
+
+
+def first_of(override: str) -> str:
+    """An override with the first of its values, where it has several."""
+    sweep = sweep_of(override)
+    if sweep is None:
+        return override
+    first = (
+        sweep.value().start if sweep.is_interval_sweep() else next(sweep.sweep_string_iterator())
+    )
+    return f"{sweep.get_key_element()}={first}"
 
 
 def over(overrides: Iterable[str], later: Iterable[str]) -> list[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from argparse import Namespace
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from mamlbench.config.overrides import key_and_value, key_of, list_of, quoted
+from mamlbench.config.overrides import first_of, parsed, quoted
 from mamlbench.errors import UserError
 from mamlbench.files import PACKAGE
 
@@ -105,7 +104,7 @@ class ConfigTree:
         """
         overrides: list[str] = parsed(arguments).overrides
         if self._is_sweep:
-            overrides = [_first_of(override) for override in overrides]
+            overrides = [first_of(override) for override in overrides]
         return composed(overrides, [f"file://{path.absolute()}" for path in self.roots[1:]])
 
     def text(self, file: str) -> str:
@@ -189,96 +188,6 @@ def option_comments(text: str) -> dict[str, str]:
             continue
         found[".".join(path)] = comment["text"].strip() if comment else ""
     return found
-
-
-def parsed(arguments: Sequence[str]) -> Namespace:
-    """The command line as Hydra takes it apart; flags may also stand among the overrides.
-
-    Raises:
-        UserError: a flag that there is not.
-    """
-    from hydra._internal.utils import get_args_parser
-
-    def refuse(message: str) -> NoReturn:
-        raise UserError(f"{message}; mamlbench --help lists the flags")
-
-    parser = get_args_parser()
-    parser.error = refuse  # type: ignore[method-assign] # its own prints the whole usage
-    return parser.parse_intermixed_args(list(arguments))
-
-
-def require_kept_in_place(arguments: Sequence[str]) -> None:
-    """Refuse what Hydra offers and a run would forget, overlook, or be misplaced by.
-
-    Raises:
-        UserError: another primary config, a working folder of each job, a sweep without -m, or a
-            file of one's own that bears the name of one of mamlbench's, which Hydra takes first.
-    """
-    line = parsed(arguments)
-    typed = [o for o in line.overrides if key_of(o) == "hydra.searchpath"]
-    urls = [url for override in typed for url in list_of(override, str)]
-    folders = [url.removeprefix("file://") for url in urls if url.startswith("file://")]
-    for own in map(Path, [*filter(None, [line.config_dir]), *folders]):
-        for path in sorted(own.rglob("*.yaml")):
-            if (own_root() / path.relative_to(own)).is_file():
-                why = "mamlbench has a file of this name, which goes before"
-                raise UserError(f"{path}: {why}; accepted is another")
-    if line.config_name is not None or line.config_path is not None:
-        flag, value = "--config-name", line.config_name
-        if value is None:
-            flag, value = "--config-path", line.config_path
-        # tests, sweeps and jobs of a cluster compose mamlbench's own
-        accepted = "--config-dir=FOLDER experiment=NAME, of FOLDER/experiment/NAME.yaml"
-        raise UserError(f"{flag}={value}: accepted is {accepted}")
-    for override in line.overrides:
-        key, value = key_and_value(override)
-        if key == "hydra.job.chdir" and value.lower() != "false":
-            raise UserError(f"{override}: accepted is outputs=FOLDER, below which all runs are")
-        if key == "hydra.mode" and value != "RUN":
-            raise UserError(f"{override}: accepted is -m")
-
-
-def options_of_each_job(arguments: Sequence[str]) -> list[str]:
-    """The arguments, where they sweep over a group with each option as a sweep of one value.
-
-    Of what is not swept Hydra makes a config before the jobs' own, with the defaults of the groups
-    that are: it would refuse `algorithm=emaml,bmaml algorithm.particles=5` because MAML has none.
-    """
-    line = parsed(arguments)
-    groups = ConfigTree(arguments).groups() if line.multirun else []
-    swept = {o for o in line.overrides if line.multirun and sweep_of(o) is not None}
-    if not any(key_of(override) in groups for override in swept):
-        return list(arguments)
-    return [
-        _of_each_job(argument) if argument in line.overrides and argument not in swept else argument
-        for argument in arguments
-    ]
-
-
-def _of_each_job(override: str) -> str:
-    key, _, value = override.partition("=")  # the key as it is, with its + or ~
-    is_option = "." in key and value and not key.startswith(("~", "hydra."))
-    if value.strip().lower() == "null":  # which Hydra takes in no choice
-        return override
-    return f"{key}=choice({value})" if is_option else override
-
-
-def _first_of(override: str) -> str:
-    sweep = sweep_of(override)
-    if sweep is None:
-        return override
-    first = (
-        sweep.value().start if sweep.is_interval_sweep() else next(sweep.sweep_string_iterator())
-    )
-    return f"{sweep.get_key_element()}={first}"
-
-
-def sweep_of(override: str) -> Any:
-    """Hydra's own reading of an override that has several values, or None."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_override(override)
-    return parsed if parsed.is_sweep_override() else None
 
 
 def _has_yaml(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mamlbench.config.build import build, construct
 from mamlbench.config.config_hash import config_hash
-from mamlbench.config.tree import parsed
+from mamlbench.config.overrides import parsed
 from mamlbench.errors import UserError
 from mamlbench.locks import only_one
 from mamlbench.loggers import RunInfo, WandBLogger

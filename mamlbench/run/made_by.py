@@ -12,8 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from mamlbench import checkpoint
-from mamlbench.config.overrides import key_and_value, quoted
-from mamlbench.config.tree import ConfigTree, sweep_of
+from mamlbench.config.overrides import key_and_value, quoted, sweep_of
+from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
 
 # Where and how that run computed, and where it was kept, is not what it learned.

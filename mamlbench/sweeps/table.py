@@ -6,8 +6,16 @@ from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mamlbench.config.overrides import command_line, key_and_value, key_of, list_of, over, quoted
-from mamlbench.config.tree import ConfigTree, parsed
+from mamlbench.config.overrides import (
+    command_line,
+    key_and_value,
+    key_of,
+    list_of,
+    over,
+    parsed,
+    quoted,
+)
+from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
 from mamlbench.tables import Table, load_table
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mamlbench.config.overrides import key_of
-from mamlbench.config.tree import ConfigTree, parsed
+from mamlbench.config.overrides import key_of, parsed
+from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
 
 _SWEEPER = "hydra/sweeper=optuna"

@@ -13,8 +13,8 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from runs import RUN, files_below
 
+from mamlbench.cli.command_line import options_of_each_job
 from mamlbench.config.overrides import quoted
-from mamlbench.config.tree import options_of_each_job
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 

@@ -10,6 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from mamlbench.cli.command_line import options_of_each_job
 from mamlbench.config.overrides import (
     command_line,
     config_flags,
@@ -18,7 +19,6 @@ from mamlbench.config.overrides import (
     require_one_run,
     why_unreadable,
 )
-from mamlbench.config.tree import options_of_each_job
 from mamlbench.errors import UserError
 
 OVERRIDES = [

@@ -1,0 +1,101 @@
+"""The command line as it is typed, and as Hydra gets to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mamlbench.config.overrides import key_and_value, key_of, list_of, parsed, sweep_of
+from mamlbench.config.tree import ConfigTree, own_root
+from mamlbench.errors import UserError
+from mamlbench.tuning.arguments import with_search
+
+
+def for_hydra(arguments: Sequence[str]) -> list[str]:
+    """The arguments with all that a table, a checkpoint or a search among them brings."""
+    found = _with_overrides_of_checkpoint(_with_jobs_of_table(list(arguments)))
+    return options_of_each_job(in_order(with_search(found)))
+
+
+def in_order(arguments: list[str]) -> list[str]:
+    """Flags first, as Hydra wants them, and `+experiment=x` as `experiment=x`, so for every group.
+
+    All groups are in the defaults list, where Hydra takes no plus; people write it all the same.
+    """
+    groups, flags, overrides = ConfigTree(arguments).groups(), list(arguments), []
+    for override in parsed(arguments).overrides:
+        flags.remove(override)
+        overrides.append(override.removeprefix("+") if key_of(override) in groups else override)
+    return flags + overrides
+
+
+def require_kept_in_place(arguments: Sequence[str]) -> None:
+    """Refuse what Hydra offers and a run would forget, overlook, or be misplaced by.
+
+    Raises:
+        UserError: another primary config, a working folder of each job, a sweep without -m, or a
+            file of one's own that bears the name of one of mamlbench's, which Hydra takes first.
+    """
+    line = parsed(arguments)
+    typed = [o for o in line.overrides if key_of(o) == "hydra.searchpath"]
+    urls = [url for override in typed for url in list_of(override, str)]
+    folders = [url.removeprefix("file://") for url in urls if url.startswith("file://")]
+    for own in map(Path, [*filter(None, [line.config_dir]), *folders]):
+        for path in sorted(own.rglob("*.yaml")):
+            if (own_root() / path.relative_to(own)).is_file():
+                why = "mamlbench has a file of this name, which goes before"
+                raise UserError(f"{path}: {why}; accepted is another")
+    if line.config_name is not None or line.config_path is not None:
+        flag, value = "--config-name", line.config_name
+        if value is None:
+            flag, value = "--config-path", line.config_path
+        # tests, sweeps and jobs of a cluster compose mamlbench's own
+        accepted = "--config-dir=FOLDER experiment=NAME, of FOLDER/experiment/NAME.yaml"
+        raise UserError(f"{flag}={value}: accepted is {accepted}")
+    for override in line.overrides:
+        key, value = key_and_value(override)
+        if key == "hydra.job.chdir" and value.lower() != "false":
+            raise UserError(f"{override}: accepted is outputs=FOLDER, below which all runs are")
+        if key == "hydra.mode" and value != "RUN":
+            raise UserError(f"{override}: accepted is -m")
+
+
+def options_of_each_job(arguments: Sequence[str]) -> list[str]:
+    """The arguments, where they sweep over a group with each option as a sweep of one value.
+
+    Of what is not swept Hydra makes a config before the jobs' own, with the defaults of the groups
+    that are: it would refuse `algorithm=emaml,bmaml algorithm.particles=5` because MAML has none.
+    """
+    line = parsed(arguments)
+    groups = ConfigTree(arguments).groups() if line.multirun else []
+    swept = {o for o in line.overrides if line.multirun and sweep_of(o) is not None}
+    if not any(key_of(override) in groups for override in swept):
+        return list(arguments)
+    return [
+        _of_each_job(argument) if argument in line.overrides and argument not in swept else argument
+        for argument in arguments
+    ]
+
+
+def _of_each_job(override: str) -> str:
+    key, _, value = override.partition("=")  # the key as it is, with its + or ~
+    is_option = "." in key and value and not key.startswith(("~", "hydra."))
+    if value.strip().lower() == "null":  # which Hydra takes in no choice
+        return override
+    return f"{key}=choice({value})" if is_option else override
+
+
+def _with_jobs_of_table(arguments: list[str]) -> list[str]:
+    if not any(argument.lstrip("+").startswith("table") for argument in arguments):
+        return arguments
+    from mamlbench.sweeps.table import arguments_of_table
+
+    return arguments_of_table(arguments)
+
+
+def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
+    if not any(argument.lstrip("+").startswith("checkpoint=") for argument in arguments):
+        return arguments
+    from mamlbench.run.made_by import with_overrides_of_checkpoint  # imports torch: seconds
+
+    return with_overrides_of_checkpoint(arguments)
