@@ -8,12 +8,14 @@ from pathlib import Path
 from mamlbench.config.overrides import key_and_value, key_of, list_of, parsed, sweep_of
 from mamlbench.config.tree import ConfigTree, own_root
 from mamlbench.errors import UserError
+from mamlbench.run.made_by import with_overrides_of_checkpoint
+from mamlbench.sweeps.table import arguments_of_table
 from mamlbench.tuning.arguments import with_search
 
 
 def for_hydra(arguments: Sequence[str]) -> list[str]:
     """The arguments with all that a table, a checkpoint or a search among them brings."""
-    found = _with_overrides_of_checkpoint(_with_jobs_of_table(list(arguments)))
+    found = with_overrides_of_checkpoint(arguments_of_table(arguments))
     return options_of_each_job(in_order(with_search(found)))
 
 
@@ -83,19 +85,3 @@ def _of_each_job(override: str) -> str:
     if value.strip().lower() == "null":  # which Hydra takes in no choice
         return override
     return f"{key}=choice({value})" if is_option else override
-
-
-def _with_jobs_of_table(arguments: list[str]) -> list[str]:
-    if not any(argument.lstrip("+").startswith("table") for argument in arguments):
-        return arguments
-    from mamlbench.sweeps.table import arguments_of_table
-
-    return arguments_of_table(arguments)
-
-
-def _with_overrides_of_checkpoint(arguments: list[str]) -> list[str]:
-    if not any(argument.lstrip("+").startswith("checkpoint=") for argument in arguments):
-        return arguments
-    from mamlbench.run.made_by import with_overrides_of_checkpoint  # imports torch: seconds
-
-    return with_overrides_of_checkpoint(arguments)

@@ -88,18 +88,19 @@ def _prepare_sweep() -> None:
     from hydra.core.plugins import Plugins
 
     Plugins.instance()  # runs the modules of Hydra's plugins, so before ours take classes of them
-    from mamlbench.sweeps.sweeper import register
+    from mamlbench.slurm.launcher import SlurmLauncher
+    from mamlbench.sweeps.sweeper import CellSweeper
+    from mamlbench.tuning.sweeper import OptunaSweeper
 
-    register()
+    for ours in (CellSweeper, OptunaSweeper, SlurmLauncher):
+        # Hydra takes plugins from `hydra_plugins` alone
+        name = f"hydra_plugins.mamlbench.{ours.__name__}"
+        Plugins.instance().class_name_to_class[name] = ours
 
 
 def _hydra_main() -> None:
     import hydra
 
-    if "hydra/sweeper=optuna" in sys.argv:
-        from mamlbench.tuning.sweeper import register
-
-        register()
     hydra.main(config_path="pkg://mamlbench.conf", config_name="config", version_base="1.3")(_run)()
 
 

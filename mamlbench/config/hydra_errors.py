@@ -241,4 +241,6 @@ def _options(node: dict[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """And the second, where the first says only whose error it is."""
+    first, *others = str(error).splitlines() or [type(error).__name__]
+    return " ".join([first, *others[:1]]) if first.endswith(":") else first

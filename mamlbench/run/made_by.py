@@ -11,7 +11,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from mamlbench import checkpoint
 from mamlbench.config.overrides import key_and_value, quoted, sweep_of
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
@@ -45,6 +44,8 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     place = typed.get("checkpoint", "").strip("'\"")
     if place in ("", "null"):
         return list(arguments)
+    from mamlbench import checkpoint  # imports torch: seconds
+
     _require_one(typed["checkpoint"])
     path = checkpoint.resolve(Path(place))
     made_by = checkpoint.load(path, "cpu").get("overrides", [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import shutil
 import sys
@@ -9,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import submitit
 from hydra.core.utils import JobReturn, JobStatus
-from hydra_plugins.hydra_submitit_launcher import submitit_launcher
+from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from typing_extensions import override
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from hydra.types import HydraContext
 
 
-class SlurmLauncher(submitit_launcher.SlurmLauncher):
-    """hydra-submitit-launcher's, with three differences.
+class SlurmLauncher(Launcher):
+    """Submits the runs of a sweep by submitit and waits for them, unless `hardware.detach`.
 
-    A job runs the command line of its run instead of a pickled Hydra, it can be left alone
-    (`hardware.detach`), and a run that is queued or running already is not submitted again.
+    A job runs the command line of its run, and no pickled Hydra. A run that is queued or running
+    already is not submitted again.
 
     Attributes:
         reader: of the cells of this sweep.
@@ -46,7 +46,9 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
 
     @override
     def setup(self, *, hydra_context: HydraContext, task_function: Any, config: Any) -> None:
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        if importlib.util.find_spec("submitit") is None:
+            raise UserError("hardware=slurm_...: needs `pip install -e '.[slurm]'` in the checkout")
+        self.config = config
         self.reader = CellReader(hydra_context, config)
         self._submissions: dict[str, Submission] = {}
 
@@ -90,6 +92,8 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):
         self, cells: Sequence[Cell], asked: Submission, sweep: Path
     ) -> dict[tuple[str, ...], SubmittedCell]:
         """One array job; gives the job of each cell."""
+        import submitit
+
         with disk_errors(sweep):
             folder = new_folder(sweep)
         python = f"{shlex.quote(sys.executable)} -u -m mamlbench.slurm"

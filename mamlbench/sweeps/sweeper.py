@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.plugins.launcher import Launcher
 from typing_extensions import override
 
 from mamlbench.config.overrides import over
@@ -28,17 +24,39 @@ class CellSweeper(BasicSweeper):
         jobs: the overrides of runs that differ in more than one option at once; each is combined
             with the values that are typed as a sweep, and what is typed besides is in them. None:
             there is one, of what is typed.
-        options: the arguments of `BasicSweeper`.
+        params: values to sweep over, as `hydra.sweeper.params` has them.
     """
 
-    def __init__(self, jobs: Sequence[Sequence[str]] | None = None, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self,
+        params: dict[str, str] | None = None,
+        jobs: Sequence[Sequence[str]] | None = None,
+    ) -> None:
+        super().__init__(max_batch_size=None, params=params)
         self.jobs = jobs
+
+    @override
+    def setup(self, **of_hydra: Any) -> None:
+        super().setup(**of_hydra)
+        # one that launches with a reader of its own needs not read the cells again
+        reader = getattr(self.launcher, "reader", None)
+        self._reader = reader or CellReader(of_hydra["hydra_context"], of_hydra["config"])
 
     def split_arguments(  # type: ignore[override] # Hydra's is static, and called as a method
         self, overrides: list[Any], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """The overrides of each run, in batches; a choice of one value is there as it was typed.
+        """The only batch: the runs that are left; none, where all are finished.
+
+        Hydra stops after a batch in which a run failed, but tries all runs of one.
+
+        Raises:
+            hydra.errors.HydraException: an override that does not fit the config tree.
+        """
+        left = self._unfinished(self.runs(overrides))
+        return [left] if left else []
+
+    def runs(self, overrides: list[Any]) -> list[list[str]]:
+        """The overrides of each run; a choice of one value is there as it was typed.
 
         Hydra would take quotes from text, which it then cannot read, or reads as a number.
         """
@@ -51,42 +69,7 @@ class CellSweeper(BasicSweeper):
         if not runs:
             over_what = " ".join(str(o.input_line) for o in swept if o.is_sweep_override())
             raise UserError(f"{over_what}: makes no run; accepted are values for each key")
-        return list(BasicSweeper.split_overrides_to_chunks(runs, max_batch_size))
-
-    @override
-    def setup(self, **of_hydra: Any) -> None:
-        super().setup(**of_hydra)
-        # one that launches with a reader of its own needs not read the cells again
-        reader = getattr(self.launcher, "reader", None)
-        self._reader = reader or CellReader(of_hydra["hydra_context"], of_hydra["config"])
-        self._next: list[list[str]] = []
-        self._failed: list[JobReturn] = []
-        self.launcher = _KeepingFailures(self.launcher, self._failed)
-
-    @override
-    def sweep(self, arguments: list[str]) -> Any:
-        """Launch all batches, then raise the first error that a run met."""
-        returned = super().sweep(arguments)
-        for job in self._failed[:1]:
-            _ = job.return_value  # raises
-        return returned
-
-    @override
-    def is_done(self) -> bool:
-        """Whether nothing is left to launch; looks for the next batch with something in it.
-
-        Raises:
-            hydra.errors.HydraException: an override that does not fit the config tree.
-        """
-        while not self._next and not super().is_done():
-            self._next = self._unfinished(super().get_job_batch())
-        return not self._next
-
-    @override
-    def get_job_batch(self) -> Sequence[Sequence[str]]:
-        """What `is_done` has found."""
-        batch, self._next = self._next, []
-        return batch
+        return runs
 
     def _unfinished(self, batch: Sequence[Sequence[str]]) -> list[list[str]]:
         """Those that are left, all of them composed and so found to be valid; shows the others."""
@@ -137,55 +120,3 @@ def _tell_of_changed_code(shown: Sequence[Cell]) -> None:
             f"mamlbench: since {count} of them began, {files} changed; restart=true begins anew",
             file=sys.stderr,
         )
-
-
-class _KeepingFailures(Launcher):
-    """A launcher, of whose batches Hydra's sweep sees no failure: it would stop after that batch.
-
-    Args:
-        launcher: who launches.
-        failed: the jobs that failed are added to it; Hydra has their errors as values.
-    """
-
-    def __init__(self, launcher: Any, failed: list[JobReturn]) -> None:
-        self._launcher, self._failed = launcher, failed
-
-    @override
-    def setup(self, **of_hydra: Any) -> None:
-        self._launcher.setup(**of_hydra)
-
-    @override
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        jobs = self._launcher.launch(job_overrides, initial_job_idx=initial_job_idx)
-        self._failed += filter(_has_failed, jobs)
-        return [replace(j, status=JobStatus.COMPLETED) if _has_failed(j) else j for j in jobs]
-
-
-def _has_failed(job: JobReturn) -> bool:
-    return bool(job.status == JobStatus.FAILED)
-
-
-class NeedsExtra(Launcher):
-    """In the place of the SLURM launcher where its packages are not installed."""
-
-    @override
-    def setup(self, **of_hydra: Any) -> None:
-        raise UserError("hardware=slurm_...: needs `pip install -e '.[slurm]'` in the checkout")
-
-    @override
-    def launch(self, job_overrides: Any, initial_job_idx: int) -> Any:
-        raise NotImplementedError
-
-
-def register() -> None:
-    """Make sweeper and launcher known to Hydra, which takes them from `hydra_plugins` alone."""
-    launcher: type[Launcher]
-    try:
-        from mamlbench.slurm.launcher import SlurmLauncher as launcher  # noqa: N813
-    except ImportError:
-        launcher = NeedsExtra
-    known = Plugins.instance().class_name_to_class
-    known["hydra_plugins.mamlbench.CellSweeper"] = CellSweeper
-    known["hydra_plugins.mamlbench.SlurmLauncher"] = launcher

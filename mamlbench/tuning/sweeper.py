@@ -22,13 +22,12 @@ from omegaconf import DictConfig, OmegaConf
 from mamlbench.config.budget import within_budget
 from mamlbench.config.build import build, construct, plain
 from mamlbench.config.config_hash import config_hash
-from mamlbench.config.overrides import command_line, key_of, quoted
+from mamlbench.config.overrides import command_line, config_flags, key_of, quoted
 from mamlbench.config.sources import CONFIG_DIR, SEARCHPATH, config_sources
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError, require
 from mamlbench.files import at_home, disk_errors
 from mamlbench.locks import only_one
-from mamlbench.run.result_hash import result_hash
 from mamlbench.slurm.options import is_submitted
 from mamlbench.tuning.space import space_of
 
@@ -93,6 +92,8 @@ class OptunaSweeper(Sweeper):
         task, _ = within_budget(own)
         choices = composed.hydra.runtime.choices
         known = str(sorted(space.items(), key=str))
+        from mamlbench.run.result_hash import result_hash  # imports torch: seconds
+
         # as a trial's run is named, with what it begins from
         warm = {} if task["warm_start"] is None else {"run": result_hash(task)}
         hash_ = config_hash(task, space=known, seed=str(task["seed"]), **warm)
@@ -112,7 +113,8 @@ class OptunaSweeper(Sweeper):
         composed: Any = self.config
         algorithm = composed.hydra.runtime.choices.algorithm
         if not space:
-            known = ", ".join(ConfigTree().choices("tune"))
+            own = config_flags(config_sources(composed.hydra, CONFIG_DIR))
+            known = ", ".join(ConfigTree(own).choices("tune"))
             raise UserError(
                 f"algorithm={algorithm}: has no search space; accepted is tune= one of {known}, or "
                 "an option as algorithm.inner_lr=interval(0.01,1)"
@@ -196,11 +198,6 @@ class OptunaSweeper(Sweeper):
         searchpath = config_sources(config.hydra, CONFIG_DIR, SEARCHPATH)
         found = [*sweep, *fixed, *_values(best.params)]
         print(command_line(found, searchpath), flush=True)
-
-
-def register() -> None:
-    """Make the sweeper known to Hydra, which takes plugins from `hydra_plugins` alone."""
-    Plugins.instance().class_name_to_class["hydra_plugins.mamlbench.OptunaSweeper"] = OptunaSweeper
 
 
 def _values(params: dict[str, Any]) -> list[str]:

@@ -153,7 +153,7 @@ def test_so_is_another_warm_start_wherever_it_lies(mamlbench, run):
 
 def test_a_trial_is_pruned_by_its_validation(mamlbench):
     search = [
-        *["-m", "hydra/sweeper=optuna", "tune=null", *RUN, "hydra.sweeper.n_trials=1"],
+        *["-m", "hydra/sweeper=optuna", *RUN, "hydra.sweeper.n_trials=1"],
         "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
         *["~hydra.sweeper.pruner.n_startup_trials", "+hydra.sweeper.pruner.upper=10.0"],
     ]
@@ -184,8 +184,8 @@ def test_a_failing_trial_stops_no_other(mamlbench, monkeypatch):
     assert "1 finished, 0 pruned, 1 failed" in result.out
 
 
-def test_a_space_comes_by_itself_and_what_is_typed_has_the_last_word(mamlbench):
-    search = ["-m", "hydra/sweeper=optuna", "algorithm=fomaml", *RUN, "hydra.sweeper.n_trials=1"]
+def test_what_is_typed_has_the_last_word_over_the_space(mamlbench):
+    search = ["-m", "tune=fomaml", "algorithm=fomaml", *RUN, "hydra.sweeper.n_trials=1"]
     assert (
         mamlbench(*search, "algorithm.inner_steps=1", "algorithm.clip=interval(1.0,2.0)").code == 0
     )
@@ -215,7 +215,7 @@ def test_one_process_searches_at_a_time(mamlbench):
         (["tune=maml"], "tune=maml: a search is a sweep, which takes -m"),
         (["-m", "tune=mmal"], "tune=mmal: accepted is anil, bmaml, "),
         (
-            ["-m", "hydra/sweeper=optuna", "tune=null"],
+            ["-m", "hydra/sweeper=optuna"],
             "algorithm=maml: has no search space; accepted is tune= one of anil, bmaml, ",
         ),
         (

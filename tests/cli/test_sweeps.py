@@ -1,6 +1,7 @@
 """Sweeps: they fill gaps, go on after a failure, say that they failed, and leave nothing about."""
 
 import gc
+import importlib.util
 import json
 import shutil
 import weakref
@@ -15,7 +16,6 @@ from runs import RUN, files_below
 
 from mamlbench.cli.command_line import options_of_each_job
 from mamlbench.config.overrides import quoted
-from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -69,7 +69,7 @@ def test_text_in_quotes_stays_what_it_is_beside_a_sweep_over_a_group(text):
 
     typed = ["-m", "algorithm=maml,fomaml", f"dataset.root={quoted(text)}", "seed=0"]
     parsed = OverridesParser.create().parse_overrides(options_of_each_job(typed)[1:])
-    (jobs,) = CellSweeper(max_batch_size=None).split_arguments(parsed, None)
+    jobs = CellSweeper().runs(parsed)
     assert [job[1:] for job in jobs] == [typed[2:]] * 2
     assert OverridesParser.create().parse_override(jobs[0][1]).value() == text
 
@@ -124,17 +124,6 @@ def test_a_failed_run_takes_no_memory_from_the_next(mamlbench, monkeypatch):
     assert there == [0, 0, 0]
 
 
-def test_nor_those_of_later_batches(mamlbench):
-    more = "algorithm.inner_lr=-1,0.01,-2,0.02", "hydra.sweeper.max_batch_size=1"
-    result = mamlbench("-m", *more, *RUN)
-    assert result.code == 2
-    assert len(summaries(Path("outputs"))) == 2
-    last = result.err.splitlines()[-1]
-    assert last == "mamlbench: algorithm.inner_lr=-1.0: accepted is 0 or more"
-    assert "algorithm.inner_lr=-2 " in result.err
-    assert "Traceback" not in result.err
-
-
 def test_a_broken_class_fails_its_job_only(mamlbench, monkeypatch, tmp_path):
     (tmp_path / "broken_lab.py").write_text("def learner():\n    return 1 / 0\n\n\nlearner()\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -147,12 +136,22 @@ def test_a_broken_class_fails_its_job_only(mamlbench, monkeypatch, tmp_path):
         raise AssertionError("the sweep hid an error")
 
 
-def test_without_what_slurm_needs():
-    Plugins.instance()  # before a module that takes classes of them
-    from mamlbench.sweeps.sweeper import NeedsExtra
+def test_without_what_slurm_needs(mamlbench, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "submitit" else find(name, *a)
+    )
+    result = mamlbench("-m", "hardware=slurm_cpu", "seed=0,1")
+    assert result.code == 2
+    needs = "hardware=slurm_...: needs `pip install -e '.[slurm]'` in the checkout"
+    assert result.complaint == needs
 
-    with pytest.raises(UserError, match=r"needs `pip install -e '\.\[slurm\]'` in the checkout$"):
-        NeedsExtra().setup()
+
+def test_an_option_that_the_sweeper_has_not(mamlbench):
+    result = mamlbench("-m", "+hydra.sweeper.foo=1", *RUN, "seed=0,1")
+    assert result.code == 2
+    assert "CellSweeper" in result.complaint
+    assert "unexpected keyword argument 'foo'" in result.complaint
 
 
 def test_an_unknown_value_is_said_before_anything_runs(mamlbench):
