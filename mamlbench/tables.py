@@ -48,7 +48,12 @@ from mamlbench.config.build import construct, plain
 from mamlbench.config.tree import ConfigTree, own_root
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of, require
 
-INTERVAL_KINDS = ("tasks95", "seeds_sd", "unstated")
+KINDS = {
+    "tasks95": "95% over tasks",
+    "seeds_sd": "sd over seeds",
+    "unstated": "kind not stated",
+}
+"""What a printed ± is, in words."""
 
 
 class Printed(float):
@@ -105,8 +110,7 @@ class Cell:
         step: inner steps at meta-test whose score it is; None: the last.
         published: as printed, accuracy in percent; None where the paper has no number.
         interval: the printed plus-minus.
-        interval_kind: `tasks95` (95% over test tasks), `seeds_sd` (standard deviation over seeds),
-            `unstated`; None without an interval.
+        interval_kind: one of `KINDS`; None without an interval.
         verified: whether the published value was checked, against a copy of the paper or of the
             data behind it, or against others that quote it.
         note: a remark on this cell.
@@ -174,14 +178,11 @@ class Table:
             if row not in self.rows:
                 accepted = ", ".join(self.rows) + did_you_mean(row, self.rows)
                 raise UserError(f"table.rows={row}: accepted is {accepted}")
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Table(
-            **values
-            | {
-                "rows": tuple(row for row in self.rows if row in kept),
-                "cells": tuple(cell for cell in self.cells if cell.row in kept),
-                "seeds": self.seeds if seeds is None else tuple(seeds),
-            }
+        return replace(
+            self,
+            rows=tuple(row for row in self.rows if row in kept),
+            cells=tuple(cell for cell in self.cells if cell.row in kept),
+            seeds=self.seeds if seeds is None else tuple(seeds),
         )
 
 
@@ -277,7 +278,7 @@ def _cell(values: dict[str, Any], config_dir: Path | None) -> Cell:
         values["interval_kind"] = None  # said for each cell, of those that have one
     cell = construct(Cell, values, "", run=run)
     if cell.interval is not None:
-        one_of("interval_kind", str(cell.interval_kind), INTERVAL_KINDS)
+        one_of("interval_kind", str(cell.interval_kind), KINDS)
     return cell
 
 

@@ -27,11 +27,12 @@ from mamlbench.report.paper_tables import (
     published_text,
     tally,
 )
-from mamlbench.report.printed_numbers import counted_once, not_run
+from mamlbench.report.printed_numbers import coverage
 from mamlbench.report.report import Report
 from mamlbench.report.report import pairing as pairing_of_paper
-from mamlbench.report.results import KINDS, score_text, seeds_text
+from mamlbench.report.results import score_text, seeds_text
 from mamlbench.report.sheets import MARKS
+from mamlbench.tables import KINDS
 from mamlbench.words import number_of
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -86,8 +87,8 @@ def _content(found: Report) -> dict[str, Any]:
 
 def _tiles(found: Report) -> list[dict[str, Any]]:
     """How many cells came out how; what two papers print counts once, as in a README."""
-    measured = [line for _, line in counted_once(found.papers)]
-    counts = tally([*measured, *not_run(found.papers)])
+    tables = {paper.table.name: paper.table for paper in found.papers}.values()
+    counts = tally(line for _, lines in coverage(found.papers, tables) for line in lines)
     counts["runs"] = len(found.runs)
     return [{"word": w, "count": c, "tone": _TONES.get(w, "")} for w, c in counts.items()]
 

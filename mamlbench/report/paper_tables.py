@@ -12,18 +12,10 @@ from mamlbench.config.settings import option_text
 from mamlbench.errors import UserError
 from mamlbench.report.entries import Entry, data_words, entries_of_cell
 from mamlbench.report.matching import Match, setting_of_cell
-from mamlbench.report.results import (
-    KINDS,
-    Result,
-    Verdict,
-    result,
-    score_text,
-    seeds_text,
-    verdict,
-)
+from mamlbench.report.results import Result, Verdict, result, score_text, seeds_text, verdict
 from mamlbench.report.runs import FLOAT32
 from mamlbench.report.sheets import Sheet
-from mamlbench.tables import Cell, Table
+from mamlbench.tables import KINDS, Cell, Table
 from mamlbench.words import number_of
 
 
