@@ -57,14 +57,17 @@ def print_result_table(
     console.print(table)
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, aligned for reading as text too; see `print_result_table`."""
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table, aligned for reading as text too.
+
+    The first `left` columns are aligned to the left, the others to the right.
+    """
     widths = [max(3, *map(len, column)) for column in zip(columns, *rows, strict=True)]
-    rule = ["-" * width if n == 0 else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
+    rule = ["-" * width if n < left else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
     lines = []
     for row in (columns, rule, *rows):
-        first, *others = zip(row, widths, strict=True)
-        aligned = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        cells = enumerate(zip(row, widths, strict=True))
+        aligned = [c.ljust(width) if n < left else c.rjust(width) for n, (c, width) in cells]
         lines.append("| " + " | ".join(aligned) + " |")
     return "\n".join(lines)
 
