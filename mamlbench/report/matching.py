@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +13,7 @@ from mamlbench.config.settings import SCALED, SIZES, differences, flat, shortene
 from mamlbench.errors import UserError
 from mamlbench.report.conf_files import defaults_of, written_in
 from mamlbench.report.runs import Run
-from mamlbench.tables import Table, TableRun
+from mamlbench.tables import Cell, Table, TableRun
 
 _PROTOCOL = {
     *("evaluation.queries", "evaluation.select", "evaluation.inner_steps"),
@@ -55,13 +54,12 @@ class Match:
     otherwise_tested: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[int, list[Match]]:
-    """The runs of each cell, by the cell's `id`.
+def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[Cell, list[Match]]:
+    """The runs of each cell.
 
     A run whose protocol is not that of any cell is still shown where all else agrees, and says so.
     """
-    found: dict[int, list[Match]] = defaultdict(list)
-    exact: set[int] = set()
+    found: dict[Cell, list[Match]] = {}
     by_options = _by_options(runs)
     of_run: dict[TableRun, list[Match]] = {}
     for cell in (cell for table in tables for cell in table.cells):
@@ -69,8 +67,9 @@ def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[int, list[Match]
             continue
         if cell.run not in of_run:  # the cells of several inner steps share one
             of_run[cell.run] = _matches(cell.run, by_options)
-        found[id(cell)] = of_run[cell.run]
-        exact |= {id(m.run) for m in found[id(cell)] if not m.otherwise_tested}
+        found[cell] = of_run[cell.run]
+    every = (m for matches in of_run.values() for m in matches)
+    exact = {id(m.run) for m in every if not m.otherwise_tested}
     return {
         cell: [m for m in matches if not m.otherwise_tested or id(m.run) not in exact]
         for cell, matches in found.items()

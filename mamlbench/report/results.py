@@ -120,6 +120,15 @@ class Verdict:
     why: str = ""
     tone: str = "none"
 
+    @property
+    def text(self) -> str:
+        """The word, and why where that adds something."""
+        if self.word == "published only":
+            return "–"
+        told = self.word in ("within", "unclear", "not run", "shortened")
+        told = told or self.why == "intervals overlap"
+        return f"{self.word} ({self.why})" if self.why and told else self.word
+
 
 def verdict(
     ours: Result,

@@ -12,6 +12,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from mamlbench.config.tree import ConfigTree
+from mamlbench.report.sheets import Sheet
 
 SINUSOID = ("experiment=maml/sinusoid", "evaluation.tasks=4")
 SCORES = np.array([[4.0, 3.0, 5.0, 4.0], [0.5, 0.7, 0.9, 0.5], [0.3, 0.5, 0.4, 0.4]])
@@ -74,3 +75,8 @@ def keep(
         folder / "metrics.csv", index=False
     )
     return folder
+
+
+def texts(sheet: Sheet) -> list[list[str]]:
+    """Its rows as a reader sees them, with their marks."""
+    return [[*map(str, row)] for row in sheet.rows]

@@ -11,7 +11,7 @@ from runs import RUN
 from mamlbench.compose import experiment
 from mamlbench.objectives import Regression
 from mamlbench.report import curves
-from mamlbench.report.folder_tables import folder_tables, sheets
+from mamlbench.report.folder_tables import folder_tables
 from mamlbench.report.matching import match
 from mamlbench.report.paper_tables import paper_table
 from mamlbench.report.runs import higher_is_better, read_run
@@ -64,7 +64,7 @@ def test_the_best_by_its_own_metric_is_first(keep):
     runs = [keep("a", 0.01, R2), keep("b", 0.02, R2 + 0.1)]
     (table,) = folder_tables(runs)
     assert (table.metric, table.labels) == ("r2", ("maml inner_lr=0.02", "maml inner_lr=0.01"))
-    assert [row[1] for row in sheets(table)[0].rows] == ["0.750 ± 0.092", "0.650 ± 0.092"]
+    assert [row[1] for row in table.sheets()[0].rows] == ["0.750 ± 0.092", "0.650 ± 0.092"]
 
 
 def test_older_runs_are_read_by_what_is_known_of_their_metrics(keep):
