@@ -27,8 +27,8 @@ from mamlbench.tables import KINDS
 from mamlbench.words import number_of
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_DRAWN = 20
-"""Tables of folders that have figures, of two each; more would make the page slow to open."""
+_DRAWN = 25
+"""How many tables of a folder have their two figures; more would make the page slow to open."""
 
 _TONES = {
     "within": "good",
