@@ -99,7 +99,8 @@ def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable
     """
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.dataset, run.setting, run.metric), []).append(run)
+        of = run.summary
+        groups.setdefault((of.dataset, of.setting, of.metric), []).append(run)
     found = []
     for (dataset, setting, metric), group in sorted(groups.items(), key=lambda item: item[0]):
         entries = entries_of_folder(group)

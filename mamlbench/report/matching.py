@@ -9,9 +9,10 @@ from functools import cache
 from typing import Any
 
 from mamlbench.config.overrides import key_and_value, over
-from mamlbench.config.settings import SCALED, SIZES, differences, flat, shortened
+from mamlbench.config.settings import SCALED, SIZES, differences, flat, flattened, shortened
+from mamlbench.config.tree import own_root
 from mamlbench.errors import UserError
-from mamlbench.report.conf_files import defaults_of, written_in
+from mamlbench.files import read_yaml
 from mamlbench.report.runs import Run
 from mamlbench.tables import Cell, Table, TableRun
 
@@ -104,7 +105,7 @@ def _matches(
             # longer training is another result, and so is what was not trained at all
             is_another = at_most > length or run.iterations == 0 < length
             is_another = is_another or run.trained_on is not None
-            if not is_another and bool(run.config.get("warm_start")) == setting.begins_warm:
+            if not is_another and bool(run.config["warm_start"]) == setting.begins_warm:
                 less = shortened(setting.options, options, run.iterations)
                 found.append(Match(run, tuple(less), otherwise_tested))
     return found
@@ -161,12 +162,12 @@ def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
 def _as_written(run: TableRun) -> dict[str, Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    found, parser = dict(written_in(run.experiment)), OverridesParser.create()
+    found, parser = dict(_written_in(run.experiment)), OverridesParser.create()
     for override in run.overrides:
         name, text = key_and_value(override)
         if name in _CHOSEN:
             found.pop(target := f"{name}._target_", None)  # of one's own choice nothing is known
-            found |= {n: v for n, v in defaults_of(name, text).items() if n == target}
+            found |= {n: v for n, v in _defaults_of(name, text).items() if n == target}
         else:
             found[name] = parser.parse_override(override).value()
     unsure = ("evaluation.", "hardware.", "logger.")
@@ -178,3 +179,37 @@ def _as_written(run: TableRun) -> dict[str, Any]:
         and value is not None
         and "${" not in str(value)
     }
+
+
+@cache
+def _defaults_of(group: str, choice: str) -> Mapping[str, Any]:
+    """Flat options of `conf/<group>/<choice>.yaml` as written there, with those it builds on."""
+    path = own_root() / group / f"{choice}.yaml"
+    if not path.is_file():
+        return {}
+    content = read_yaml(path) or {}
+    found: dict[str, Any] = {}
+    for other in content.pop("defaults", []):
+        if isinstance(other, str) and other != "_self_":
+            found |= _defaults_of(group, other)
+    return found | flattened(content, group)
+
+
+@cache
+def _written_in(experiment: str) -> Mapping[str, Any]:
+    """Flat options that an experiment's file sets, and the classes that it chooses."""
+    path = own_root() / "experiment" / f"{experiment}.yaml"
+    if not path.is_file():
+        return {}
+    content = read_yaml(path) or {}
+    found: dict[str, Any] = {}
+    for entry in content.pop("defaults", []):
+        if isinstance(entry, str) and entry.startswith("/experiment/"):
+            found |= _written_in(entry.removeprefix("/experiment/"))
+        elif isinstance(entry, Mapping):
+            for group, choice in entry.items():
+                name = str(group).removeprefix("override ").removeprefix("/")
+                target = f"{name}._target_"
+                if target in (known := _defaults_of(name, str(choice))):
+                    found[target] = known[target]
+    return {**found, **flat(content)}

@@ -101,7 +101,8 @@ class _Details:
 
 def _details(entry: Entry, anchor: str) -> dict[str, Any]:
     run = entry.first
-    summary, estimate = run.summary, run.estimate(run.metric)
+    summary, metric = run.summary, run.summary.metric
+    estimate = run.estimate(metric)
     seeds = ", ".join(str(other.seed) for other in entry.runs)
     facts = [
         ("protocol", summary.evaluation),
@@ -114,11 +115,11 @@ def _details(entry: Entry, anchor: str) -> dict[str, Any]:
         ("versions", ", ".join(f"{name} {version}" for name, version in summary.versions.items())),
         ("folders", ", ".join(other.folder.as_posix() for other in entry.runs[:10])),
     ]
-    score = "" if estimate is None else metrics.shown(run.metric, estimate.mean, estimate.ci95)
+    score = "" if estimate is None else metrics.shown(metric, estimate.mean, estimate.ci95)
     return {
         "anchor": anchor,
-        "title": f"{run.algorithm} · {run.dataset} {run.setting} · {run.hash}",
-        "score": f"{metrics.label(run.metric)}: {score} (seed {run.seed})",
+        "title": f"{summary.algorithm} · {summary.dataset} {summary.setting} · {summary.hash}",
+        "score": f"{metrics.label(metric)}: {score} (seed {run.seed})",
         "facts": facts,
         "command": summary.command,
         "config": yaml.dump(dict(run.config), Dumper=_DUMPER, sort_keys=False),

@@ -136,11 +136,11 @@ def why_not(one: Run, other: Run) -> str | None:
 
 
 def _apart(one: Run, other: Run) -> list[str]:
-    if one.dataset != other.dataset:
-        return [f"the datasets are {one.dataset} and {other.dataset}"]
+    datasets = one.summary.dataset, other.summary.dataset
+    if len(set(datasets)) > 1:
+        return [f"the datasets are {' and '.join(datasets)}"]
     names = differences(_tested_on(one), _tested_on(other))
-    datasets = (flat(run.config, ("dataset",)) for run in (one, other))
-    of_data = differences(*datasets)
+    of_data = differences(*(flat(run.config, ("dataset",)) for run in (one, other)))
     names |= {name: values for name, values in of_data.items() if name not in _OF_TRAINING}
     found = [f"{name} is {first} and {second}" for name, (first, second) in names.items()]
     if one.summary.data_sha256 != other.summary.data_sha256:

@@ -15,7 +15,7 @@ from mamlbench.report.entries import Entry, data_words, entries_of_cell
 from mamlbench.report.matching import Match, setting_of_cell
 from mamlbench.report.paired import Left, Pair, Pairing, pair_up, rank
 from mamlbench.report.results import Result, Verdict, result, score_text, seeds_text, verdict
-from mamlbench.report.runs import FLOAT32, Run
+from mamlbench.report.runs import Run
 from mamlbench.report.sheets import Marked, Notes, Sheet
 from mamlbench.tables import KINDS, Cell, Table
 from mamlbench.words import number_of
@@ -271,7 +271,7 @@ def _remarks(
     if len(entries) > 1 or not entry.has_one_code:
         yield entry.code
     precision = entry.first.options["hardware.precision"]
-    if precision != FLOAT32:
+    if precision != "float32":
         yield f"computed in {precision}"
     begun_from = entry.first.options["warm_start"]
     if any(other.first.options["warm_start"] != begun_from for other in entries):

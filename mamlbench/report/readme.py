@@ -162,6 +162,6 @@ def _command(written: str) -> str:
 def _how(entry: Entry) -> list[str]:
     run = entry.first
     name = run.config["evaluation"].get("name", "")
-    estimate = run.estimate(run.metric)
+    estimate = run.estimate(run.summary.metric)
     tasks = "" if estimate is None else f", {estimate.n_tasks:,} tasks"
     return [f"`{name}`{tasks}", run.summary.device]

@@ -117,20 +117,22 @@ def test_another_warm_start_is_another_result_with_a_footnote(tmp_path, sinusoid
 
 
 def test_iterations_that_are_not_recorded_are_no_full_length(tmp_path, sinusoid):
-    config = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
+    patient = {"training__patience": 3, "evaluation__select": "best"}
+    config = {**sinusoid(**patient), "checkpoint": "outputs/elsewhere"}
     train = {"iterations": 0, "seconds": 0.0}
     runs = [read_run(kept.keep(tmp_path / "a", config, train=train, commit="f" * 40))]
-    tables = table(cell())
+    asked = (*RUN.overrides, "training.patience=3", "evaluation.select=best")
+    tables = table(cell(run=TableRun("maml/sinusoid", asked)))
     assert row_of(tables, runs)[0][-2:] == ["not recorded", "shortened"]
     # of two that are no full length, the known one; and what is of full length hides both
-    config = sinusoid(training__iterations=7000, algorithm__iterations=7000)
+    config = sinusoid(training__iterations=7000, algorithm__iterations=7000, **patient)
     runs.append(read_run(kept.keep(tmp_path / "b", config, commit="f" * 40)))
     assert row_of(tables, runs)[0][-2] == "7,000 of 70,000"
-    runs.append(read_run(kept.keep(tmp_path / "c", sinusoid())))
+    runs.append(read_run(kept.keep(tmp_path / "c", sinusoid(**patient))))
     assert row_of(tables, runs)[0][-2] == "70,000"
     # a network that was trained for who knows how long is not an untrained one
-    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "training.iterations=0"))
-    assert row_of(table(cell(run=asked)), runs[:1])[0][-1] == "not run"
+    untrained = TableRun("maml/sinusoid", (*asked, "training.iterations=0"))
+    assert row_of(table(cell(run=untrained)), runs[:1])[0][-1] == "not run"
 
 
 def test_seeds_that_lost_patience_apart_are_one_result(tmp_path, sinusoid):
