@@ -7,9 +7,6 @@ import math
 FRACTIONS = ("accuracy", "accuracy_of_particles", "assigned_accuracy", "ece")
 """Metrics that are kept as fractions; reports show them in percent."""
 
-PRIMARY = ("accuracy", "return", "mse", "loss")
-"""By which a result is read that does not say by which, the first that it has."""
-
 _RETURNS = ("return", "return_of_best_particle")
 _ACCURACIES = ("accuracy", "accuracy_of_particles", "assigned_accuracy")
 _HIGHER_IS_BETTER = (*_ACCURACIES, *_RETURNS, "coverage")
@@ -48,7 +45,7 @@ def is_accuracy(metric: str) -> bool:
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more of it is better, where the runs do not say."""
+    """Whether more of it is better, where no run is read by it, which would say so."""
     return metric in _HIGHER_IS_BETTER
 
 

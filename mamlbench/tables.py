@@ -14,7 +14,7 @@ A table is `conf/table/<name>.yaml`, of mamlbench's configs or of a user's own f
     columns: ["1", "5", "10"] # in order
     cells:
       - row: MAML
-        column: "1"
+        column: "1"                   # without it: every column, see below
         experiment: maml/sinusoid     # in conf/experiment; null: published only
         overrides: [dataset.shots=5]  # beside the experiment
         evaluate: []                  # how the trained learner is tested otherwise
@@ -29,7 +29,9 @@ A table is `conf/table/<name>.yaml`, of mamlbench's configs or of a user's own f
 Of a figure over `iterations` a row is the curve in its run's `metrics.csv`, over `labels` that in
 its `summary.json`; over anything else each column is a point, of a run or an inner step.
 
-What most cells share can be said once, under `each:`. Cells of equal experiment and overrides share
+What most cells share can be said once, under `each:`. A cell without `column` stands for every
+column, in order: its `published` and `interval` may be lists, of equal length, and the row ends
+where they do. `step: column` is the column's number. Cells of equal experiment and overrides share
 one training run, and with equal `evaluate` one test.
 """
 
@@ -48,7 +50,12 @@ from mamlbench.config.build import construct, plain
 from mamlbench.config.tree import ConfigTree, own_root
 from mamlbench.errors import BadValue, UserError, did_you_mean, one_of, require
 
-INTERVAL_KINDS = ("tasks95", "seeds_sd", "unstated")
+KINDS = {
+    "tasks95": "95% over tasks",
+    "seeds_sd": "sd over seeds",
+    "unstated": "kind not stated",
+}
+"""What a printed ± is, in words."""
 
 
 class Printed(float):
@@ -105,8 +112,7 @@ class Cell:
         step: inner steps at meta-test whose score it is; None: the last.
         published: as printed, accuracy in percent; None where the paper has no number.
         interval: the printed plus-minus.
-        interval_kind: `tasks95` (95% over test tasks), `seeds_sd` (standard deviation over seeds),
-            `unstated`; None without an interval.
+        interval_kind: one of `KINDS`; None without an interval.
         verified: whether the published value was checked, against a copy of the paper or of the
             data behind it, or against others that quote it.
         note: a remark on this cell.
@@ -174,14 +180,11 @@ class Table:
             if row not in self.rows:
                 accepted = ", ".join(self.rows) + did_you_mean(row, self.rows)
                 raise UserError(f"table.rows={row}: accepted is {accepted}")
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Table(
-            **values
-            | {
-                "rows": tuple(row for row in self.rows if row in kept),
-                "cells": tuple(cell for cell in self.cells if cell.row in kept),
-                "seeds": self.seeds if seeds is None else tuple(seeds),
-            }
+        return replace(
+            self,
+            rows=tuple(row for row in self.rows if row in kept),
+            cells=tuple(cell for cell in self.cells if cell.row in kept),
+            seeds=self.seeds if seeds is None else tuple(seeds),
         )
 
 
@@ -252,17 +255,33 @@ def _table(name: str, values: Any, config_dir: Path | None) -> Table:
     cells, listed = [], values.pop("cells", None)
     if not isinstance(listed, list):
         raise UserError(f"cells={listed}: accepted is a list")
-    of_all = {option: values[option] for option in ("metric",) if option in values}
-    for number, cell in enumerate(listed, 1):
-        with _mistakes_in(f"cell {number}"):
-            cells.append(_cell({**of_all, **each, **_known(cell, _CELL)}, config_dir))
-    table = construct(Table, plain(values), "", name=name, cells=tuple(cells))
+    table = construct(Table, plain(values), "", name=name, cells=())
     require(bool(table.seeds), "seeds", list(table.seeds), "[whole number, ...]")
-    for number, cell in enumerate(cells, 1):
+    for number, said in enumerate(listed, 1):
         with _mistakes_in(f"cell {number}"):
-            one_of("row", cell.row, table.rows)
-            one_of("column", cell.column, table.columns)
-    return table
+            said = {"metric": table.metric, **each, **_known(said, _CELL)}
+            for of_column in _of_columns(said, table.columns):
+                cell = _cell(of_column, config_dir)
+                one_of("row", cell.row, table.rows)
+                one_of("column", cell.column, table.columns)
+                cells.append(cell)
+    return replace(table, cells=tuple(cells))
+
+
+def _of_columns(values: dict[str, Any], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """What is said of a cell; of one without a column, of each column, as far as its lists go."""
+    if "column" in values:
+        yield values
+        return
+    named = {name: values.get(name) for name in ("published", "interval")}
+    lists = {name: numbers for name, numbers in named.items() if isinstance(numbers, list)}
+    lengths = {len(numbers) for numbers in lists.values()}
+    if len(lengths) > 1 or not lengths.issubset(range(1, len(columns) + 1)):
+        found = ", ".join(f"{name} has {len(numbers)}" for name, numbers in lists.items())
+        raise UserError(f"{found}: accepted are as many of each, at most {len(columns)}")
+    for place, column in enumerate(columns[: min(lengths, default=len(columns))]):
+        of_column = {name: numbers[place] for name, numbers in lists.items()}
+        yield {**values, **of_column, "column": column}
 
 
 def _cell(values: dict[str, Any], config_dir: Path | None) -> Cell:
@@ -271,13 +290,18 @@ def _cell(values: dict[str, Any], config_dir: Path | None) -> Cell:
     run = construct(TableRun, made_by, "", config_dir=config_dir) if trains else None
     for name in {"row", "column"} & values.keys():
         values[name] = _text(values[name])
+    if values.get("step") == "column":
+        column = str(values.get("column"))
+        if not column.isdecimal():
+            raise UserError(f"step=column: accepted is where that is a whole number, not {column}")
+        values["step"] = int(column)
     for name in {"published", "interval"} & values.keys():
         values[name] = _printed(name, values[name])
     if values.get("interval") is None:
         values["interval_kind"] = None  # said for each cell, of those that have one
     cell = construct(Cell, values, "", run=run)
     if cell.interval is not None:
-        one_of("interval_kind", str(cell.interval_kind), INTERVAL_KINDS)
+        one_of("interval_kind", str(cell.interval_kind), KINDS)
     return cell
 
 

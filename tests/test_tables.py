@@ -135,6 +135,22 @@ def test_reading(small, tmp_path):
     assert [(cell.row, cell.column) for cell in table.cells[:2]] == [("A", "1"), ("A", "5")]
 
 
+def test_a_cell_of_every_column(small):
+    first = SMALL.splitlines()[-3]
+    numbers = "published: [48.70, 5], interval: [1.80, null]"
+    table = load_table(
+        "small", small(first, f"  - {{row: A, experiment: maml/sinusoid, step: column, {numbers}}}")
+    )
+    found = [(c.column, c.step, c.published_text, c.interval_kind) for c in table.cells]
+    assert found[:2] == [("1", 1, "48.70 ± 1.80", "tasks95"), ("5", 5, "5", None)]
+    assert len(table.cells) == 4
+    # the row ends where its list does; what is no list is said of each
+    table = load_table("small", small(first, "  - {row: B, published: [50], step: 2}"))
+    assert [(c.column, c.step, c.published_text) for c in table.cells[:1]] == [("1", 2, "50")]
+    table = load_table("small", small(first, "  - {row: B, published: 50}"))
+    assert [(c.column, c.published_text) for c in table.cells[:2]] == [("1", "50"), ("5", "50")]
+
+
 def test_some_rows_and_seeds(small):
     table = load_table("small", small()).only(["B"], [3, 4])
     assert (table.rows, table.seeds, table.runs()) == (("B",), (3, 4), [])
@@ -171,6 +187,31 @@ def test_some_rows_and_seeds(small):
         ("step: 1,", "step: one,", 'cell 1: step="one": accepted is a whole number or null'),
         ("false", '"no"', 'cell 3: verified="no": accepted is true or false'),
         ("metric:", "seeds: []\nmetric:", r"seeds=\[\]: accepted is \[whole number, ...\]"),
+        (
+            'column: "1", published: 50',
+            "published: [50, 51], interval: [1]",
+            "cell 3: published has 2, interval has 1: accepted are as many of each, at most 2",
+        ),
+        (
+            'column: "1", published: 50',
+            "published: [1, 2, 3]",
+            "cell 3: published has 3: accepted are as many of each, at most 2",
+        ),
+        (
+            'column: "1", published: 50',
+            "published: [1, two]",
+            "cell 3: published=two: accepted is a number, as it is printed",
+        ),
+        (
+            "published: 50",
+            "published: [50]",
+            r"cell 3: published=\['?50'?\]: accepted is a number, as it is printed",
+        ),
+        (
+            'column: "5", experiment: maml/sinusoid, evaluate: [evaluation.shots=20], step: 5',
+            "column: all, experiment: maml/sinusoid, step: column",
+            "cell 2: step=column: accepted is where that is a whole number, not all",
+        ),
     ],
 )
 def test_a_broken_file_is_named(small, old, new, complaint):

@@ -98,7 +98,7 @@ def _configs(found: Comparison) -> Sheet:
     same = [] if rows else ["their settings are the same"]
     rows += [[name, *values] for name, values in found.facts.items()]
     where = [f"A: {found.one.folder}", f"B: {found.other.folder}"]
-    return Sheet("What differs in the configs", ("option", "A", "B"), rows, [*same, *where])
+    return Sheet("What differs in the configs", ("option", "A", "B"), rows, remarks=[*same, *where])
 
 
 def _results(found: Comparison) -> Sheet:
@@ -108,7 +108,7 @@ def _results(found: Comparison) -> Sheet:
         cells = [metrics.shown(name, e.mean, e.ci95) for e in estimates if e is not None]
         rows.append([metrics.label(name), *cells, difference_text(name, apart)])
     columns = ("test metric", "A", "B", "B − A, paired")
-    return Sheet("Results", columns, rows, _remarks(found))
+    return Sheet("Results", columns, rows, remarks=_remarks(found))
 
 
 def _remarks(compared: Comparison) -> list[str]:

@@ -249,7 +249,7 @@ def _versions(row: str, lines: Sequence[Line]) -> dict[str, list[Line]]:
     for found in by_cell.values():
         names = labels([entry for _, entry in found])
         for (line, entry), name in zip(found, names, strict=True):
-            apart = name.removeprefix(entry.first.algorithm).strip(" ,") or entry.code
+            apart = name.removeprefix(entry.first.summary.algorithm).strip(" ,") or entry.code
             if names.count(name) > 1:
                 apart += f", {entry.first.folder}"
             curves[f"{row}, {apart}" if several else row].append(line)

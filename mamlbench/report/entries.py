@@ -77,11 +77,11 @@ class Entry:
 
 def data_words(entry: Entry, entries: Iterable[Entry]) -> str | None:
     """Which data an entry is of, where others of the same dataset are of other data."""
-    own = entry.first
-    hashes = {e.first.summary.data_sha256 for e in entries if e.first.dataset == own.dataset}
+    own, every = entry.first.summary, (e.first.summary for e in entries)
+    hashes = {summary.data_sha256 for summary in every if summary.dataset == own.dataset}
     if len(hashes) < 2:
         return None
-    return f"{own.dataset}, data of sha256 {str(own.summary.data_sha256)[:12]}"
+    return f"{own.dataset}, data of sha256 {str(own.data_sha256)[:12]}"
 
 
 def entries_of_cell(matches: Sequence[Match]) -> list[Entry]:
@@ -111,7 +111,7 @@ def labels(entries: Sequence[Entry]) -> list[str]:
     trained, on how much it was tested, its code.
     """
     options = completed([entry.first.options for entry in entries])
-    found = [entry.first.algorithm for entry in entries]
+    found = [entry.first.summary.algorithm for entry in entries]
     named = zip(entries, options, _alike(found, options), strict=True)
     found = [_label(*of) for of in named]
     rest = zip(options, _alike(found, options), strict=True)
@@ -137,7 +137,7 @@ def _label(entry: Entry, own: Mapping[str, Any], others: Sequence[Mapping[str, A
     names = of_groups[:_SHOWN_OPTIONS] + [name for name in apart if name in _BESIDE]
     more = [f"and {len(apart) - len(names)} more"] if len(apart) > len(names) else []
     untrained = ["untrained"] if entry.fewest_iterations == 0 else []
-    return " ".join([*untrained, entry.first.algorithm, *_shown(own, names), *more])
+    return " ".join([*untrained, entry.first.summary.algorithm, *_shown(own, names), *more])
 
 
 def _apart(own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,10 +10,9 @@ from mamlbench import metrics
 from mamlbench.errors import UserError
 from mamlbench.report.entries import Entry, data_words, entries_of_folder, labels
 from mamlbench.report.paired import Pairing, pair_up, rank, why_not
-from mamlbench.report.paper_tables import Notes
 from mamlbench.report.results import Result, result, score_text, seeds_text
 from mamlbench.report.runs import Run
-from mamlbench.report.sheets import Sheet
+from mamlbench.report.sheets import Marked, Notes, Sheet
 from mamlbench.words import number_of
 
 
@@ -47,6 +46,46 @@ class FolderTable:
         """All protocols in it, in words."""
         return list(dict.fromkeys(e.first.summary.evaluation for e in self.entries))
 
+    def pairing(self) -> Pairing:
+        """The paired differences of its results."""
+        names, runs = map(Marked, self.labels), (entry.runs for entry in self.entries)
+        return pair_up([*zip(names, runs, strict=True)], self.metric)
+
+    def sheets(self) -> list[Sheet]:
+        """The results; and the paired differences of those that were tested on the same tasks."""
+        notes, name, protocols = Notes(), metrics.label(self.metric), self.protocols
+        codes = {entry.code for entry in self.entries}
+        rows: list[list[str | Marked]] = [
+            [
+                Marked(label, tuple(map(notes.mark, self._remarks(entry, protocols, codes)))),
+                score_text(self.metric, found),
+                seeds_text(self.metric, found),
+                entry.iterations,
+                training_time(entry),
+            ]
+            for entry, label, found in zip(self.entries, self.labels, self.results, strict=True)
+        ]
+        columns = ("", f"{name} (± 95% over tasks)", "seeds", "iterations", "training time")
+        common = [f"protocol: {protocols[0]}"] if len(protocols) == 1 else []
+        pairs = self.pairing()
+        remarks = [*common, *pairs.lines(explained=False)]
+        paired = pairs.sheet(f"{self.title}, {name}")
+        listed = Sheet(self.title, columns, rows, notes.texts, remarks)
+        return [listed] if paired is None else [listed, paired]
+
+    def _remarks(self, entry: Entry, protocols: Sequence[str], codes: Set[str]) -> Iterator[str]:
+        """On one result, of what not all have in common."""
+        if len(protocols) > 1:
+            yield f"protocol: {entry.first.summary.evaluation}"
+        if len(codes) > 1 or not entry.has_one_code:
+            yield entry.code
+        if of_data := data_words(entry, self.entries):
+            yield of_data
+        if skipped := sum(run.summary.train.skipped for run in entry.runs):
+            yield f"{number_of(skipped, 'outer step')} skipped"
+        if apart := why_not(entry.first, self.entries[0].first):
+            yield f"other test tasks than the best's: {apart}"
+
 
 def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable]:
     """The runs by dataset, setting and metric.
@@ -60,7 +99,8 @@ def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable
     """
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.dataset, run.setting, run.metric), []).append(run)
+        of = run.summary
+        groups.setdefault((of.dataset, of.setting, of.metric), []).append(run)
     found = []
     for (dataset, setting, metric), group in sorted(groups.items(), key=lambda item: item[0]):
         entries = entries_of_folder(group)
@@ -74,47 +114,6 @@ def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable
             )
         found.append(table)
     return found
-
-
-def pairing(table: FolderTable) -> Pairing:
-    """The paired differences of its results."""
-    runs = (entry.runs for entry in table.entries)
-    return pair_up([*zip(table.labels, runs, strict=True)], table.metric)
-
-
-def sheets(table: FolderTable) -> list[Sheet]:
-    """The results; and the paired differences of those that were tested on the same tasks."""
-    notes, several = Notes(), len(table.protocols) > 1
-    codes = {entry.code for entry in table.entries}
-    rows = []
-    for entry, label, found in zip(table.entries, table.labels, table.results, strict=True):
-        marks = notes.mark(f"protocol: {entry.first.summary.evaluation}") if several else ""
-        if len(codes) > 1 or not entry.has_one_code:
-            marks += notes.mark(entry.code)
-        of_data = data_words(entry, table.entries)
-        marks += notes.mark(of_data) if of_data else ""
-        skipped = sum(run.summary.train.skipped for run in entry.runs)
-        marks += notes.mark(f"{number_of(skipped, 'outer step')} skipped") if skipped else ""
-        apart = why_not(entry.first, table.entries[0].first)
-        marks += notes.mark(f"other test tasks than the best's: {apart}") if apart else ""
-        rows.append(
-            [
-                label + marks,
-                score_text(table.metric, found),
-                seeds_text(table.metric, found),
-                entry.iterations,
-                training_time(entry),
-            ]
-        )
-    common = [] if several else [f"protocol: {table.protocols[0]}"]
-    name = metrics.label(table.metric)
-    columns = ("", f"{name} (± 95% over tasks)", "seeds", "iterations", "training time")
-    pairs = pairing(table)
-    listed = Sheet(
-        table.title, columns, rows, [*notes.lines(), *common, *pairs.lines(explained=False)]
-    )
-    paired = pairs.sheet(f"{table.title}, {name}")
-    return [listed] if paired is None else [listed, paired]
 
 
 def training_time(entry: Entry) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from mamlbench.config.overrides import key_and_value, over
-from mamlbench.config.settings import SCALED, SIZES, differences, flat, shortened
+from mamlbench.config.settings import SCALED, SIZES, differences, flat, flattened, shortened
+from mamlbench.config.tree import own_root
 from mamlbench.errors import UserError
-from mamlbench.report.conf_files import defaults_of, written_in
+from mamlbench.files import read_yaml
 from mamlbench.report.runs import Run
-from mamlbench.tables import Table, TableRun
+from mamlbench.tables import Cell, Table, TableRun
 
 _PROTOCOL = {
     *("evaluation.queries", "evaluation.select", "evaluation.inner_steps"),
@@ -55,13 +55,12 @@ class Match:
     otherwise_tested: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
-def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[int, list[Match]]:
-    """The runs of each cell, by the cell's `id`.
+def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[Cell, list[Match]]:
+    """The runs of each cell.
 
     A run whose protocol is not that of any cell is still shown where all else agrees, and says so.
     """
-    found: dict[int, list[Match]] = defaultdict(list)
-    exact: set[int] = set()
+    found: dict[Cell, list[Match]] = {}
     by_options = _by_options(runs)
     of_run: dict[TableRun, list[Match]] = {}
     for cell in (cell for table in tables for cell in table.cells):
@@ -69,8 +68,9 @@ def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[int, list[Match]
             continue
         if cell.run not in of_run:  # the cells of several inner steps share one
             of_run[cell.run] = _matches(cell.run, by_options)
-        found[id(cell)] = of_run[cell.run]
-        exact |= {id(m.run) for m in found[id(cell)] if not m.otherwise_tested}
+        found[cell] = of_run[cell.run]
+    every = (m for matches in of_run.values() for m in matches)
+    exact = {id(m.run) for m in every if not m.otherwise_tested}
     return {
         cell: [m for m in matches if not m.otherwise_tested or id(m.run) not in exact]
         for cell, matches in found.items()
@@ -105,7 +105,7 @@ def _matches(
             # longer training is another result, and so is what was not trained at all
             is_another = at_most > length or run.iterations == 0 < length
             is_another = is_another or run.trained_on is not None
-            if not is_another and bool(run.config.get("warm_start")) == setting.begins_warm:
+            if not is_another and bool(run.config["warm_start"]) == setting.begins_warm:
                 less = shortened(setting.options, options, run.iterations)
                 found.append(Match(run, tuple(less), otherwise_tested))
     return found
@@ -162,12 +162,12 @@ def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
 def _as_written(run: TableRun) -> dict[str, Any]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    found, parser = dict(written_in(run.experiment)), OverridesParser.create()
+    found, parser = dict(_written_in(run.experiment)), OverridesParser.create()
     for override in run.overrides:
         name, text = key_and_value(override)
         if name in _CHOSEN:
             found.pop(target := f"{name}._target_", None)  # of one's own choice nothing is known
-            found |= {n: v for n, v in defaults_of(name, text).items() if n == target}
+            found |= {n: v for n, v in _defaults_of(name, text).items() if n == target}
         else:
             found[name] = parser.parse_override(override).value()
     unsure = ("evaluation.", "hardware.", "logger.")
@@ -179,3 +179,37 @@ def _as_written(run: TableRun) -> dict[str, Any]:
         and value is not None
         and "${" not in str(value)
     }
+
+
+@cache
+def _defaults_of(group: str, choice: str) -> Mapping[str, Any]:
+    """Flat options of `conf/<group>/<choice>.yaml` as written there, with those it builds on."""
+    path = own_root() / group / f"{choice}.yaml"
+    if not path.is_file():
+        return {}
+    content = read_yaml(path) or {}
+    found: dict[str, Any] = {}
+    for other in content.pop("defaults", []):
+        if isinstance(other, str) and other != "_self_":
+            found |= _defaults_of(group, other)
+    return found | flattened(content, group)
+
+
+@cache
+def _written_in(experiment: str) -> Mapping[str, Any]:
+    """Flat options that an experiment's file sets, and the classes that it chooses."""
+    path = own_root() / "experiment" / f"{experiment}.yaml"
+    if not path.is_file():
+        return {}
+    content = read_yaml(path) or {}
+    found: dict[str, Any] = {}
+    for entry in content.pop("defaults", []):
+        if isinstance(entry, str) and entry.startswith("/experiment/"):
+            found |= _written_in(entry.removeprefix("/experiment/"))
+        elif isinstance(entry, Mapping):
+            for group, choice in entry.items():
+                name = str(group).removeprefix("override ").removeprefix("/")
+                target = f"{name}._target_"
+                if target in (known := _defaults_of(name, str(choice))):
+                    found[target] = known[target]
+    return {**found, **flat(content)}

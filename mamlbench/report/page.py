@@ -14,29 +14,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mamlbench import metrics
 from mamlbench.figures import style
 from mamlbench.files import write_atomically
-from mamlbench.report import paper_tables
 from mamlbench.report.curves import SIZE, Drawing, of_folder, paper_figure
 from mamlbench.report.entries import Entry
-from mamlbench.report.folder_tables import FolderTable, sheets, training_time
-from mamlbench.report.folder_tables import pairing as pairing_of_folder
+from mamlbench.report.folder_tables import FolderTable, training_time
 from mamlbench.report.paired import Pairing, difference_text
-from mamlbench.report.paper_tables import (
-    Line,
-    PaperTable,
-    iterations_text,
-    published_text,
-    tally,
-)
-from mamlbench.report.printed_numbers import counted_once, not_run
+from mamlbench.report.paper_tables import Line, PaperTable, tally
+from mamlbench.report.printed_numbers import coverage
 from mamlbench.report.report import Report
-from mamlbench.report.report import pairing as pairing_of_paper
-from mamlbench.report.results import KINDS, score_text, seeds_text
-from mamlbench.report.sheets import MARKS
+from mamlbench.report.results import score_text, seeds_text
+from mamlbench.report.sheets import Marked
+from mamlbench.tables import KINDS
 from mamlbench.words import number_of
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-_FIGURES = 40
-"""Figures that a page holds at most; more would make it slow to open."""
+_DRAWN = 25
+"""How many tables of a folder have their two figures; more would make the page slow to open."""
 
 _TONES = {
     "within": "good",
@@ -70,8 +62,7 @@ def page(found: Report) -> str:
 def _content(found: Report) -> dict[str, Any]:
     details = _Details()
     papers = [_paper(paper, details) for paper in found.papers]
-    figures = [0]
-    folders = [_folder(table, details, figures) for table in found.folders]
+    folders = [_folder(table, details, n < _DRAWN) for n, table in enumerate(found.folders)]
     title = papers[0]["title"] if len(papers) == 1 and not folders else "Published and measured"
     return {
         "title": title if papers else "Measured",
@@ -86,8 +77,8 @@ def _content(found: Report) -> dict[str, Any]:
 
 def _tiles(found: Report) -> list[dict[str, Any]]:
     """How many cells came out how; what two papers print counts once, as in a README."""
-    measured = [line for _, line in counted_once(found.papers)]
-    counts = tally([*measured, *not_run(found.papers)])
+    tables = {paper.table.name: paper.table for paper in found.papers}.values()
+    counts = tally(line for _, lines in coverage(found.papers, tables) for line in lines)
     counts["runs"] = len(found.runs)
     return [{"word": w, "count": c, "tone": _TONES.get(w, "")} for w, c in counts.items()]
 
@@ -110,7 +101,8 @@ class _Details:
 
 def _details(entry: Entry, anchor: str) -> dict[str, Any]:
     run = entry.first
-    summary, estimate = run.summary, run.estimate(run.metric)
+    summary, metric = run.summary, run.summary.metric
+    estimate = run.estimate(metric)
     seeds = ", ".join(str(other.seed) for other in entry.runs)
     facts = [
         ("protocol", summary.evaluation),
@@ -123,11 +115,11 @@ def _details(entry: Entry, anchor: str) -> dict[str, Any]:
         ("versions", ", ".join(f"{name} {version}" for name, version in summary.versions.items())),
         ("folders", ", ".join(other.folder.as_posix() for other in entry.runs[:10])),
     ]
-    score = "" if estimate is None else metrics.shown(run.metric, estimate.mean, estimate.ci95)
+    score = "" if estimate is None else metrics.shown(metric, estimate.mean, estimate.ci95)
     return {
         "anchor": anchor,
-        "title": f"{run.algorithm} · {run.dataset} {run.setting} · {run.hash}",
-        "score": f"{metrics.label(run.metric)}: {score} (seed {run.seed})",
+        "title": f"{summary.algorithm} · {summary.dataset} {summary.setting} · {summary.hash}",
+        "score": f"{metrics.label(metric)}: {score} (seed {run.seed})",
         "facts": facts,
         "command": summary.command,
         "config": yaml.dump(dict(run.config), Dumper=_DUMPER, sort_keys=False),
@@ -141,15 +133,16 @@ def _paper(paper: PaperTable, details: _Details) -> dict[str, Any]:
     widest = _widest(paper.lines)
     is_figure = table.kind == "figure"
     drawing = paper_figure(paper) if is_figure else None
-    pairs = pairing_of_paper(paper)
+    pairs = paper.pairing()
     anchors = {
         (line.cell.column, name): details.anchor(line.entry)
         for line in paper.lines
         if line.entry is not None
-        for name in (line.cell.row, line.cell.row + line.marks[1])
+        for name in (Marked(line.cell.row), Marked(line.cell.row, line.marks[1]))
     }
     return {
-        **_notes([*paper.notes, *pairs.lines(explained=True)]),
+        "footnotes": paper.footnotes,
+        "remarks": [*paper.remarks, *pairs.lines(explained=True)],
         "anchor": _anchor("table", table.name),
         "title": table.title,
         "paper": table.paper,
@@ -178,19 +171,19 @@ def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Detai
     return {
         "row": cell.row,
         "column": cell.column,
-        "published": published_text(cell, False) or "–",
+        "published": line.published_text(with_kind=False) or "–",
         "published_value": _key(cell.published),
-        "published_marks": _numbers(line.marks[0]),
+        "published_marks": line.marks[0],
         "kind": kind,
         "ours": score_text(cell.metric, ours),
         "ours_value": _key(None if ours is None else ours.mean),
-        "ours_marks": _numbers(line.marks[1]),
+        "ours_marks": line.marks[1],
         "anchor": None if line.entry is None else details.anchor(line.entry),
-        "difference": paper_tables.difference_text(line),
+        "difference": line.difference_text,
         "difference_value": _key(line.difference),
         "plot": _plot(line, widest),
         "seeds": seeds_text(cell.metric, ours),
-        "iterations": iterations_text(line),
+        "iterations": line.iterations_text,
         "iterations_value": _key(None if line.entry is None else line.entry.fewest_iterations),
         "verdict": line.verdict.word,
         "tone": "published-only" if line.verdict.word == "published only" else line.verdict.tone,
@@ -221,16 +214,16 @@ def _plot(line: Line, widest: dict[str, float]) -> dict[str, float] | None:
     }
 
 
-def _folder(table: FolderTable, details: _Details, figures: list[int]) -> dict[str, Any]:
-    listed, *_ = sheets(table)
-    pairs = pairing_of_folder(table)
-    anchors = {("", label): details.anchor(e) for label, e in zip(table.labels, table.entries)}  # noqa: B905
+def _folder(table: FolderTable, details: _Details, drawn: bool) -> dict[str, Any]:
+    listed, *_ = table.sheets()
+    named = zip(map(Marked, table.labels), table.entries, strict=True)
+    anchors = {("", name): details.anchor(entry) for name, entry in named}
     lines = []
     rows = zip(table.entries, table.results, listed.rows, strict=True)
     for entry, found, row in rows:
         lines.append(
             {
-                "name": _marked(row[0]),
+                "name": row[0],
                 "ours": score_text(table.metric, found),
                 "ours_value": _key(None if found is None else found.mean),
                 "anchor": details.anchor(entry),
@@ -241,23 +234,22 @@ def _folder(table: FolderTable, details: _Details, figures: list[int]) -> dict[s
                 "seconds": sum(run.summary.train.seconds for run in entry.runs),
             }
         )
-    drawn = [] if figures[0] >= _FIGURES else [_drawn(drawing) for drawing in of_folder(table)]
-    figures[0] += len(drawn)
     names = ("learner", metrics.label(table.metric), "seeds", "iterations", "training time")
     return {
-        **_notes(listed.notes),
+        "footnotes": listed.footnotes,
+        "remarks": listed.remarks,
         "anchor": _anchor("runs", table.title, table.metric),
         "title": table.title,
         "columns": [{"name": name, "number": n in (1, 3, 4)} for n, name in enumerate(names)],
         "lines": lines,
         "folded": None,
-        "paired": _paired(pairs, table.title, anchors),
-        "figures": drawn,
+        "paired": _paired(table.pairing(), table.title, anchors),
+        "figures": list(map(_drawn, of_folder(table))) if drawn else [],
     }
 
 
 def _paired(
-    found: Pairing, title: str, anchors: Mapping[tuple[str, str], str]
+    found: Pairing, title: str, anchors: Mapping[tuple[str, Marked], str]
 ) -> dict[str, Any] | None:
     """The differences as texts and keys; `anchors` are of each column's names."""
     sheet = found.sheet(title)
@@ -265,14 +257,14 @@ def _paired(
         return None
     lines = [
         {
-            "name": _marked(pair.name),
+            "name": pair.name,
             "column": pair.column,
             "difference": difference_text(pair.metric, pair.difference),
             "difference_value": _key(pair.difference.mean),
             "anchor": anchors[pair.column, pair.name],
             "tasks": pair.difference.n_tasks,
             "seeds": pair.seeds,
-            "other": _marked(pair.other),
+            "other": pair.other,
             "other_anchor": anchors[pair.column, pair.other],
         }
         for pair in found.pairs
@@ -285,28 +277,13 @@ def _paired(
         "in_columns": in_columns,
         "columns": [{"name": name, "number": n in numeric} for n, name in enumerate(names)],
         "lines": lines,
-        "remarks": sheet.notes,
+        "remarks": sheet.remarks,
     }
 
 
 def _drawn(drawing: Drawing) -> dict[str, str]:
     text = {"title": drawing.title, "caption": drawing.caption}
     return {**text, "svg": style.svg(*SIZE, drawing.draw)}
-
-
-def _notes(notes: Sequence[str]) -> dict[str, list[str]]:
-    marked = [re.sub(r"^\[\d+\] ", "", note) for note in notes if re.match(r"\[\d+\] ", note)]
-    return {"marked": marked, "remarks": [n for n in notes if not re.match(r"\[\d+\] ", n)]}
-
-
-def _numbers(marks: str) -> list[str]:
-    return re.findall(r"\d+", marks)
-
-
-def _marked(name: str) -> dict[str, Any]:
-    """A name, and the numbers of the footnotes that it ends with."""
-    text = re.sub(rf"{MARKS}$", "", name)
-    return {"text": text, "marks": _numbers(name[len(text) :])}
 
 
 def _anchor(*words: str) -> str:

@@ -14,9 +14,9 @@ from mamlbench.estimate import Estimate
 from mamlbench.metrics import number, scale
 from mamlbench.report.results import Result
 from mamlbench.report.runs import Run
-from mamlbench.report.sheets import Sheet
+from mamlbench.report.sheets import Marked, Sheet
 
-_Named = tuple[str, Sequence[Run]]
+_Named = tuple[Marked, Sequence[Run]]
 _OF_TRAINING = ("dataset.shots", "dataset.queries", "dataset.train_shots")
 _TOLD = 3
 _ONLY = "only"
@@ -55,8 +55,8 @@ class Pair:
         otherwise: options of the protocol in which they differ, on the same tasks.
     """
 
-    name: str
-    other: str
+    name: Marked
+    other: Marked
     metric: str
     column: str
     difference: Difference
@@ -96,7 +96,7 @@ class Pairing:
         if not self.pairs:
             return None
         in_columns = any(pair.column for pair in self.pairs)
-        rows = []
+        rows: list[list[str | Marked]] = []
         for pair in self.pairs:
             column = [pair.column] if in_columns else []
             apart = difference_text(pair.metric, pair.difference)
@@ -104,9 +104,10 @@ class Pairing:
             rows.append([pair.name, *column, apart, tasks, pair.seeds, pair.other])
         columns = ("difference (± 95%, paired)", "tasks", "seeds", "from")
         names = ("", *[""] * in_columns, *columns)
-        return Sheet(f"{title}: differences on the same test tasks", names, rows, self._notes())
+        title = f"{title}: differences on the same test tasks"
+        return Sheet(title, names, rows, remarks=self._remarks())
 
-    def _notes(self) -> list[str]:
+    def _remarks(self) -> list[str]:
         found = []
         if any(pair.seeds.startswith(_ONLY) for pair in self.pairs):
             found.append("only seeds that both have are paired: the means above are of all")
@@ -135,11 +136,11 @@ def why_not(one: Run, other: Run) -> str | None:
 
 
 def _apart(one: Run, other: Run) -> list[str]:
-    if one.dataset != other.dataset:
-        return [f"the datasets are {one.dataset} and {other.dataset}"]
+    datasets = one.summary.dataset, other.summary.dataset
+    if len(set(datasets)) > 1:
+        return [f"the datasets are {' and '.join(datasets)}"]
     names = differences(_tested_on(one), _tested_on(other))
-    datasets = (flat(run.config, ("dataset",)) for run in (one, other))
-    of_data = differences(*datasets)
+    of_data = differences(*(flat(run.config, ("dataset",)) for run in (one, other)))
     names |= {name: values for name, values in of_data.items() if name not in _OF_TRAINING}
     found = [f"{name} is {first} and {second}" for name, (first, second) in names.items()]
     if one.summary.data_sha256 != other.summary.data_sha256:
@@ -226,7 +227,7 @@ def pair_up(
         if reason is None:
             usable.append((name, runs))
         else:
-            left.append(Left(name, reason))
+            left.append(Left(str(name), reason))
     pairs, partners = [], set[int]()
     for group in _on_the_same_tasks(usable):
         for (other, theirs), (name, ours) in _couples(group):
@@ -238,7 +239,7 @@ def pair_up(
                 partners |= {id(ours), id(theirs)}
     for name, runs in usable:
         if id(runs) not in partners:
-            left.append(_alone(name, runs, [r[0] for _, r in ranked if r is not runs]))
+            left.append(_alone(str(name), runs, [r[0] for _, r in ranked if r is not runs]))
     return Pairing(tuple(pairs), tuple(left))
 
 

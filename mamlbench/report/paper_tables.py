@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mamlbench import metrics
@@ -12,36 +13,12 @@ from mamlbench.config.settings import option_text
 from mamlbench.errors import UserError
 from mamlbench.report.entries import Entry, data_words, entries_of_cell
 from mamlbench.report.matching import Match, setting_of_cell
-from mamlbench.report.results import (
-    KINDS,
-    Result,
-    Verdict,
-    result,
-    score_text,
-    seeds_text,
-    verdict,
-)
-from mamlbench.report.runs import FLOAT32
-from mamlbench.report.sheets import Sheet
-from mamlbench.tables import Cell, Table
+from mamlbench.report.paired import Left, Pair, Pairing, pair_up, rank
+from mamlbench.report.results import Result, Verdict, result, score_text, seeds_text, verdict
+from mamlbench.report.runs import Run
+from mamlbench.report.sheets import Marked, Notes, Sheet
+from mamlbench.tables import KINDS, Cell, Table
 from mamlbench.words import number_of
-
-
-@dataclass
-class Notes:
-    """Footnotes, each text once."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def mark(self, text: str) -> str:
-        """The mark of a footnote, as `[1]`."""
-        if text not in self.texts:
-            self.texts.append(text)
-        return f"[{self.texts.index(text) + 1}]"
-
-    def lines(self) -> list[str]:
-        """`[1] text`, one for each."""
-        return [f"[{number}] {text}" for number, text in enumerate(self.texts, 1)]
 
 
 @dataclass(frozen=True)
@@ -53,14 +30,14 @@ class Line:
         entry: our runs; None where there are none.
         ours: what they give; None without runs, or where they lack the metric.
         verdict: what it says.
-        marks: of its footnotes; first those of the published value, then those of ours.
+        marks: numbers of its footnotes; first of the published value, then of ours.
     """
 
     cell: Cell
     entry: Entry | None
     ours: Result | None
     verdict: Verdict
-    marks: tuple[str, str] = ("", "")
+    marks: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     @property
     def difference(self) -> float | None:
@@ -68,6 +45,39 @@ class Line:
         if self.ours is None or not self.ours.is_finite or self.cell.published is None:
             return None
         return self.ours.mean - self.cell.published
+
+    @property
+    def difference_text(self) -> str:
+        """`+0.31`, with a true minus; a dash where there is none."""
+        if self.difference is None:
+            return "–"
+        return metrics.number(self.cell.metric, self.difference, "+")
+
+    @property
+    def asked_iterations(self) -> int | None:
+        """The outer steps of the cell's own setting."""
+        if self.cell.run is None:
+            return None
+        found: Any = setting_of_cell(self.cell.run).options.get("training.iterations")
+        return None if found is None else int(found)
+
+    @property
+    def iterations_text(self) -> str:
+        """`60,000`, `4,000 of 60,000` or `not recorded`; a dash where there are no runs."""
+        if self.entry is None:
+            return "–"
+        done, fewest = self.entry.iterations, self.entry.fewest_iterations
+        asked = self.asked_iterations
+        return (
+            done if fewest is None or asked is None or fewest >= asked else f"{done} of {asked:,}"
+        )
+
+    def published_text(self, with_kind: bool) -> str:
+        """As printed, with the kind of its ± where `with_kind`."""
+        text = self.cell.published_text.replace("-", "−")
+        if self.cell.interval is None or not with_kind:
+            return text
+        return f"{text} ({KINDS[str(self.cell.interval_kind)]})"
 
 
 @dataclass(frozen=True)
@@ -77,12 +87,14 @@ class PaperTable:
     Attributes:
         table: the paper's.
         lines: of each cell one, or one for each of its results.
-        notes: footnotes, then remarks on the whole table.
+        footnotes: to which the lines' marks refer.
+        remarks: on the whole table.
     """
 
     table: Table
     lines: tuple[Line, ...]
-    notes: tuple[str, ...]
+    footnotes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
     @property
     def published_kind(self) -> str | None:
@@ -90,21 +102,82 @@ class PaperTable:
         kinds = {line.cell.interval_kind for line in self.lines if line.cell.interval is not None}
         return KINDS[str(kinds.pop())] if len(kinds) == 1 else None
 
+    def sheet(self) -> Sheet:
+        """The table as texts."""
+        kind = self.published_kind
+        columns = [
+            *("", "", f"published (± {kind})" if kind else "published"),
+            *("ours (± 95% over tasks)", "difference", "seeds", "iterations", "verdict"),
+        ]
+        rows: list[list[str | Marked]] = []
+        for line in self.lines:
+            cell, ours = line.cell, line.ours
+            rows.append(
+                [
+                    cell.row,
+                    cell.column,
+                    Marked(line.published_text(kind is None) or "–", line.marks[0]),
+                    Marked(score_text(cell.metric, ours), () if ours is None else line.marks[1]),
+                    line.difference_text,
+                    seeds_text(cell.metric, ours),
+                    line.iterations_text,
+                    line.verdict.text,
+                ]
+            )
+        title = f"{self.table.title} ({self.table.paper})"
+        return Sheet(title, columns, rows, self.footnotes, self.remarks)
+
+    def sheets(self) -> list[Sheet]:
+        """The same, and the paired differences of its results."""
+        pairs, listed = self.pairing(), self.sheet()
+        listed = replace(listed, remarks=[*self.remarks, *pairs.lines(explained=True)])
+        paired = pairs.sheet(self.table.title)
+        return [listed] if paired is None else [listed, paired]
+
+    def pairing(self) -> Pairing:
+        """The paired differences of the measured rows in each column."""
+        columns: dict[tuple[str, str, int | None], list[Line]] = {}
+        for line in self.lines:
+            if line.ours is not None:
+                cell = line.cell
+                columns.setdefault((cell.column, cell.metric, cell.step), []).append(line)
+        pairs: list[Pair] = []
+        left: dict[Left, list[str]] = {}
+        for (column, metric, step), lines in columns.items():
+            found = pair_up(_ranked(lines), metric, step, column)
+            pairs += found.pairs
+            for alone in found.left:
+                left.setdefault(alone, []).append(column)
+        named = (replace(of, name=f"{of.name} ({', '.join(at)})") for of, at in left.items())
+        return Pairing(tuple(pairs), tuple(named))
+
+
+def _ranked(lines: Sequence[Line]) -> list[tuple[Marked, tuple[Run, ...]]]:
+    """Best first, each once, named by its row; with the marks of ours where a row has several."""
+    rows = Counter(line.cell.row for line in lines)
+    found: dict[tuple[Path, ...], tuple[Marked, tuple[Run, ...]]] = {}
+    for line in sorted(lines, key=lambda line: rank(line.ours)):
+        if line.entry is not None:
+            row = line.cell.row
+            name = Marked(row, line.marks[1] if rows[row] > 1 else ())
+            found.setdefault(tuple(run.folder for run in line.entry.runs), (name, line.entry.runs))
+    return [*found.values()]
+
 
 def paper_table(
-    table: Table, matches: Mapping[int, Sequence[Match]], strict: bool = False
+    table: Table, matches: Mapping[Cell, Sequence[Match]], strict: bool = False
 ) -> PaperTable:
     """Put the runs beside the published values.
 
     Args:
         table: the paper's.
-        matches: the runs of each cell, by its `id`.
+        matches: the runs of each cell.
         strict: refuse runs that were tested otherwise than the table asks for.
 
     Raises:
         UserError: `strict`, and there are such runs.
     """
-    shown = {id(cell): entries_of_cell(matches.get(id(cell), [])) for cell in table.cells}
+    shown = {cell: entries_of_cell(matches.get(cell, [])) for cell in table.cells}
     if strict:
         _require_own_protocol(table, shown)
     notes = Notes()
@@ -112,27 +185,25 @@ def paper_table(
     everything = [entry for entries in shown.values() for entry in entries]
     lines = []
     for cell in table.cells:
-        of_published = "" if cell.verified else notes.mark("published: not verified")
-        of_published += notes.mark(cell.note) if cell.note else ""
-        entries = shown[id(cell)]
+        said = ["published: not verified"] * (not cell.verified) + [cell.note] * bool(cell.note)
+        of_published = tuple(notes.mark(text) for text in said if text)
+        entries = shown[cell]
         if not entries:
             word = "published only" if cell.run is None else "not run"
-            lines.append(Line(cell, None, None, Verdict(word), (of_published, "")))
+            lines.append(Line(cell, None, None, Verdict(word), (of_published, ())))
         for entry in entries:
-            of_ours = _marks(entry, entries, words, notes)
-            of_data = data_words(entry, everything)
-            of_ours += notes.mark(of_data) if of_data else ""
+            of_ours = tuple(map(notes.mark, _remarks(entry, entries, words, everything)))
             lines.append(_line(cell, entry, (of_published, of_ours)))
     common = [f"protocol: {next(iter(words))}"] if len(words) == 1 else []
     common += _left_out(table, matches) + _shorter(table, matches, everything)
-    return PaperTable(table, tuple(lines), (*notes.lines(), *common, *table.footnotes))
+    return PaperTable(table, tuple(lines), tuple(notes.texts), (*common, *table.footnotes))
 
 
-def _left_out(table: Table, matches: Mapping[int, Sequence[Match]]) -> list[str]:
+def _left_out(table: Table, matches: Mapping[Cell, Sequence[Match]]) -> list[str]:
     """Of runs that were tested otherwise and stand behind one of the cell's own protocol."""
     found = {}
     for cell in table.cells:
-        of_cell = matches.get(id(cell), [])
+        of_cell = matches.get(cell, [])
         if all(m.otherwise_tested for m in of_cell):
             continue
         for match in of_cell:
@@ -143,11 +214,11 @@ def _left_out(table: Table, matches: Mapping[int, Sequence[Match]]) -> list[str]
 
 
 def _shorter(
-    table: Table, matches: Mapping[int, Sequence[Match]], shown: Iterable[Entry]
+    table: Table, matches: Mapping[Cell, Sequence[Match]], shown: Iterable[Entry]
 ) -> list[str]:
     """Of shortened runs that stand behind longer ones: where the first is, and how many."""
     seen = {run.folder for entry in shown for run in entry.runs}
-    every = [m for cell in table.cells for m in matches.get(id(cell), [])]
+    every = [m for cell in table.cells for m in matches.get(cell, [])]
     folders = list(
         dict.fromkeys(m.run.folder for m in every if m.shortened and m.run.folder not in seen)
     )
@@ -180,7 +251,7 @@ def tally(lines: Iterable[Line]) -> dict[str, int]:
     return {word: count for word, count in counts.items() if count}
 
 
-def _line(cell: Cell, entry: Entry, marks: tuple[str, str]) -> Line:
+def _line(cell: Cell, entry: Entry, marks: tuple[tuple[int, ...], tuple[int, ...]]) -> Line:
     ours = result(entry.runs, cell.metric, cell.step)
     if ours is None:
         return Line(cell, entry, None, Verdict("not run", f"{cell.metric} not measured"), marks)
@@ -189,34 +260,35 @@ def _line(cell: Cell, entry: Entry, marks: tuple[str, str]) -> Line:
     return Line(cell, entry, ours, judged, marks)
 
 
-def _marks(entry: Entry, entries: Sequence[Entry], words: set[str], notes: Notes) -> str:
-    found = ""
+def _remarks(
+    entry: Entry, entries: Sequence[Entry], words: set[str], everything: Sequence[Entry]
+) -> Iterator[str]:
+    """On a result: `entries` are of its cell, `words` and `everything` of its table."""
     if len(words) > 1:
-        found += notes.mark(f"protocol: {entry.first.summary.evaluation}")
+        yield f"protocol: {entry.first.summary.evaluation}"
     if entry.otherwise_tested:
-        found += notes.mark(f"tested with {_apart(entry.otherwise_tested)}")
+        yield f"tested with {_apart(entry.otherwise_tested)}"
     if len(entries) > 1 or not entry.has_one_code:
-        found += notes.mark(entry.code)
+        yield entry.code
     precision = entry.first.options["hardware.precision"]
-    if precision != FLOAT32:
-        found += notes.mark(f"computed in {precision}")
+    if precision != "float32":
+        yield f"computed in {precision}"
     begun_from = entry.first.options["warm_start"]
     if any(other.first.options["warm_start"] != begun_from for other in entries):
-        found += notes.mark(f"begun from {begun_from}")
+        yield f"begun from {begun_from}"
     if len({other.first.mujoco for other in entries}) > 1:
-        found += notes.mark(f"MuJoCo {entry.first.mujoco}")
-    skipped = sum(run.summary.train.skipped for run in entry.runs)
-    if skipped:
-        found += notes.mark(f"{number_of(skipped, 'outer step')} skipped")
-    diverged = sum(run.summary.diverged_tasks for run in entry.runs)
-    if diverged:
-        found += notes.mark(f"{number_of(diverged, 'test task')} diverged")
-    return found
+        yield f"MuJoCo {entry.first.mujoco}"
+    if skipped := sum(run.summary.train.skipped for run in entry.runs):
+        yield f"{number_of(skipped, 'outer step')} skipped"
+    if diverged := sum(run.summary.diverged_tasks for run in entry.runs):
+        yield f"{number_of(diverged, 'test task')} diverged"
+    if of_data := data_words(entry, everything):
+        yield of_data
 
 
-def _require_own_protocol(table: Table, shown: Mapping[int, Sequence[Entry]]) -> None:
+def _require_own_protocol(table: Table, shown: Mapping[Cell, Sequence[Entry]]) -> None:
     for cell in table.cells:
-        for entry in shown[id(cell)]:
+        for entry in shown[cell]:
             if entry.otherwise_tested:
                 name, (asked, found) = next(iter(entry.otherwise_tested.items()))
                 raise UserError(
@@ -224,64 +296,3 @@ def _require_own_protocol(table: Table, shown: Mapping[int, Sequence[Entry]]) ->
                     f"with {name}={option_text(found)}; accepted with --strict is "
                     f"{option_text(asked)}"
                 )
-
-
-def sheet(found: PaperTable) -> Sheet:
-    """The table as texts."""
-    kind = found.published_kind
-    columns = [
-        *("", "", f"published (± {kind})" if kind else "published"),
-        *("ours (± 95% over tasks)", "difference", "seeds", "iterations", "verdict"),
-    ]
-    rows = []
-    for line in found.lines:
-        published = (published_text(line.cell, kind is None) or "–") + line.marks[0]
-        ours = score_text(line.cell.metric, line.ours) + (
-            "" if line.ours is None else line.marks[1]
-        )
-        apart = difference_text(line)
-        cells = [line.cell.row, line.cell.column, published, ours, apart]
-        seeds = seeds_text(line.cell.metric, line.ours)
-        rows.append([*cells, seeds, iterations_text(line), verdict_text(line.verdict)])
-    return Sheet(f"{found.table.title} ({found.table.paper})", columns, rows, found.notes)
-
-
-def published_text(cell: Cell, with_kind: bool) -> str:
-    """As printed, with the kind of its ± where `with_kind`."""
-    text = cell.published_text.replace("-", "−")
-    if cell.interval is None or not with_kind:
-        return text
-    return f"{text} ({KINDS[str(cell.interval_kind)]})"
-
-
-def difference_text(line: Line) -> str:
-    """`+0.31`, with a true minus; a dash where there is none."""
-    if line.difference is None:
-        return "–"
-    return metrics.number(line.cell.metric, line.difference, "+")
-
-
-def iterations_text(line: Line) -> str:
-    """`60,000`, `4,000 of 60,000` or `not recorded`; a dash where there are no runs."""
-    if line.entry is None:
-        return "–"
-    fewest, asked = line.entry.fewest_iterations, asked_iterations(line)
-    done = line.entry.iterations
-    return done if fewest is None or asked is None or fewest >= asked else f"{done} of {asked:,}"
-
-
-def asked_iterations(line: Line) -> int | None:
-    """The outer steps of the cell's own setting."""
-    if line.cell.run is None:
-        return None
-    found: Any = setting_of_cell(line.cell.run).options.get("training.iterations")
-    return None if found is None else int(found)
-
-
-def verdict_text(judged: Verdict) -> str:
-    """The verdict's word, and why where that adds something."""
-    if judged.word == "published only":
-        return "–"
-    told = judged.word in ("within", "unclear", "not run", "shortened")
-    told = told or judged.why == "intervals overlap"
-    return f"{judged.word} ({judged.why})" if judged.why and told else judged.word

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from mamlbench.report.paper_tables import Line, PaperTable
@@ -32,19 +32,8 @@ def counted_once(papers: Sequence[PaperTable]) -> list[tuple[PaperTable, Line]]:
     return list(found.values())
 
 
-def not_run(papers: Sequence[PaperTable]) -> list[Line]:
-    """The cells with a published number and without a result; what two papers print, once."""
-    lines = [
-        line
-        for paper in papers
-        for line in paper.lines
-        if line.verdict.word == "not run" and line.cell.published is not None
-    ]
-    return list({_of_cell(line.cell): line for line in lines}.values())
-
-
 def coverage(
-    papers: Sequence[PaperTable], tables: Sequence[Table]
+    papers: Sequence[PaperTable], tables: Collection[Table]
 ) -> list[tuple[Table, list[Line]]]:
     """Of every table that is known, the printed numbers that have a run, measured or not.
 

@@ -12,8 +12,6 @@ import yaml
 
 from mamlbench.files import read_yaml
 
-_END = 4096
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -64,18 +62,17 @@ def _planned(path: Path) -> tuple[int | None, int | None]:
 def _last_logged(path: Path) -> tuple[int, float | None]:
     """Iteration and tasks per second of the last row that is whole."""
     try:
-        with path.open("rb") as file:
-            columns = file.readline().decode(errors="replace").strip().split(",")
-            file.seek(max(file.tell(), path.stat().st_size - _END))
-            lines = file.read().decode(errors="replace").rpartition("\n")[0].splitlines()
+        whole = path.read_text("utf-8", errors="replace").rpartition("\n")[0]
     except OSError:
         return 0, None
-    rows = [row for row in csv.reader(lines) if len(row) == len(columns) and row[0].isdecimal()]
-    if not rows:
-        return 0, None
-    place = columns.index("tasks_per_second") if "tasks_per_second" in columns else None
-    rates = [row[place] for row in rows if place is not None and row[place]]
+    rows = [
+        row
+        for row in csv.DictReader(whole.splitlines())
+        if (row.get("iteration") or "").isdecimal()
+    ]
+    rates = [row["tasks_per_second"] for row in rows if row.get("tasks_per_second")]
+    iteration = int(rows[-1]["iteration"]) if rows else 0
     try:
-        return int(rows[-1][0]), float(rates[-1]) if rates else None
+        return iteration, float(rates[-1]) if rates else None
     except ValueError:  # damaged
-        return int(rows[-1][0]), None
+        return iteration, None

@@ -11,19 +11,11 @@ from mamlbench.config.overrides import command_line
 from mamlbench.errors import UserError
 from mamlbench.files import write_atomically
 from mamlbench.report.entries import Entry
-from mamlbench.report.paper_tables import (
-    Line,
-    Notes,
-    PaperTable,
-    difference_text,
-    iterations_text,
-    published_text,
-    tally,
-    verdict_text,
-)
+from mamlbench.report.paper_tables import Line, PaperTable, tally
 from mamlbench.report.printed_numbers import coverage, printed_once
 from mamlbench.report.report import Report
 from mamlbench.report.results import result, score_text, seeds_text
+from mamlbench.report.sheets import Notes, numbered
 from mamlbench.tables import Table
 from mamlbench.words import number_of
 
@@ -65,7 +57,7 @@ def block(found: Report) -> str:
     if published:
         rows = [_row(paper, line, line.entry, notes) for paper, line in published if line.entry]
         parts += _covered(coverage(found.papers, found.known))
-        marked = "\n".join(f"{line}  " for line in notes.lines()).rstrip()
+        marked = "\n".join(f"{line}  " for line in numbered(notes.texts)).rstrip()
         parts += _folded("Each of them", [_compact(_PAPERS, rows), *([marked] * bool(marked))])
     if others:
         summary = f"{len(others)} more results, of settings beside which no number is printed"
@@ -113,24 +105,21 @@ def _row(paper: PaperTable, line: Line, entry: Entry, notes: Notes) -> list[str]
         _linked(paper.table),
         line.cell.row,
         line.cell.column,
-        published_text(line.cell, True) + _marks(line, 0, paper, notes),
+        line.published_text(with_kind=True) + _marks(line, 0, paper, notes),
         score_text(line.cell.metric, line.ours) + _marks(line, 1, paper, notes),
-        difference_text(line),
+        line.difference_text,
         seeds_text(line.cell.metric, line.ours),
-        iterations_text(line),
+        line.iterations_text,
         *_how(entry),
-        verdict_text(line.verdict),
+        line.verdict.text,
     ]
 
 
 def _marks(line: Line, side: int, paper: PaperTable, notes: Notes) -> str:
     """The table's footnotes among those of the whole part; a column says the protocol."""
-    found = ""
-    for mark in re.findall(r"\[\d+\]", line.marks[side]):
-        text = next(note for note in paper.notes if note.startswith(mark))[len(mark) + 1 :]
-        if not text.startswith("protocol: "):
-            found += " " + notes.mark(text)
-    return found
+    texts = (paper.footnotes[mark - 1] for mark in line.marks[side])
+    kept = (text for text in texts if not text.startswith("protocol: "))
+    return "".join(f" [{notes.mark(text)}]" for text in kept)
 
 
 def _unpublished(found: Report) -> Iterator[tuple[Entry, str]]:
@@ -173,6 +162,6 @@ def _command(written: str) -> str:
 def _how(entry: Entry) -> list[str]:
     run = entry.first
     name = run.config["evaluation"].get("name", "")
-    estimate = run.estimate(run.metric)
+    estimate = run.estimate(run.summary.metric)
     tasks = "" if estimate is None else f", {estimate.n_tasks:,} tasks"
     return [f"`{name}`{tasks}", run.summary.device]

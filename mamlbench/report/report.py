@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +9,11 @@ from pathlib import Path
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
 from mamlbench.report.folder_tables import FolderTable, folder_tables
-from mamlbench.report.folder_tables import sheets as folder_sheets
 from mamlbench.report.matching import Match, match
-from mamlbench.report.paired import Left, Pair, Pairing, pair_up, rank
-from mamlbench.report.paper_tables import Line, PaperTable, paper_table
-from mamlbench.report.paper_tables import sheet as paper_sheet
+from mamlbench.report.paper_tables import PaperTable, paper_table
 from mamlbench.report.runs import Run, Skipped, collect
 from mamlbench.report.sheets import Sheet
-from mamlbench.tables import Table, load_table, load_tables
+from mamlbench.tables import Cell, Table, load_table, load_tables
 
 
 @dataclass(frozen=True)
@@ -40,8 +36,8 @@ class Report:
 
     def sheets(self) -> list[Sheet]:
         """All tables as texts, each followed by the paired differences of its results."""
-        found = [sheet for paper in self.papers for sheet in _paper_sheets(paper)]
-        return found + [sheet for folder in self.folders for sheet in folder_sheets(folder)]
+        tables: tuple[PaperTable | FolderTable, ...] = (*self.papers, *self.folders)
+        return [sheet for table in tables for sheet in table.sheets()]
 
 
 def report_tables(
@@ -99,46 +95,10 @@ def report_folders(
     return Report(tuple(papers), in_folders, tuple(runs), tuple(skipped), tables)
 
 
-def _measured(table: Table, matches: Mapping[int, Sequence[Match]]) -> Table:
+def _measured(table: Table, matches: Mapping[Cell, Sequence[Match]]) -> Table:
     """The table's cells that have runs."""
-    return replace(table, cells=tuple(cell for cell in table.cells if matches.get(id(cell))))
+    return replace(table, cells=tuple(cell for cell in table.cells if matches.get(cell)))
 
 
 def _runs_of(paper: PaperTable) -> list[Run]:
     return [run for line in paper.lines if line.entry is not None for run in line.entry.runs]
-
-
-def pairing(paper: PaperTable) -> Pairing:
-    """The paired differences of the measured rows in each column."""
-    columns: dict[tuple[str, str, int | None], list[Line]] = {}
-    for line in paper.lines:
-        if line.ours is not None:
-            cell = line.cell
-            columns.setdefault((cell.column, cell.metric, cell.step), []).append(line)
-    pairs: list[Pair] = []
-    left: dict[Left, list[str]] = {}
-    for (column, metric, step), lines in columns.items():
-        found = pair_up(_ranked(lines), metric, step, column)
-        pairs += found.pairs
-        for alone in found.left:
-            left.setdefault(alone, []).append(column)
-    named = (replace(of, name=f"{of.name} ({', '.join(at)})") for of, at in left.items())
-    return Pairing(tuple(pairs), tuple(named))
-
-
-def _ranked(lines: Sequence[Line]) -> list[tuple[str, tuple[Run, ...]]]:
-    """Best first, each once, named by its row; with the marks of ours where a row has several."""
-    rows = Counter(line.cell.row for line in lines)
-    found: dict[tuple[Path, ...], tuple[str, tuple[Run, ...]]] = {}
-    for line in sorted(lines, key=lambda line: rank(line.ours)):
-        if line.entry is not None:
-            name = line.cell.row + line.marks[1] * (rows[line.cell.row] > 1)
-            found.setdefault(tuple(run.folder for run in line.entry.runs), (name, line.entry.runs))
-    return [*found.values()]
-
-
-def _paper_sheets(paper: PaperTable) -> list[Sheet]:
-    found, listed = pairing(paper), paper_sheet(paper)
-    listed = replace(listed, notes=[*listed.notes, *found.lines(explained=True)])
-    paired = found.sheet(paper.table.title)
-    return [listed] if paired is None else [listed, paired]

@@ -12,13 +12,6 @@ from mamlbench.estimate import Estimate
 from mamlbench.metrics import is_accuracy, number, scale, shown
 from mamlbench.report.runs import Run, higher_is_better
 
-KINDS = {
-    "tasks95": "95% over tasks",
-    "seeds_sd": "sd over seeds",
-    "unstated": "kind not stated",
-}
-"""What a printed ± is, in words."""
-
 _OUR_INTERVAL = "our interval"
 _POINT = 1.0
 """Accuracy whose ± is of another kind than ours, or is none, is compared within a point."""
@@ -126,6 +119,15 @@ class Verdict:
     word: str
     why: str = ""
     tone: str = "none"
+
+    @property
+    def text(self) -> str:
+        """The word, and why where that adds something."""
+        if self.word == "published only":
+            return "–"
+        told = self.word in ("within", "unclear", "not run", "shortened")
+        told = told or self.why == "intervals overlap"
+        return f"{self.word} ({self.why})" if self.why and told else self.word
 
 
 def verdict(

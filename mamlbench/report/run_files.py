@@ -30,7 +30,7 @@ class _Test(BaseModel):
 class _Train(BaseModel):
     iterations: int
     seconds: float
-    skipped: int = 0
+    skipped: int
 
 
 class _TrainedIn(BaseModel):
@@ -46,19 +46,23 @@ class Summary(BaseModel):
     """What reports need of a `summary.json`; the rest is left as it is."""
 
     model_config = ConfigDict(extra="allow")
+    metric: str
+    higher_is_better: bool
     test: _Test
+    diverged_tasks: int
     train: _Train
-    seed: int
     evaluation: str
+    algorithm: str
+    dataset: str
+    setting: str
+    hash: str
+    seed: int
+    trained_iterations: int
+    of_unfinished: bool
     device: str
-    command: str
     versions: dict[str, str]
-    metric: str | None = None
-    higher_is_better: bool | None = None
+    command: str
     data_sha256: str | None = None
-    diverged_tasks: int = 0
-    trained_iterations: int | None = None
-    of_unfinished: bool | None = None
     trained_in: _TrainedIn | None = None
     commits: str | None = None
 
@@ -74,6 +78,11 @@ class _Length(BaseModel):
     iterations: int
 
 
+class _Hardware(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    precision: str
+
+
 class Config(BaseModel):
     """What reports need of a `config.yaml`; the rest is left as it is."""
 
@@ -82,5 +91,7 @@ class Config(BaseModel):
     algorithm: dict[str, Any]
     dataset: dict[str, Any]
     network: dict[str, Any]
+    hardware: _Hardware
+    warm_start: str | None
     evaluation: _Tested
     about: dict[str, Any]

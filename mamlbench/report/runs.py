@@ -17,21 +17,15 @@ import yaml
 from pydantic import ValidationError
 
 from mamlbench import metrics
-from mamlbench.config.config_hash import config_hash
 from mamlbench.config.settings import flat, option_text
 from mamlbench.errors import UserError
 from mamlbench.files import read_yaml
-from mamlbench.report.conf_files import choice_of, setting_of
 from mamlbench.report.run_files import Config, Measured, Summary
-from mamlbench.run.name import RunName
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _LOG = logging.getLogger(__name__)
-
-FLOAT32 = "float32"
-"""The precision of runs that say nothing of it."""
 
 _TESTS = ("test_tasks.csv", "test_tasks.csv.gz")
 _STEPS = re.compile(r" \([\d,]+ iterations\)")
@@ -65,28 +59,6 @@ class Run:
     config: Mapping[str, Any]
     summary: Summary
 
-    @cached_property
-    def algorithm(self) -> str:
-        """Name of the algorithm's config."""
-        return self._recorded("algorithm") or choice_of("algorithm", self.config["algorithm"])
-
-    @cached_property
-    def dataset(self) -> str:
-        """Name of the dataset's config."""
-        return self._recorded("dataset") or choice_of("dataset", self.config["dataset"])
-
-    @cached_property
-    def setting(self) -> str:
-        """The dataset's setting, as in `5way1shot`."""
-        return self._recorded("setting") or setting_of(self.config["dataset"])
-
-    @cached_property
-    def hash(self) -> str:
-        """As recorded; of older runs as their folder says, else of their config."""
-        in_path = RunName.of_path(self.folder)
-        config = {key: value for key, value in self.config.items() if key != "about"}
-        return self._recorded("hash") or (in_path.hash if in_path else config_hash(config))
-
     @property
     def seed(self) -> int:
         """Of initial parameters and meta-training tasks, of whichever run did the training."""
@@ -114,8 +86,8 @@ class Run:
         """What makes its setting, flat: of its config, and what else counts as another result."""
         return {
             **flat(self.config),
-            "hardware.precision": (self.config.get("hardware") or {}).get("precision", FLOAT32),
-            "warm_start": self.config.get("warm_start"),
+            "hardware.precision": self.config["hardware"]["precision"],
+            "warm_start": self.config["warm_start"],
             "data_sha256": self.summary.data_sha256,
             "trained_on": self.trained_on,
             "mujoco": self.mujoco,
@@ -124,11 +96,11 @@ class Run:
     @property
     def trained_on(self) -> str | None:
         """How a tested checkpoint was trained, in words, where that is not what the config says."""
-        run = self.summary.trained_in
+        own, run = self.summary, self.summary.trained_in
         if run is None:
             return None
         names = run.algorithm, run.dataset, run.setting
-        others = names != (self.algorithm, self.dataset, self.setting)
+        others = names != (own.algorithm, own.dataset, own.setting)
         options = [f"{name}={option_text(value)}" for name, value in run.otherwise.items()]
         return " ".join([*(names if others else ()), *options]) or None
 
@@ -147,28 +119,19 @@ class Run:
         """
         if self.config.get("checkpoint") is None:
             return self.summary.train.iterations
-        reached, unfinished = self.summary.trained_iterations, self.summary.of_unfinished
-        if reached is None or self.config["evaluation"].get("select") == "last" or unfinished:
+        reached = self.summary.trained_iterations
+        if self.config["evaluation"].get("select") == "last" or self.summary.of_unfinished:
             return reached
         # reached is the best checkpoint's own iteration: how far its run went on is not recorded,
         # but one that came to its end did all that were planned, if it had no patience to lose
         training, run = self.config["training"], self.summary.trained_in
         planned = training["iterations"] if run is None else run.iterations
-        did_all = unfinished is False and training.get("patience") is None
-        return max(reached, planned) if did_all else None
+        return max(reached, planned) if training.get("patience") is None else None
 
     @property
     def measured(self) -> list[str]:
         """The metrics after the last inner step."""
         return list(self.summary.test.by_step[-1] or {})
-
-    @property
-    def metric(self) -> str:
-        """By which the result is read: as the run says; of older ones the first that is known."""
-        known, said = self.measured, self.summary.metric
-        if said is not None and said in known:
-            return said
-        return next((name for name in metrics.PRIMARY if name in known), known[0])
 
     def estimate(self, metric: str, step: int | None = None) -> Measured | None:
         """The metric after so many inner steps (None: the last), if it was measured."""
@@ -218,16 +181,11 @@ class Run:
         rows = _numbers(path) if path.is_file() else None
         return None if rows is None or rows.empty else rows
 
-    def _recorded(self, name: str) -> str | None:
-        value = (self.summary.model_extra or {}).get(name)
-        return None if value is None else str(value)
-
 
 def higher_is_better(runs: Iterable[Run], metric: str) -> bool:
     """Whether more of a metric is better: as runs say of their own, or else as its name does."""
     said = (run.summary.higher_is_better for run in runs if run.summary.metric == metric)
-    known = next((found for found in said if found is not None), None)
-    return metrics.higher_is_better(metric) if known is None else known
+    return next(said, metrics.higher_is_better(metric))
 
 
 def collect(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
@@ -309,7 +267,8 @@ def _without_copies(runs: Sequence[Run]) -> list[Run]:
     """A run that was kept elsewhere too is one run: the same result, to the last digit."""
     seen: dict[str, Run] = {}
     for run in runs:
-        one = (run.hash, run.seed, run.code, run.summary.train.seconds, run.summary.command)
-        key = repr(one) + run.summary.test.model_dump_json()
+        summary = run.summary
+        one = (summary.hash, run.seed, run.code, summary.train.seconds, summary.command)
+        key = repr(one) + summary.test.model_dump_json()
         seen.setdefault(key, run)
     return list(seen.values())

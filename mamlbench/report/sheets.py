@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from rich import box
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
-MARKS = r"(?<!=)(?:\[\d+\])+"
-"""Of footnotes; a value in a name, as in `hidden=[40]`, is none."""
+
+@dataclass(frozen=True)
+class Marked:
+    """A text and the numbers of its footnotes; as a string, `text[1][2]`."""
+
+    text: str
+    marks: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text + "".join(f"[{mark}]" for mark in self.marks)
+
+
+@dataclass
+class Notes:
+    """Footnotes, each text once."""
+
+    texts: list[str] = field(default_factory=list)
+
+    def mark(self, text: str) -> int:
+        """The footnote's number, from 1 on."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+
+def numbered(footnotes: Iterable[str]) -> list[str]:
+    """`[1] text`, one for each."""
+    return [f"[{number}] {text}" for number, text in enumerate(footnotes, 1)]
 
 
 @dataclass(frozen=True)
@@ -23,13 +48,20 @@ class Sheet:
         title: above it.
         columns: their names; the first names the rows.
         rows: texts, one for each column.
-        notes: below it; those that are marked in the table begin with their mark, as `[1]`.
+        footnotes: to which marks in the table refer, by their place.
+        remarks: below them, on the whole table.
     """
 
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
+    rows: Sequence[Sequence[str | Marked]]
+    footnotes: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below it: the footnotes with their numbers, then the remarks."""
+        return [*numbered(self.footnotes), *self.remarks]
 
 
 def print_result_table(
@@ -57,14 +89,17 @@ def print_result_table(
     console.print(table)
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, aligned for reading as text too; see `print_result_table`."""
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table, aligned for reading as text too.
+
+    The first `left` columns are aligned to the left, the others to the right.
+    """
     widths = [max(3, *map(len, column)) for column in zip(columns, *rows, strict=True)]
-    rule = ["-" * width if n == 0 else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
+    rule = ["-" * width if n < left else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
     lines = []
     for row in (columns, rule, *rows):
-        first, *others = zip(row, widths, strict=True)
-        aligned = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+        cells = enumerate(zip(row, widths, strict=True))
+        aligned = [c.ljust(width) if n < left else c.rjust(width) for n, (c, width) in cells]
         lines.append("| " + " | ".join(aligned) + " |")
     return "\n".join(lines)
 
@@ -85,7 +120,7 @@ def to_markdown(sheets: Sequence[Sheet]) -> str:
     """Sections with a table and its notes."""
     parts = []
     for sheet in sheets:
-        rows = [[_escaped(cell) for cell in row] for row in sheet.rows]
+        rows = [[_escaped(str(cell)) for cell in row] for row in sheet.rows]
         parts += [f"### {sheet.title}", markdown_table([*map(_escaped, sheet.columns)], rows)]
         parts += ["\n".join(f"- {note}" for note in sheet.notes)] if sheet.notes else []
     return "\n\n".join(parts) + "\n"
@@ -97,7 +132,7 @@ def to_latex(sheets: Sequence[Sheet]) -> str:
 
     parts = []
     for sheet in sheets:
-        rows = [list(map(_tex, row)) for row in sheet.rows]
+        rows = [list(map(_tex_cell, row)) for row in sheet.rows]
         frame = pd.DataFrame(rows, columns=list(map(_tex, sheet.columns)))
         body = frame.style.hide(axis="index").to_latex(
             hrules=True, column_format="l" * 2 + "r" * (len(sheet.columns) - 2)
@@ -134,9 +169,11 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    found = "".join(_TEX.get(sign, sign) for sign in text)
-    return re.sub(
-        rf"{MARKS}(?=$|\\)",
-        lambda marks: f"\\textsuperscript{{{marks[0][1:-1].replace('][', ',')}}}",
-        found,
-    )
+    return "".join(_TEX.get(sign, sign) for sign in text)
+
+
+def _tex_cell(cell: str | Marked) -> str:
+    if isinstance(cell, str):
+        return _tex(cell)
+    marks = ",".join(map(str, cell.marks))
+    return _tex(cell.text) + (rf"\textsuperscript{{{marks}}}" if marks else "")

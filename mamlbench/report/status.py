@@ -5,22 +5,17 @@ Told by the runs' own files, by what was submitted, and by squeue where there is
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from mamlbench.errors import UserError
 from mamlbench.report import progress
 from mamlbench.report.progress import Progress
+from mamlbench.report.sheets import markdown_table
 from mamlbench.run.status import FAILED, PRUNED, RUNNING, STOPPED, Status, read, works_here
 from mamlbench.slurm import queue
 from mamlbench.slurm.submitted import SubmittedCell, last_error, submissions
@@ -72,17 +67,12 @@ def show(outputs: Path) -> str:
         return f"no runs in {outputs}\n"
     counts = Counter(row.state for row in rows)
     told = ", ".join(f"{counts[state]} {state}" for state in STATES)
-    table = Table("state", "run", "job", "iteration", "left", "note", box=box.MARKDOWN)
-    for state in STATES:
-        for row in _shortened([row for row in rows if row.state == state]):
-            cells = (row.state, row.run, row.job, row.iteration, row.left, row.note)
-            table.add_row(*map(escape, cells))
-    text = io.StringIO()
-    width = Console(width=10_000).measure(table).maximum  # whoever reads a file has no terminal
-    Console(file=text, width=width, highlight=False).print(table)
-    lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
-    runs = number_of(len(rows), "run")
-    return "\n".join([f"{runs} in {outputs}: {told}", "", *lines, ""])
+    shown = [
+        row for state in STATES for row in _shortened([row for row in rows if row.state == state])
+    ]
+    columns = [field.name for field in fields(Row)]
+    table = markdown_table(columns, list(map(astuple, shown)), left=len(columns))
+    return f"{number_of(len(rows), 'run')} in {outputs}: {told}\n\n{table}\n"
 
 
 def collect(outputs: Path) -> list[Row]:

@@ -10,7 +10,7 @@ from mamlbench.metrics import scale
 from mamlbench.report.compare import Comparison
 from mamlbench.report.entries import Entry
 from mamlbench.report.folder_tables import FolderTable
-from mamlbench.report.paper_tables import PaperTable, asked_iterations
+from mamlbench.report.paper_tables import PaperTable
 from mamlbench.report.results import Result
 
 COLUMNS = (
@@ -46,7 +46,7 @@ def to_csv(papers: Sequence[PaperTable], folders: Sequence[FolderTable]) -> str:
                     "verified": cell.verified,
                     "difference": line.difference,
                     "verdict": line.verdict.word,
-                    "iterations_asked": asked_iterations(line),
+                    "iterations_asked": line.asked_iterations,
                     **_of_entry(line.entry, line.ours),
                 }
             )

@@ -11,7 +11,10 @@ import pandas as pd
 import yaml
 from omegaconf import OmegaConf
 
+from mamlbench.config.config_hash import config_hash
 from mamlbench.config.tree import ConfigTree
+from mamlbench.metrics import higher_is_better
+from mamlbench.report.sheets import Sheet
 
 SINUSOID = ("experiment=maml/sinusoid", "evaluation.tasks=4")
 SCORES = np.array([[4.0, 3.0, 5.0, 4.0], [0.5, 0.7, 0.9, 0.5], [0.3, 0.5, 0.4, 0.4]])
@@ -34,13 +37,9 @@ def keep(
     seed: int = 0,
     commit: str | None = CODE,
     metric: str = "mse",
-    higher_is_better: bool | None = None,
     **summary: Any,
 ) -> Path:
-    """A finished run in `folder`: `scores` [S+1, T] are of each test task after each step.
-
-    With `higher_is_better` it says what it is read by, as older runs do not.
-    """
+    """A finished run in `folder`: `scores` [S+1, T] are of each test task after each step."""
     folder.mkdir(parents=True)
     command = f"mamlbench experiment=maml/sinusoid seed={seed}"
     about = {"command": command, "versions": {"mamlbench": "0.1.0"}, "commit": commit}
@@ -50,19 +49,26 @@ def keep(
     for row in scores:
         half = 3.182446305284263 * row.std(ddof=1) / np.sqrt(tasks)  # t of 3 degrees of freedom
         by_step.append({metric: {"mean": row.mean(), "ci95": half, "n_tasks": tasks}})
-    protocol = config["evaluation"]
+    protocol, iterations = config["evaluation"], config["training"]["iterations"]
+    train = {"iterations": iterations, "seconds": 60.0 + seed, "skipped": 0}
     content = {
+        "metric": metric,
+        "higher_is_better": higher_is_better(metric),
         "test": {**by_step[-1], "by_step": by_step},
         "diverged_tasks": 0,
-        "train": {"iterations": config["training"]["iterations"], "seconds": 60.0 + seed},
+        "train": train | summary.pop("train", {}),
         "evaluation": f"{protocol['name']}: {tasks} tasks, {protocol['queries']} queries per class",
+        "algorithm": "maml",
+        "dataset": "sinusoid",
+        "setting": f"{config['dataset']['shots']}shot",
+        "hash": config_hash(config),
         "seed": seed,
+        "trained_iterations": iterations,
+        "of_unfinished": False,
         "device": "cpu, 1 thread",
         "versions": {"mamlbench": "0.1.0"},
         "data_sha256": None,
         "command": command,
-        **({} if higher_is_better is None else {"metric": metric}),
-        "higher_is_better": higher_is_better,
         **summary,
     }
     (folder / "summary.json").write_text(json.dumps(content))
@@ -74,3 +80,8 @@ def keep(
         folder / "metrics.csv", index=False
     )
     return folder
+
+
+def texts(sheet: Sheet) -> list[list[str]]:
+    """Its rows as a reader sees them, with their marks."""
+    return [[*map(str, row)] for row in sheet.rows]

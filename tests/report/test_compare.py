@@ -8,7 +8,7 @@ from scipy import stats
 
 from mamlbench.errors import UserError
 from mamlbench.report.compare import compare
-from mamlbench.report.folder_tables import folder_tables, sheets
+from mamlbench.report.folder_tables import folder_tables
 from mamlbench.report.paired import difference, why_not
 from mamlbench.report.runs import read_run
 
@@ -193,8 +193,8 @@ def test_algorithms_on_the_same_tasks(tmp_path, sinusoid):
     }
     runs = [read_run(kept.keep(tmp_path / n, *setting)) for n, setting in settings.items()]
     (table,) = folder_tables(runs)
-    listed, paired = sheets(table)
-    assert [row[:2] for row in listed.rows] == [
+    listed, paired = table.sheets()
+    assert [row[:2] for row in kept.texts(listed)] == [
         ["maml inner_lr=0.02 tested with shots=5", "0.250 ± 0.092"],
         ["maml inner_lr=0.01 tested with shots=5", "0.400 ± 0.130"],
         ["maml inner_lr=0.03 tested with shots=10[1]", "1.400 ± 0.130"],
@@ -202,7 +202,7 @@ def test_algorithms_on_the_same_tasks(tmp_path, sinusoid):
     of_tasks = "evaluation.shots is 10 and 5, evaluation.queries is 10 and 5"
     assert f"[1] other test tasks than the best's: {of_tasks}" in listed.notes
     assert paired.title == "sinusoid 10shot, MSE: differences on the same test tasks"
-    assert paired.rows == [
+    assert kept.texts(paired) == [
         [
             "maml inner_lr=0.01 tested with shots=5",
             "+0.150 ± 0.092",
@@ -232,7 +232,12 @@ def test_what_did_not_end_in_a_number_is_never_the_best(tmp_path, sinusoid):
         (folder / "summary.json").write_text(text)
         runs.append(read_run(folder))
     (table,) = folder_tables(runs)
-    listed, paired = sheets(table)
-    assert [row[0] for row in listed.rows[:2]] == ["maml inner_lr=0.02", "maml inner_lr=0.01"]
-    assert [row[1] for row in listed.rows[2:]] == ["not finite", "not finite"]
-    assert paired.rows == [["maml inner_lr=0.01", "−10.00 ± 12.99", "4", "0", "maml inner_lr=0.02"]]
+    listed, paired = table.sheets()
+    assert [row[0] for row in kept.texts(listed)[:2]] == [
+        "maml inner_lr=0.02",
+        "maml inner_lr=0.01",
+    ]
+    assert [row[1] for row in kept.texts(listed)[2:]] == ["not finite", "not finite"]
+    assert kept.texts(paired) == [
+        ["maml inner_lr=0.01", "−10.00 ± 12.99", "4", "0", "maml inner_lr=0.02"]
+    ]

@@ -3,7 +3,7 @@ import pytest
 
 from mamlbench.errors import UserError
 from mamlbench.report.matching import match
-from mamlbench.report.paper_tables import paper_table, sheet
+from mamlbench.report.paper_tables import paper_table
 from mamlbench.report.runs import read_run
 from mamlbench.tables import Cell, Printed, Table, TableRun
 
@@ -21,12 +21,12 @@ def cell(row="MAML", run=RUN, step=1, published="0.67", **options):
 
 
 def shown(tables, runs, strict=False):
-    return sheet(paper_table(tables, match([tables], runs), strict))
+    return paper_table(tables, match([tables], runs), strict).sheet()
 
 
 def row_of(tables, runs):
     found = shown(tables, runs)
-    (row,) = found.rows
+    (row,) = kept.texts(found)
     return row, found.notes
 
 
@@ -36,7 +36,7 @@ def test_a_run_of_the_cells_setting(tmp_path, sinusoid):
     assert row == [
         *("MAML", "1", "0.67", "0.650 ± 0.305", "−0.020", "0", "70,000", "within (our interval)")
     ]
-    assert notes == ("protocol: maml: 4 tasks, shots queries per class",)
+    assert notes == ["protocol: maml: 4 tasks, shots queries per class"]
 
 
 def test_a_run_of_another_setting_is_not_of_the_cell(tmp_path, sinusoid):
@@ -71,8 +71,8 @@ def test_another_precision_is_another_result_with_a_footnote(tmp_path, sinusoid)
         read_run(kept.keep(tmp_path / "b", config, kept.SCORES * 2, seed=1)),
     ]
     found = shown(table(cell()), runs)
-    assert [row[3] for row in found.rows] == ["0.650 ± 0.305[1]", "1.300 ± 0.609[1][2]"]
-    assert found.notes[:2] == ("[1] commit 1234567", "[2] computed in bf16")
+    assert [row[3] for row in kept.texts(found)] == ["0.650 ± 0.305[1]", "1.300 ± 0.609[1][2]"]
+    assert found.notes[:2] == ["[1] commit 1234567", "[2] computed in bf16"]
     row, notes = row_of(table(cell()), runs[1:])
     assert (row[3], notes[0]) == ("1.300 ± 0.609[1]", "[1] computed in bf16")
 
@@ -112,25 +112,27 @@ def test_another_warm_start_is_another_result_with_a_footnote(tmp_path, sinusoid
         for seed, name in enumerate("ab")
     ]
     found = shown(table(cell(run=asked)), runs)
-    assert [row[3] for row in found.rows] == ["0.650 ± 0.305[1][2]", "0.650 ± 0.305[1][3]"]
-    assert found.notes[1:3] == ("[2] begun from a", "[3] begun from b")
+    assert [row[3] for row in kept.texts(found)] == ["0.650 ± 0.305[1][2]", "0.650 ± 0.305[1][3]"]
+    assert found.notes[1:3] == ["[2] begun from a", "[3] begun from b"]
 
 
 def test_iterations_that_are_not_recorded_are_no_full_length(tmp_path, sinusoid):
-    config = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
+    patient = {"training__patience": 3, "evaluation__select": "best"}
+    config = {**sinusoid(**patient), "checkpoint": "outputs/elsewhere"}
     train = {"iterations": 0, "seconds": 0.0}
     runs = [read_run(kept.keep(tmp_path / "a", config, train=train, commit="f" * 40))]
-    tables = table(cell())
+    asked = (*RUN.overrides, "training.patience=3", "evaluation.select=best")
+    tables = table(cell(run=TableRun("maml/sinusoid", asked)))
     assert row_of(tables, runs)[0][-2:] == ["not recorded", "shortened"]
     # of two that are no full length, the known one; and what is of full length hides both
-    config = sinusoid(training__iterations=7000, algorithm__iterations=7000)
+    config = sinusoid(training__iterations=7000, algorithm__iterations=7000, **patient)
     runs.append(read_run(kept.keep(tmp_path / "b", config, commit="f" * 40)))
     assert row_of(tables, runs)[0][-2] == "7,000 of 70,000"
-    runs.append(read_run(kept.keep(tmp_path / "c", sinusoid())))
+    runs.append(read_run(kept.keep(tmp_path / "c", sinusoid(**patient))))
     assert row_of(tables, runs)[0][-2] == "70,000"
     # a network that was trained for who knows how long is not an untrained one
-    asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "training.iterations=0"))
-    assert row_of(table(cell(run=asked)), runs[:1])[0][-1] == "not run"
+    untrained = TableRun("maml/sinusoid", (*asked, "training.iterations=0"))
+    assert row_of(table(cell(run=untrained)), runs[:1])[0][-1] == "not run"
 
 
 def test_seeds_that_lost_patience_apart_are_one_result(tmp_path, sinusoid):
@@ -196,7 +198,7 @@ def test_another_test_of_what_was_learned(tmp_path, sinusoid):
     ]
     other = TableRun("maml/sinusoid", RUN.overrides, ("evaluation.transductive=false",))
     found = shown(table(cell(), cell("without", run=other)), runs)
-    assert [row[3] for row in found.rows] == ["0.650 ± 0.305", "1.650 ± 0.305"]
+    assert [row[3] for row in kept.texts(found)] == ["0.650 ± 0.305", "1.650 ± 0.305"]
 
 
 def test_what_was_trained_on_something_else_is_not_of_the_cell(tmp_path, sinusoid):
@@ -225,7 +227,7 @@ def test_shortened_runs_behind_a_longer_one_are_named(tmp_path, sinusoid):
     assert row[-2] == "70,000"
     assert notes[-1] == f"not shown, as there are longer runs: {tmp_path / '0'} and 2 more"
     own, other = table(cell()), table(cell(run=TableRun("maml/sinusoid", ("dataset.shots=7",))))
-    notes = sheet(paper_table(other, match([own, other], runs))).notes
+    notes = paper_table(other, match([own, other], runs)).sheet().notes
     assert not any("not shown" in note for note in notes)
 
 
@@ -253,8 +255,8 @@ def test_different_code_is_shown_twice(tmp_path, sinusoid):
         read_run(kept.keep(tmp_path / "new", sinusoid(), kept.SCORES * 2, commit="f" * 40 + "+")),
     ]
     found = shown(table(cell()), runs)
-    assert sorted(row[3] for row in found.rows) == ["0.650 ± 0.305[2]", "1.300 ± 0.609[1]"]
-    assert found.notes[:2] == ("[1] commit fffffff+", "[2] commit 1234567")
+    assert sorted(row[3] for row in kept.texts(found)) == ["0.650 ± 0.305[2]", "1.300 ± 0.609[1]"]
+    assert found.notes[:2] == ["[1] commit fffffff+", "[2] commit 1234567"]
 
 
 def test_seeds_of_different_code_are_one_result_with_a_footnote(tmp_path, sinusoid):
@@ -277,15 +279,15 @@ def test_published_values_and_their_kinds(tmp_path, sinusoid):
     ]
     found = shown(table(*cells, footnotes=("Of all.",)), [])
     assert found.columns[2] == "published"
-    assert [row[2] for row in found.rows] == [
+    assert [row[2] for row in kept.texts(found)] == [
         "0.67 ± 0.40 (95% over tasks)",
         "0.67 ± 0.05 (sd over seeds)[1]",
         "0.67[2]",
     ]
-    assert [row[-1] for row in found.rows] == ["not run", "–", "–"]
-    assert found.notes == ("[1] published: not verified", "[2] a figure", "Of all.")
+    assert [row[-1] for row in kept.texts(found)] == ["not run", "–", "–"]
+    assert found.notes == ["[1] published: not verified", "[2] a figure", "Of all."]
     assert shown(table(cells[0]), []).columns[2] == "published (± 95% over tasks)"
-    assert shown(table(cells[0]), []).rows[0][2] == "0.67 ± 0.40"
+    assert kept.texts(shown(table(cells[0]), []))[0][2] == "0.67 ± 0.40"
 
 
 def test_diverged_tasks_are_said(tmp_path, sinusoid):
@@ -300,11 +302,14 @@ def test_results_on_other_data_have_a_footnote(tmp_path, sinusoid):
         read_run(kept.keep(tmp_path / "b", sinusoid(), data_sha256="b" * 64, commit="c" * 40)),
     ]
     found = shown(table(cell()), runs)
-    assert sorted(row[3] for row in found.rows) == ["0.650 ± 0.305[1][2]", "0.650 ± 0.305[3][4]"]
-    assert found.notes[:4] == (
+    assert sorted(row[3] for row in kept.texts(found)) == [
+        "0.650 ± 0.305[1][2]",
+        "0.650 ± 0.305[3][4]",
+    ]
+    assert found.notes[:4] == [
         *("[1] commit 1234567", "[2] sinusoid, data of sha256 aaaaaaaaaaaa"),
         *("[3] commit ccccccc", "[4] sinusoid, data of sha256 bbbbbbbbbbbb"),
-    )
+    ]
 
 
 def test_a_cell_that_cannot_be_composed_is_one_line(tmp_path, sinusoid):

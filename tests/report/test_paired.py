@@ -4,7 +4,7 @@ import kept
 import numpy as np
 import pytest
 
-from mamlbench.report.folder_tables import folder_tables, sheets
+from mamlbench.report.folder_tables import folder_tables
 from mamlbench.report.report import report_tables
 from mamlbench.report.runs import read_run
 
@@ -22,7 +22,7 @@ def shown(tmp_path, sinusoid):
             config = sinusoid(algorithm__inner_lr=rate, **changes)
             runs.append(read_run(kept.keep(tmp_path / name, config, scores, seed=seed)))
         (table,) = folder_tables(runs)
-        return sheets(table)
+        return table.sheets()
 
     return of
 
@@ -44,7 +44,9 @@ def test_a_papers_table_is_followed_by_the_differences_of_its_rows(tmp_path):
     assert paired.title == f"{listed.title.partition(' (')[0]}: differences on the same test tasks"
     assert paired.columns[2:] == ("difference (± 95%, paired)", "tasks", "seeds", "from")
     # after one step, of 0, 1 and 2: that is all there is
-    assert paired.rows == [["Pretrained on all tasks", "1", "+0.150 ± 0.092", "4", "0", "MAML"]]
+    assert kept.texts(paired) == [
+        ["Pretrained on all tasks", "1", "+0.150 ± 0.092", "4", "0", "MAML"]
+    ]
     assert not [note for note in listed.notes if note.startswith("not paired")]
 
 
@@ -66,7 +68,7 @@ def test_the_best_may_have_other_test_tasks_than_the_rest(shown):
         a=(0.02, BETTER, 0, {}),
         b=(0.03, kept.SCORES, 0, {}),
     )
-    names = [row[0] for row in listed.rows]
+    names = [row[0] for row in kept.texts(listed)]
     assert names[0].endswith("phase=[0.0, 2.0]")
     assert [name.endswith("[1]") for name in names] == [False, True, True]
     (mark,) = [note for note in listed.notes if note.startswith("[1]")]
@@ -75,12 +77,12 @@ def test_the_best_may_have_other_test_tasks_than_the_rest(shown):
     )
     assert f"not paired: {names[0]}: other test tasks" in listed.notes
     ours, theirs = (name.removesuffix("[1]") for name in (names[2], names[1]))
-    assert paired.rows == [[ours, "+0.150 ± 0.092", "4", "0", theirs]]
+    assert kept.texts(paired) == [[ours, "+0.150 ± 0.092", "4", "0", theirs]]
 
 
 def test_of_a_few_each_is_compared_with_each(shown):
     _, paired = shown(a=(0.01, kept.SCORES, 0, {}), b=(0.02, BETTER, 0, {}), c=(0.03, BEST, 0, {}))
-    assert [(row[0][-4:], row[-1][-4:]) for row in paired.rows] == [
+    assert [(row[0][-4:], row[-1][-4:]) for row in kept.texts(paired)] == [
         ("0.02", "0.03"),
         ("0.01", "0.03"),
         ("0.01", "0.02"),
@@ -100,7 +102,7 @@ def test_of_many_those_of_the_same_seeds_are_compared(shown):
                 {},
             )
     _, paired = shown(**runs)
-    assert [(row[0][-5:], row[-1][-5:], row[1], row[3]) for row in paired.rows] == [
+    assert [(row[0][-5:], row[-1][-5:], row[1], row[3]) for row in kept.texts(paired)] == [
         ("0.011", "=0.01", "+1.000 ± 0.000", "0"),
         ("0.012", "=0.01", "+2.000 ± 0.000", "0"),
         ("0.012", "0.011", "+1.000 ± 0.000", "0"),
@@ -114,13 +116,13 @@ def test_a_large_group_is_compared_with_its_best(shown):
     listed, paired = shown(
         **{f"a{n}": (0.01 + 0.001 * n, kept.SCORES + n, 0, {}) for n in range(5)}
     )
-    assert {row[-1] for row in paired.rows} == {"maml inner_lr=0.01"}
-    assert [row[0] for row in paired.rows] == [row[0] for row in listed.rows[1:]]
+    assert {row[-1] for row in kept.texts(paired)} == {"maml inner_lr=0.01"}
+    assert [row[0] for row in kept.texts(paired)] == [row[0] for row in kept.texts(listed)[1:]]
 
 
 def test_single_runs_of_other_seeds_say_which(shown):
     _, paired = shown(a=(0.01, kept.SCORES, 3, {}), b=(0.02, BETTER, 5, {}))
-    assert paired.rows[0][1:4] == ["+0.150 ± 0.092", "4", "3 from 5"]
+    assert kept.texts(paired)[0][1:4] == ["+0.150 ± 0.092", "4", "3 from 5"]
 
 
 def test_results_in_no_pair_are_named(shown):
@@ -133,7 +135,7 @@ def test_results_in_no_pair_are_named(shown):
         d0=(0.04, kept.SCORES, 1, {}),
         d1=(0.04, kept.SCORES, 2, {}),
     )
-    assert [row[0] for row in paired.rows] == ["maml inner_lr=0.01"]
+    assert [row[0] for row in kept.texts(paired)] == ["maml inner_lr=0.01"]
     assert [note for note in listed.notes if note.startswith("not paired")] == [
         "not paired: maml inner_lr=0.03: a score is not finite",
         "not paired: maml inner_lr=0.04: "
@@ -145,7 +147,7 @@ def test_what_was_tested_otherwise_on_the_same_tasks_says_so(shown):
     _, paired = shown(
         a=(0.01, kept.SCORES, 0, {}), b=(0.02, BETTER, 0, {"evaluation__transductive": False})
     )
-    assert len(paired.rows) == 1
+    assert len(kept.texts(paired)) == 1
     assert paired.notes == ["not all were tested alike, see above: evaluation.transductive differs"]
 
 

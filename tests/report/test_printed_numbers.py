@@ -6,8 +6,8 @@ import kept
 
 from mamlbench.report import readme
 from mamlbench.report.paper_tables import tally
-from mamlbench.report.printed_numbers import coverage, not_run
-from mamlbench.report.report import report_folders, report_tables
+from mamlbench.report.printed_numbers import coverage
+from mamlbench.report.report import report_folders
 from mamlbench.tables import load_table, load_tables
 
 
@@ -35,13 +35,6 @@ def test_what_is_measured_is_not_counted_as_not_run(tmp_path, sinusoid):
     assert done == 1  # after one step; the run has no scores after five and ten
     assert done + measured["not run"] == 15
     assert {**after, "maml_sinusoid": None} == {**before, "maml_sinusoid": None}
-
-
-def test_the_page_counts_as_the_readme_does(tmp_path, sinusoid):
-    kept.keep(tmp_path / "run", sinusoid())
-    papers = report_tables(["all"], [tmp_path]).papers
-    every = sum(counts.get("not run", 0) for counts in by_table(papers).values())
-    assert len(not_run(papers)) == every
 
 
 def test_what_two_papers_print_stands_in_the_first_that_measured_it(tmp_path):

@@ -207,6 +207,7 @@ def test_the_text(outputs):
         ["finished", "default/maml", "", "", "", "3 seeds"],
         ["finished", "kept", "", "", "", "2 runs"],
     ]
+    assert table[-1].startswith("| finished | default/maml ")
 
 
 @pytest.mark.usefixtures("no_figures")
