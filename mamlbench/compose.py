@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from omegaconf import DictConfig
 
-from mamlbench.config.budget import within_budget
 from mamlbench.config.hydra_errors import one_line
 from mamlbench.config.overrides import config_flags, key_of, other_test, over
 from mamlbench.config.tree import composed, without_hydra
@@ -26,24 +24,6 @@ def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> Dic
     """
     made: DictConfig = composed(overrides, searchpath)
     return made
-
-
-def values(overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The plain values of that config, as its budget leaves them.
-
-    Raises:
-        UserError, hydra.errors.HydraException: an override that does not fit the config tree.
-    """
-    return within_budget(without_hydra(config(overrides)))[0]
-
-
-def choices(overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """What that command line chooses from each config group.
-
-    Raises:
-        hydra.errors.HydraException: an override that does not fit the config tree.
-    """
-    return dict(config(overrides).hydra.runtime.choices)
 
 
 def experiment(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> Experiment:

@@ -31,7 +31,7 @@ def in_order(arguments: list[str]) -> list[str]:
     return flags + overrides
 
 
-def require_kept_in_place(arguments: Sequence[str]) -> None:
+def refuse_what_misplaces_runs(arguments: Sequence[str]) -> None:
     """Refuse what Hydra offers and a run would forget, overlook, or be misplaced by.
 
     Raises:

@@ -67,10 +67,10 @@ def main() -> None:
 
 def _command(arguments: list[str]) -> None:
     from mamlbench.cli import help as help_
-    from mamlbench.cli.command_line import for_hydra, require_kept_in_place
+    from mamlbench.cli.command_line import for_hydra, refuse_what_misplaces_runs
     from mamlbench.config.overrides import parsed
 
-    require_kept_in_place(arguments)
+    refuse_what_misplaces_runs(arguments)
     if help_.wanted(arguments):
         print(help_.text(arguments))
     else:
@@ -149,7 +149,7 @@ def _run(config: DictConfig) -> float | None:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """A failed run's learner and data: Hydra keeps errors, which hold all that their calls knew."""
+    """Free a failed run's memory: Hydra keeps the error, its traceback the learner and the data."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__

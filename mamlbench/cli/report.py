@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 where all is well, 2 after a user's mistake."""
     typed = sys.argv[1:] if arguments is None else arguments
     find_own_modules()
-    return exit_code_of("mamlbench-report", lambda: _run(_read(typed)))
+    return exit_code_of("mamlbench-report", lambda: _run(_parser().parse_intermixed_args(typed)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,14 +42,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Put runs beside what the papers published, and beside one another.",
         epilog="examples:" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        exit_on_error=False,
     )
     add = parser.add_argument
     add("what", nargs="*", metavar="+table=NAME | FOLDER", help="tables (several as a,b; or all) "
         "and folders with runs below them (default with a table: outputs); of one table a part: "
         "'table.rows=[ROW]' 'table.seeds=[0,1]'")  # fmt: skip
-    add("--format", metavar="|".join(FORMATS), default="terminal", help="of what is printed or "
-        "written (default: terminal)")  # fmt: skip
+    add("--format", choices=FORMATS, default="terminal", help="of what is printed or written "
+        "(default: terminal)")  # fmt: skip
     add("--out", type=Path, metavar="FILE", help="write it there instead of printing it")
     add("--html", type=Path, metavar="FILE", help="write one self-contained page")
     add("--figures", type=Path, metavar="FOLDER", help="draw curves and the papers' figures there")
@@ -62,47 +60,6 @@ def _parser() -> argparse.ArgumentParser:
         "there too, FOLDER/table/NAME.yaml")  # fmt: skip
     add("--strict", action="store_true", help="refuse results of different protocols in one table")
     return parser
-
-
-def _read(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _parser()
-    try:
-        options, more = parser.parse_known_args(arguments)
-    except argparse.ArgumentError as error:
-        if error.argument_name is None:
-            parser.error(str(error))
-        raise _no_value(error.argument_name, arguments) from error
-    known = [name.replace("_", "-") for name in vars(options) if name != "what"]
-    for word in more:
-        if word.startswith("-"):
-            raise _unknown(word, known)
-    options.what += more  # argparse leaves over what stands behind an option's value
-    if options.format not in FORMATS:
-        page = options.format == "html"
-        hint = "; a page is --html FILE" if page else did_you_mean(options.format, FORMATS)
-        raise UserError(f"--format={options.format}: accepted is {', '.join(FORMATS)}{hint}")
-    return options
-
-
-def _no_value(name: str, arguments: Sequence[str]) -> UserError:
-    """An option with too few values, or with one where it takes none."""
-    at = next((i for i, word in enumerate(arguments) if name.startswith(word.split("=")[0])), 0)
-    typed = list(arguments[at : at + 1])
-    if name == "--compare":
-        typed += takewhile(lambda word: not word.startswith("-"), arguments[at + 1 :])
-        return UserError(f"{' '.join(typed)}: accepted are two runs, --compare RUN_A RUN_B")
-    form = {"--strict": "--strict", "--format": f"--format {'|'.join(FORMATS)}"}
-    form |= {option: f"{option} FOLDER" for option in ("--config-dir", "--figures", "--status")}
-    return UserError(f"{' '.join(typed)}: accepted is {form.get(name, f'{name} FILE')}")
-
-
-def _unknown(word: str, known: Sequence[str]) -> UserError:
-    name = word.partition("=")[0].lstrip("-")
-    if name in FORMATS:
-        return UserError(f"{word}: accepted is --format {name}")
-    near = did_you_mean(name, known).replace(" '", " '--")
-    accepted = ", ".join(f"--{option}" for option in known)
-    return UserError(f"{word}: there is no such option; accepted: {accepted}{near}")
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from mamlbench.slurm.options import NAMES as SUBMISSION_OPTIONS
 
 WITHOUT_EFFECT = {
     "": {
-        *("seed", "name", "outputs", "restart", "on_nan", "logger", "experiment", "debug"),
+        *("seed", "name", "outputs", "restart", "on_nan", "logger"),
         *("also_test", "budget"),  # the values that a budget makes count instead
         "warm_start",  # by its file's content instead
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 from mamlbench.errors import UserError
@@ -106,3 +107,16 @@ def _rows(path: Path) -> list[list[str]]:
         if not sound or len(row) != len(rows[0]):
             raise UserError(f"{path}: line {number} is damaged; restart=true begins the run anew")
     return rows
+
+
+def kept_rows(text: str) -> Iterator[tuple[int, dict[str, float]]]:
+    """Iteration and metrics of each row of a `metrics.csv`, of which a run may be at work.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not such a file.
+    """
+    # a last line without its end is being written, or was when the run was killed
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    for row in csv.DictReader(lines):
+        iteration = int(row.pop("iteration"))
+        yield iteration, {name: float(value) for name, value in row.items() if value}

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 
-from mamlbench.config.build import build, construct
-from mamlbench.config.config_hash import config_hash
-from mamlbench.config.overrides import parsed
+from mamlbench.config.build import construct
 from mamlbench.errors import UserError
 from mamlbench.locks import only_one
 from mamlbench.loggers import RunInfo, WandBLogger
-from mamlbench.loggers.kept_rows import kept_rows
+from mamlbench.loggers.csv_logger import kept_rows
 from mamlbench.run.name import RunName
-
-# What a config.yaml that is in error, or of another version, leads to.
-_MISTAKES = (UserError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -58,8 +49,8 @@ class KeptRun:
         finished = _read(summary, json.loads) if summary.is_file() else None
         if not isinstance(config, dict) or not isinstance(finished, dict | None):
             raise UserError(f"{folder}: its config.yaml or summary.json is not one of mamlbench's")
-        about = config.pop("about", None)
-        return cls(folder, config, rows, finished, _name(folder, config, about, finished))
+        config.pop("about", None)
+        return cls(folder, config, rows, finished, _name(folder, config, finished))
 
     @property
     def run_info(self) -> RunInfo:
@@ -83,56 +74,21 @@ class KeptRun:
         return construct(WandBLogger, options | own, "logger.wandb")
 
 
-def _name(
-    folder: Path, config: dict[str, Any], about: Any, summary: dict[str, Any] | None
-) -> RunName:
+def _name(folder: Path, config: dict[str, Any], summary: dict[str, Any] | None) -> RunName:
     """The run's names, as it told them to its loggers.
 
-    The path comes before the config: a version of mamlbench may have hashed the same config
-    otherwise, and what a checkpoint's content adds to the hash is not in it.
-
     Raises:
-        UserError: neither summary nor path nor config tells it.
+        UserError: neither summary nor path tells it.
     """
     told: dict[str, Any] = {f.name: (summary or {}).get(f.name) for f in fields(RunName)}
     if None not in told.values():
         return RunName(**told)
     of_path = RunName.of_path(folder)
-    if of_path is not None and of_path.seed == config.get("seed"):
-        return of_path
-    found = _of_command(config, about)
-    if found is None:
+    if of_path is None or of_path.seed != config.get("seed"):
         accepted = "accepted is a run in the folder that it had below outputs"
-        raise UserError(
-            f"{folder}: left out: neither summary.json nor path nor config.yaml tells its hash "
-            f"and names; {accepted}"
-        )
-    return found
-
-
-def _of_command(config: dict[str, Any], about: Any) -> RunName | None:
-    """By the command that made it, where that still makes this very config; else None.
-
-    A file from elsewhere must not say what is imported: where it does, it tells nothing.
-    """
-    from mamlbench import compose  # imports torch: seconds
-    from mamlbench.run.made_by import needs_trust
-    from mamlbench.run.result_hash import result_hash
-
-    try:
-        overrides = parsed(shlex.split(about["command"])[1:]).overrides
-        read = [OverridesParser.create().parse_override(text) for text in overrides]
-        if any(needs_trust(str(o.input_line), o.key_or_group, o.value()) for o in read):
-            return None
-        values, choices = compose.values(overrides), compose.choices(overrides)
-        if config_hash(values) != config_hash(config):
-            return None
-        setting = build(values["dataset"], "dataset").setting
-        names = choices["algorithm"], choices["dataset"], setting
-        found = RunName(*names, result_hash(values), values["seed"])
-    except (*_MISTAKES, HydraException, OmegaConfBaseException):
-        return None
-    return found
+        why = "neither summary.json nor path tells its hash and names"
+        raise UserError(f"{folder}: left out: {why}; {accepted}")
+    return of_path
 
 
 def find_runs(places: Sequence[Path]) -> list[Path]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from mamlbench.errors import one_of, require
 from mamlbench.loggers.background import Background
 from mamlbench.loggers.base import Logger, RunInfo
-from mamlbench.loggers.kept_rows import kept_rows
+from mamlbench.loggers.csv_logger import kept_rows
 
 MODES = ("auto", "online", "offline", "disabled")
 _STOPPING_SECONDS = 10.0

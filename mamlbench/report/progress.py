@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from mamlbench.files import read_yaml
+from mamlbench.loggers.csv_logger import kept_rows
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,10 @@ def _planned(path: Path) -> tuple[int | None, int | None]:
 
 
 def _last_logged(path: Path) -> tuple[int, float | None]:
-    """Iteration and tasks per second of the last row that is whole."""
+    """Iteration of the last row that is whole, and the last tasks per second."""
     try:
-        whole = path.read_text("utf-8", errors="replace").rpartition("\n")[0]
-    except OSError:
+        rows = list(kept_rows(path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
         return 0, None
-    rows = [
-        row
-        for row in csv.DictReader(whole.splitlines())
-        if (row.get("iteration") or "").isdecimal()
-    ]
-    rates = [row["tasks_per_second"] for row in rows if row.get("tasks_per_second")]
-    iteration = int(rows[-1]["iteration"]) if rows else 0
-    try:
-        return iteration, float(rates[-1]) if rates else None
-    except ValueError:  # damaged
-        return iteration, None
+    rates = [row["tasks_per_second"] for _, row in rows if "tasks_per_second" in row]
+    return (rows[-1][0] if rows else 0), (rates[-1] if rates else None)

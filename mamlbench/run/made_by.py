@@ -55,7 +55,7 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
         group = re.split(r"[./]", key)[0]
         if group in _NOT_KEPT:
             continue
-        if needs_trust(override, key, value) and key not in typed:
+        if _needs_trust(override, key, value) and key not in typed:
             raise UserError(
                 f"checkpoint={path}: was made with {override}; only what is typed can name a "
                 "class or climb out of the config tree: give this again if you trust it"
@@ -101,7 +101,7 @@ def _parsed(override: str, path: Path) -> tuple[str, Any]:
         raise UserError(f"checkpoint={path}: was made with {override}, no override") from error
 
 
-def needs_trust(override: str, key: str, value: Any) -> bool:
+def _needs_trust(override: str, key: str, value: Any) -> bool:
     """Whether an override names a class or climbs out of the config tree, as only the user may."""
     return ".." in override or _names_a_class(key, value)
 

@@ -27,7 +27,7 @@ from mamlbench.config.overrides import other_test
 from mamlbench.run.folder import RunFolder
 from mamlbench.run.name import RunName
 
-# What a run's folder depends on by a file's content, or what has no folder: left to the run itself.
+# With one of these only the run itself can tell its folder, which a file's content names, or none.
 _NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis")
 
 

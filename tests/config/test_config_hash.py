@@ -9,7 +9,7 @@ from mamlbench.compose import config
 from mamlbench.config.config_hash import config_hash
 
 WITHOUT_EFFECT = {
-    *("seed", "name", "outputs", "restart", "on_nan", "experiment", "debug", "also_test"),
+    *("seed", "name", "outputs", "restart", "on_nan", "also_test"),
     *("budget", "warm_start", "training.log_every", "training.checkpoint_every"),
     *("evaluation.score_every", "dataset.threads", "dataset.workers"),
 }

@@ -7,10 +7,10 @@ import functools
 import pytest
 import runs
 
-from mamlbench.compose import experiment, values
+from mamlbench.compose import config, experiment
 from mamlbench.config.build import build
 from mamlbench.config.overrides import over
-from mamlbench.config.tree import ConfigTree
+from mamlbench.config.tree import ConfigTree, without_hydra
 from mamlbench.experiment import Experiment
 from mamlbench.tables import TableRun, load_table
 
@@ -32,7 +32,7 @@ def has_group(run: TableRun) -> bool:
 @pytest.mark.parametrize("name", TREE.choices("experiment"))
 def test_composes_and_builds(name):
     if name == "reptile/taylor":
-        build(values([f"experiment={name}"])["analysis"], "analysis")
+        build(without_hydra(config([f"experiment={name}"]))["analysis"], "analysis")
         return
     run = built(name)
     assert run.shortened is None

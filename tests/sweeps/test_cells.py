@@ -34,7 +34,7 @@ CELLS = [
     ["seed=0", "network.hidden=[4,4]"],
     ["algorithm={inner_lr: 0.3}"],
     ["algorithm={first_order: true}"],  # must not be left with the rate of the one before
-    ["debug=smoke", "dataset=harmonic_sinusoid"],
+    ["budget=smoke", "dataset=harmonic_sinusoid"],
     ["hardware=slurm_cpu", "hardware.time=5", "seed=0"],
     ["name=other", "outputs=elsewhere"],
     ["name=other", "outputs=elsewhere", "hydra.verbose=true"],
