@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-FAILED, USER_ERROR, BUSY, INTERRUPTED = 1, 2, 75, 130
+FAILED, USER_ERROR, BUSY, AFTER_SIGNAL = 1, 2, 75, 128
 """Exit codes; BUSY, where another process is at work on the run, is sysexits.h's for "try again
-later", the last the shell's after Ctrl-C."""
+later", and after signal n it is the last and n, as in a shell."""
 
 
 class UserError(Exception):
@@ -19,6 +19,18 @@ class UserError(Exception):
 
 class Busy(Exception):
     """Another process is at work on it; the message says which, and on what."""
+
+
+class Lost(Exception):
+    """A process of this run has ended, or cannot be reached; the message says what is known.
+
+    Attributes:
+        exit_code: of that process, negative after a signal that ended it; None where not known.
+    """
+
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
 
 
 class Pruned(Exception):

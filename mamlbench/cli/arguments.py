@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from mamlbench.errors import BUSY, INTERRUPTED, USER_ERROR, Busy, UserError
+from mamlbench.errors import AFTER_SIGNAL, BUSY, USER_ERROR, Busy, UserError
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -33,7 +34,7 @@ def exit_code_of(name: str, command: Callable[[], int]) -> int:
         return BUSY if isinstance(error, Busy) else USER_ERROR
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return AFTER_SIGNAL + signal.SIGINT
     except BrokenPipeError:
         leave_the_pipe()
         return 0

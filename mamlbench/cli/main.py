@@ -15,8 +15,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from mamlbench import __version__
 from mamlbench.cli.arguments import find_own_modules, leave_the_pipe
-from mamlbench.errors import BUSY, FAILED, INTERRUPTED, USER_ERROR, Busy, Pruned, UserError
-from mamlbench.hardware.processes import STOPPED, Lost, here, launch
+from mamlbench.errors import (
+    AFTER_SIGNAL,
+    BUSY,
+    FAILED,
+    USER_ERROR,
+    Busy,
+    Lost,
+    Pruned,
+    UserError,
+)
+from mamlbench.hardware.processes import here, launch
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -52,7 +61,7 @@ def main() -> None:
         _fail(error)
     except KeyboardInterrupt:  # before or after what saves itself
         print("mamlbench: interrupted", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(AFTER_SIGNAL + signal.SIGINT) from None
     except BrokenPipeError:
         leave_the_pipe()
     except Exception as error:
@@ -246,7 +255,7 @@ def _here(job: _Job) -> float | None:
         if experiment.options.restart:
             again = "the same command without restart=true goes on from there"
         _end(f"stopped by {signal.Signals(stop.signal).name} at {where}; {again}")
-        raise SystemExit(STOPPED + stop.signal) from None
+        raise SystemExit(AFTER_SIGNAL + stop.signal) from None
     return None if summary["validation"] is None else summary["validation"]["value"]
 
 

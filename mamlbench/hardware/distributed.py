@@ -20,8 +20,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from mamlbench.errors import UserError
-from mamlbench.hardware.processes import Lost, here
+from mamlbench.errors import Lost, UserError
+from mamlbench.hardware.processes import here
 from mamlbench.tasks import Examples, TaskBatch
 
 Result = TypeVar("Result")

@@ -12,25 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-STOPPED = 128
-"""Exit code of a process that signal n stopped, less n."""
+from mamlbench.errors import AFTER_SIGNAL, Lost
 
 _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
 _START = "forkserver"  # each process has all modules from the start
 _TO_SAVE = "3600"  # seconds; torchrun's agent would kill a run that has not saved itself within 30
 _FIRST_PORT, _PORTS = 10_000, 20_000  # below those that Linux gives to clients
-
-
-class Lost(Exception):
-    """A process of this run has ended, or cannot be reached; the message says what is known.
-
-    Attributes:
-        exit_code: of that process, negative after a signal that ended it; None where not known.
-    """
-
-    def __init__(self, message: str, exit_code: int | None = None) -> None:
-        self.exit_code = exit_code
-        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -133,10 +120,10 @@ def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return elastic_launch(config, _in_a_session)(function, *arguments)[0]
         except SignalException as stop:
-            raise SystemExit(STOPPED + stop.sigval) from None
+            raise SystemExit(AFTER_SIGNAL + stop.sigval) from None
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
-            if failure.exitcode > STOPPED:
+            if failure.exitcode > AFTER_SIGNAL:
                 raise SystemExit(failure.exitcode) from None
             how = _how_it_ended(rank, count, failure.exitcode)
             raise Lost(how, failure.exitcode) from None

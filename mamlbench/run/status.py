@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mamlbench.errors import Pruned, UserError
+from mamlbench.errors import Lost, Pruned, UserError
 from mamlbench.files import write_json
-from mamlbench.hardware.processes import Lost
 from mamlbench.slurm.this_job import job_id
 
 NAME, SUMMARY = "status.json", "summary.json"

@@ -21,10 +21,10 @@ from torch.distributed.launcher.api import LaunchConfig
 
 from mamlbench import checkpoint
 from mamlbench.compose import experiment
-from mamlbench.errors import BadValue, UserError
+from mamlbench.errors import BadValue, Lost, UserError
 from mamlbench.evaluation import evaluate
 from mamlbench.hardware.distributed import Ranks, joined
-from mamlbench.hardware.processes import Lost, Place, here, launch, share_of
+from mamlbench.hardware.processes import Place, here, launch, share_of
 
 SETTINGS = [
     "hardware.precision=float64",
