@@ -262,6 +262,9 @@ def test_the_place_is_what_torchrun_or_srun_say(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv(name, value)
     assert here() == Place(3, 5, 1, 2, "node1:12004")
     assert share_of(8) == 8  # SLURM has given each task its own
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")  # where they are not bound to them
+    assert (share_of(8), share_of(2)) == (3, 2)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK")
     monkeypatch.setenv("MASTER_PORT", "4000")
     assert here().address == "node1:4000"
     for name, value in {"RANK": "6", "WORLD_SIZE": "8", "LOCAL_RANK": "2"}.items():
