@@ -22,7 +22,13 @@ from mamlbench.algorithms.outer import (
 )
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.hardware.distributed import ALONE, Ranks
-from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
+from mamlbench.networks.base import (
+    Params,
+    TaskNetwork,
+    forward,
+    gradients,
+    norm_parameter_names,
+)
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
 from mamlbench.replay.replay import ReplayedGradient
@@ -197,22 +203,17 @@ class MetaLearner(nn.Module, ABC):
 
     def inner_gradient(
         self, params: Params, batch: Examples, create_graph: bool
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> tuple[Params, Tensor]:
         """Gradient of each task's loss in its own parameters, and the losses [T].
 
         With `create_graph` the gradient can be differentiated again; without, it is a constant.
         """
-        with torch.enable_grad():
-            points = {
-                name: params[name] if create_graph else params[name].detach().requires_grad_()
-                for name in self.adapted_names
-            }
-            outputs = forward(self.network, params | points, batch.x, Rows())
-            losses = self.objective.loss(outputs, batch.y)
-            gradient = torch.autograd.grad(
-                losses.sum(), list(points.values()), create_graph=create_graph
-            )
-        return dict(zip(points, gradient, strict=True)), losses
+
+        def losses(at: Params) -> Tensor:
+            outputs = forward(self.network, at, batch.x, Rows())
+            return self.objective.loss(outputs, batch.y)
+
+        return gradients(losses, params, self.adapted_names, create_graph)
 
     def inner_step(self, function: Callable[[Params], Params], params: Params) -> Params:
         """`function(params)`, its activations kept or not as `checkpoint_inner_steps` says."""

@@ -15,7 +15,7 @@ from mamlbench.algorithms.particles import Particles, for_tasks, require_no_trus
 from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
 from mamlbench.errors import one_of, require
-from mamlbench.networks.base import Params, forward
+from mamlbench.networks.base import Params, forward, gradients
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective, Regression
 from mamlbench.rl.objective import PolicyGradient
@@ -135,7 +135,7 @@ class BMAML(Particles):
         names = [*self.adapted_names, *self.precisions]
         second_order = torch.is_grad_enabled() and not self.first_order
         log_posterior = partial(self.log_posterior, examples=batch)
-        gradient = posterior.gradients(log_posterior, params, names, second_order)
+        gradient, _ = gradients(log_posterior, params, names, second_order)
         particles, ascent = self.as_vectors(params, names), self.as_vectors(gradient, names)
         direction = svgd(particles, ascent, self.bandwidth, self.exact_repulsion)
         moved = (particles + rate * direction).flatten(0, 1)
