@@ -22,13 +22,7 @@ from mamlbench.algorithms.outer import (
 )
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.hardware.distributed import ALONE, Ranks
-from mamlbench.networks.base import (
-    Params,
-    TaskNetwork,
-    forward,
-    gradients,
-    norm_parameter_names,
-)
+from mamlbench.networks.base import Params, TaskNetwork, forward, gradients, norm_parameter_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
 from mamlbench.replay.replay import ReplayedGradient
