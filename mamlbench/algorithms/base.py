@@ -320,11 +320,11 @@ class MetaLearner(nn.Module, ABC):
     def _check_finite(self, losses: Tensor) -> None:
         """See that nothing comes of a step that is not finite, on a GPU without waiting for it.
 
-        Algorithms that keep more than parameters from one step to the next are waited for.
+        Learners whose steps are not replayed, or that keep running averages, are waited for.
         """
         values = [losses, *(p.grad for p in self.learned if p.grad is not None)]
-        more = self._replay is None or bool(self._recording)
-        if losses.is_cuda and not more and can_be_guarded(self.optimizer):
+        waited_for = self._replay is None or bool(self._recording)
+        if losses.is_cuda and not waited_for and can_be_guarded(self.optimizer):
             self.finite.guard(values, self.optimizer)
         else:
             self.finite.require(values, losses)
