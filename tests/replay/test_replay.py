@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mamlbench.algorithms import MAML, Joint, Reptile, inner_adam, mean_change
+from mamlbench.algorithms import MAML, Joint, Reptile, inner_adam
 from mamlbench.algorithms.captured_loop import Captured, CapturedLoop
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
@@ -106,7 +106,6 @@ def test_a_loop_to_be_captured_takes_nothing_from_outside(
 ):
     """A trace stands in for the graph: it too keeps what does not come in as a tensor."""
     monkeypatch.setattr(inner_adam, "available", lambda x: False)
-    monkeypatch.setattr(mean_change, "available", lambda x: False)
     monkeypatch.setattr(Captured, "_graph", lambda self, given, found: traced(self.function, given))
     options = {"inner_batch": 3, "inner_steps": 4, "moments": moments}
     usual, captured = (learner_of(Reptile, **options).double() for _ in range(2))
