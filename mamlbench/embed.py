@@ -25,6 +25,7 @@ from mamlbench.datasets.celeba import CelebA
 from mamlbench.datasets.embeddings import write_embeddings
 from mamlbench.datasets.images import ImageDataset
 from mamlbench.datasets.progress import counted
+from mamlbench.datasets.store import ImageSet
 from mamlbench.errors import UserError, one_of, require
 from mamlbench.networks import Conv4, Rows, TaskNetwork, WideResNet
 
@@ -98,7 +99,7 @@ def embed(
         raise UserError("celeba: has attributes and no classes; accepted is another dataset")
     dataset.load(device)
     images = dataset.read()
-    training = _Training(dataset, pretraining, _Labelled.of(dataset), out, device)
+    training = _Training(dataset, pretraining, _Labelled.of(dataset, images), out, device)
     training.resume(say)
     while training.epoch < pretraining.epochs:
         say(training.run_epoch())
@@ -120,8 +121,7 @@ class _Labelled:
     classes: int
 
     @classmethod
-    def of(cls, dataset: ImageDataset) -> _Labelled:
-        images = dataset.read()
+    def of(cls, dataset: ImageDataset, images: ImageSet) -> _Labelled:
         owner = np.repeat(np.arange(len(images.counts)), images.counts)
         train = np.sort(dataset.split_classes(images)["train"])  # Omniglot's are in random order
         rows = np.flatnonzero(np.isin(owner, train))

@@ -24,8 +24,16 @@ def normal(examples: Examples, shape: Sequence[int], place: int, like: Tensor) -
         like: a tensor whose device and type the numbers shall have.
     """
     seeds = np.arange(len(examples)) if examples.seeds is None else examples.seeds
-    rows = [
+    return on_device(rows(seeds, shape, place), like.device).to(like.dtype)
+
+
+def rows(seeds: Sequence[int] | np.ndarray, shape: Sequence[int], place: int) -> np.ndarray:
+    """Standard normal numbers [T, *shape], float64, of T seeds; see `normal`.
+
+    What a longer first dimension of `shape` adds comes after what there was without.
+    """
+    draws = [
         np.random.Generator(np.random.Philox(key=[int(seed), place])).standard_normal(tuple(shape))
         for seed in seeds
     ]
-    return on_device(np.stack(rows), like.device).to(like.dtype)
+    return np.stack(draws)

@@ -108,8 +108,8 @@ def test_classes_in_any_order_keep_their_own_labels():
             return super().split_classes(images) | {"train": np.array([5, 0, 7, 2])}
 
     dataset = Shuffled()
-    labelled = _Labelled.of(dataset)
-    counts = dataset.read().counts
+    images = dataset.read()
+    labelled, counts = _Labelled.of(dataset, images), images.counts
     owner = np.repeat(np.arange(len(counts)), counts)[labelled.rows]
     assert labelled.classes == 4
     assert set(zip(owner.tolist(), labelled.labels.tolist(), strict=True)) == {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mamlbench.noise import normal
+from mamlbench.noise import normal, rows
 from mamlbench.tasks import Examples
 
 SEEDS = np.array([3, 10**15, 7])
@@ -18,6 +18,10 @@ def test_a_task_draws_the_same_in_any_batch():
     for task in range(3):
         alone = normal(EXAMPLES[task : task + 1], (4, 5), 0, together)
         assert torch.equal(alone[0], together[task])
+
+
+def test_more_of_the_first_dimension_leave_the_others_as_they_were():
+    assert np.array_equal(rows(SEEDS, (5, 2), 1)[:, :3], rows(SEEDS, (3, 2), 1))
 
 
 def test_tasks_and_places_draw_other_numbers():

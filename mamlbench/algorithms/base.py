@@ -22,7 +22,7 @@ from mamlbench.algorithms.outer import (
 )
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.hardware.distributed import ALONE, Ranks
-from mamlbench.networks.base import Params, TaskNetwork, forward, norm_parameter_names
+from mamlbench.networks.base import Params, TaskNetwork, forward, gradients, norm_parameter_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
 from mamlbench.replay.replay import ReplayedGradient
@@ -197,22 +197,17 @@ class MetaLearner(nn.Module, ABC):
 
     def inner_gradient(
         self, params: Params, batch: Examples, create_graph: bool
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    ) -> tuple[Params, Tensor]:
         """Gradient of each task's loss in its own parameters, and the losses [T].
 
         With `create_graph` the gradient can be differentiated again; without, it is a constant.
         """
-        with torch.enable_grad():
-            points = {
-                name: params[name] if create_graph else params[name].detach().requires_grad_()
-                for name in self.adapted_names
-            }
-            outputs = forward(self.network, params | points, batch.x, Rows())
-            losses = self.objective.loss(outputs, batch.y)
-            gradient = torch.autograd.grad(
-                losses.sum(), list(points.values()), create_graph=create_graph
-            )
-        return dict(zip(points, gradient, strict=True)), losses
+
+        def losses(at: Params) -> Tensor:
+            outputs = forward(self.network, at, batch.x, Rows())
+            return self.objective.loss(outputs, batch.y)
+
+        return gradients(losses, params, self.adapted_names, create_graph)
 
     def inner_step(self, function: Callable[[Params], Params], params: Params) -> Params:
         """`function(params)`, its activations kept or not as `checkpoint_inner_steps` says."""
@@ -325,11 +320,11 @@ class MetaLearner(nn.Module, ABC):
     def _check_finite(self, losses: Tensor) -> None:
         """See that nothing comes of a step that is not finite, on a GPU without waiting for it.
 
-        Algorithms that keep more than parameters from one step to the next are waited for.
+        Learners whose steps are not replayed, or that keep running averages, are waited for.
         """
         values = [losses, *(p.grad for p in self.learned if p.grad is not None)]
-        more = self._replay is None or bool(self._recording)
-        if losses.is_cuda and not more and can_be_guarded(self.optimizer):
+        waited_for = self._replay is None or bool(self._recording)
+        if losses.is_cuda and not waited_for and can_be_guarded(self.optimizer):
             self.finite.guard(values, self.optimizer)
         else:
             self.finite.require(values, losses)

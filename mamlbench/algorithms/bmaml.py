@@ -15,13 +15,12 @@ from mamlbench.algorithms.particles import Particles, for_tasks, require_no_trus
 from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
 from mamlbench.errors import one_of, require
-from mamlbench.networks.base import Params, forward
+from mamlbench.networks.base import Params, forward, gradients
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective, Regression
 from mamlbench.rl.objective import PolicyGradient
 from mamlbench.tasks import Examples, TaskBatch
 
-META_LOSSES = ("chaser", "validation")
 PRECISIONS = ("log_lambda", "log_gamma")
 
 
@@ -80,20 +79,26 @@ class BMAML(Particles):
         **options: Any,
     ) -> None:
         super().__init__(network, objective, **options)
-        one_of("meta_loss", meta_loss, META_LOSSES)
+        one_of("meta_loss", meta_loss, ("chaser", "validation"))
         one_of("bandwidth", bandwidth, BANDWIDTHS)
         require(leader_steps >= 1, "leader_steps", leader_steps, "1 or more")
         require(leader_lr is None or leader_lr >= 0, "leader_lr", leader_lr, "0 or more, or null")
-        posterior.check_priors(
-            noise=(noise_variance, noise_prior), weight=(weight_variance, weight_prior)
-        )
+        variances = (("noise_variance", noise_variance), ("weight_variance", weight_variance))
+        for option, variance in variances:
+            require(0 < variance < math.inf, option, variance, "more than 0")
+        for option, prior in (("noise_prior", noise_prior), ("weight_prior", weight_prior)):
+            require(min(prior) > 0, option, list(prior), "[shape, rate], both more than 0")
         still = len(self.adapted_names) < len(list(network.parameters()))
         trained = not (still and first_order and meta_loss == "chaser")
         accepted = "false, where the chaser loss is to train what the inner loop does not move"
         require(trained, "first_order", first_order, accepted)
         self.chaser, self.first_order = meta_loss == "chaser", first_order
         self.acting, self.temperature = isinstance(objective, PolicyGradient), temperature
-        posterior.check_policies(self.acting, temperature, leader_steps)
+        require(0 < temperature < math.inf, "temperature", temperature, "more than 0")
+        known = self.acting or temperature == 1
+        require(known, "temperature", temperature, "1, where no policy acts")
+        accepted = "1, where a policy acts: the leader has met what the follower met"
+        require(not self.acting or leader_steps == 1, "leader_steps", leader_steps, accepted)
         if self.chaser:
             require_no_trust_region("chaser", "validation", **options)
         self.leader_steps = leader_steps
@@ -135,7 +140,7 @@ class BMAML(Particles):
         names = [*self.adapted_names, *self.precisions]
         second_order = torch.is_grad_enabled() and not self.first_order
         log_posterior = partial(self.log_posterior, examples=batch)
-        gradient = posterior.gradients(log_posterior, params, names, second_order)
+        gradient, _ = gradients(log_posterior, params, names, second_order)
         particles, ascent = self.as_vectors(params, names), self.as_vectors(gradient, names)
         direction = svgd(particles, ascent, self.bandwidth, self.exact_repulsion)
         moved = (particles + rate * direction).flatten(0, 1)

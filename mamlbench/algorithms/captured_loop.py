@@ -31,9 +31,9 @@ tasks that the change is a mean over."""
 class Captured:
     """A function of tensors that becomes a CUDA graph wherever its inputs have shapes seen before.
 
-    Unlike a `Replay` it is not traced: it may prepare things at its first two calls, and the graphs
-    that it calls are taken in. Where it cannot be captured, or its graph does not agree with it, it
-    runs as it is.
+    Unlike a `Replay`, the Python function itself is captured, after two calls in which caches and
+    inner graphs are made; inner graphs become part of it. Where it cannot be captured, or its graph
+    does not agree with it, it runs as it is.
 
     Args:
         function: as for `Replay`.

@@ -50,7 +50,7 @@ class _Path:
 
 
 class LEO(MetaLearner):
-    """Algorithm 1. `adapt` takes means and drops nothing; meta-training samples.
+    """Algorithm 1. Meta-training samples and drops inputs out; `adapt` drops none, takes means.
 
     Args:
         network: a `TaskNetwork`. What is generated of it (see above) keeps values of its own, which

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from typing_extensions import override
 from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.samples import as_params, as_vectors, expected_loss, fixed, repeated
-from mamlbench.errors import require
+from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params
 from mamlbench.noise import normal
 from mamlbench.objectives import Objective
@@ -42,12 +42,13 @@ class MAMLWithNoise(MAML):
         objective: Objective,
         *,
         noise_std: float = 0.02,
-        noise_on: Literal["step", "gradient"] = "step",
+        noise_on: str = "step",
         train_particles: int = 1,
         particles: int = 10,
         **options: Any,
     ) -> None:
         super().__init__(network, objective, **options)
+        one_of("noise_on", noise_on, ("step", "gradient"))
         require(noise_std >= 0 and math.isfinite(noise_std), "noise_std", noise_std, "0 or more")
         for option, count in (("train_particles", train_particles), ("particles", particles)):
             require(count >= 1, option, count, "1 or more")

@@ -43,8 +43,8 @@ class MAMLpp(Counting, MAML):
             with 0 from the start, that after the last step alone.
         per_step_rates: learn the inner rates, from `inner_lr` on.
         per_step_affine: scales and shifts of normalisation layers of each inner step. With
-            `adapt_norm` too, a step's adapted ones are of its own query loss: later steps begin
-            with theirs.
+            `adapt_norm`, a step also adapts its own ones. They serve the query loss after that
+            step; the next step begins from its own.
         per_step_statistics: running statistics of batch norm of each inner step.
         first_order_epochs: epochs of first-order gradients, before those of second order.
         epoch_length: outer steps in an epoch.

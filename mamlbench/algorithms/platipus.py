@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.finite import NonFiniteError
 from mamlbench.algorithms.samples import as_params, as_vectors, expected_loss, fixed, repeated
-from mamlbench.errors import require
+from mamlbench.errors import one_of, require
 from mamlbench.networks.base import Params
 from mamlbench.noise import normal
 from mamlbench.objectives import Objective
@@ -81,7 +81,7 @@ class PLATIPUS(MetaLearner):
         objective: Objective,
         *,
         kl_weight: float = 1e-6,
-        kl_reduction: Literal["sum", "mean", "per_query"] = "sum",
+        kl_reduction: str = "sum",
         prior_std: float = 0.02,
         posterior_std: float = 0.02,
         gamma_p: float = 0.01,
@@ -91,6 +91,7 @@ class PLATIPUS(MetaLearner):
         **options: Any,
     ) -> None:
         super().__init__(network, objective, **options)
+        one_of("kl_reduction", kl_reduction, ("sum", "mean", "per_query"))
         require(kl_weight >= 0 and math.isfinite(kl_weight), "kl_weight", kl_weight, "0 or more")
         for option, std in (("prior_std", prior_std), ("posterior_std", posterior_std)):
             require(1e-18 <= std <= 1e18, option, std, "1e-18 to 1e18: its square must be a number")

@@ -2,57 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-
-import torch
 from torch import Tensor
-
-from mamlbench.errors import require
-from mamlbench.networks.base import Params
-
-
-def check_priors(**given: tuple[float, tuple[float, float]]) -> None:
-    """See that `<name>_variance` and `<name>_prior` can be those of precisions.
-
-    Raises:
-        BadValue: they cannot.
-    """
-    for name, (variance, _) in given.items():
-        require(0 < variance < math.inf, f"{name}_variance", variance, "more than 0")
-    for name, (_, prior) in given.items():
-        accepted = "[shape, rate], both more than 0"
-        require(min(prior) > 0, f"{name}_prior", list(prior), accepted)
-
-
-def check_policies(acting: bool, temperature: float, leader_steps: int) -> None:
-    """See that a posterior of policies, or of other networks, can have these.
-
-    Raises:
-        BadValue: it cannot.
-    """
-    require(0 < temperature < math.inf, "temperature", temperature, "more than 0")
-    require(acting or temperature == 1, "temperature", temperature, "1, where no policy acts")
-    accepted = "1, where a policy acts: the leader has met what the follower met"
-    require(not acting or leader_steps == 1, "leader_steps", leader_steps, accepted)
-
-
-def gradients(
-    function: Callable[[Params], Tensor], params: Params, names: Sequence[str], create_graph: bool
-) -> Params:
-    """Gradients of a function's sum in the named parameters.
-
-    With `create_graph` they can be differentiated again; without, they are constants.
-    """
-    with torch.enable_grad():
-        points = {
-            name: params[name] if create_graph else params[name].detach().requires_grad_()
-            for name in names
-        }
-        found = torch.autograd.grad(
-            function(params | points).sum(), list(points.values()), create_graph=create_graph
-        )
-    return dict(zip(names, found, strict=True))
 
 
 def normal_log_density(squares: Tensor, count: int, log_precision: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from mamlbench.algorithms.base import MetaLearner
 from mamlbench.algorithms.captured_loop import CapturedLoop, Learned
 from mamlbench.algorithms.counting import Counting
 from mamlbench.algorithms.inner_adam import Moments, average
-from mamlbench.algorithms.mean_change import mean_change
 from mamlbench.algorithms.minibatches import Batches, batches_of, with_last
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.hardware.distributed import Ranks
@@ -173,9 +172,14 @@ class Reptile(Counting, MetaLearner):
 
     def _changes(self, batches: Batches, tasks: int, moments: Moments, total: int) -> Learned:
         """The tasks' part of the mean change by name, where moments ended, and the losses [T]."""
-        steps, rate = self.inner_steps, self.inner_lr
-        path, end, losses = self._optimise(batches, tasks, steps, moments, rate)
-        changes = mean_change(path, self.adapted_names, self.step_weights, total)
+        path, end, losses = self._optimise(batches, tasks, self.inner_steps, moments, self.inner_lr)
+        names = self.adapted_names
+        if self.step_weights is None:
+            moved = {n: path[0][n] - path[-1][n] for n in names}
+        else:
+            each = list(zip(self.step_weights, path[:-1], path[1:], strict=True))
+            moved = {n: torch.stack([w * (p[n] - q[n]) for w, p, q in each]).sum(0) for n in names}
+        changes = {name: by_task.sum(0) / total for name, by_task in moved.items()}
         return changes, end.mean() if self.moments != "fresh" else Moments({}, 0), losses
 
     def _optimise(

@@ -92,7 +92,11 @@ class StepStatistics(nn.Module):
 
     @torch.no_grad()
     def means(self) -> list[Tensor]:
-        """What was collected, as means over tasks and passes; whoever changes them, changes it."""
+        """What was collected, as means over tasks and passes.
+
+        They are the tensors themselves: averaging them over processes in place changes what `keep`
+        will use.
+        """
         self._seen = {place: (m / n, v / n, 1) for place, (m, v, n) in self._seen.items()}
         return [values for m, v, _ in self._seen.values() for values in (m, v)]
 

@@ -32,7 +32,7 @@ class Dataset(ABC):
         train_shots: K at meta-training.
         examples_per_shot: rows that a network sees of one shot or query.
         acts: whether a task's examples are made by the learner's own policy.
-        modules: what its tasks depend on beside its own class's, by name.
+        modules: names of further Python modules whose code decides its tasks.
     """
 
     objective: Objective

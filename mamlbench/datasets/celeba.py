@@ -10,22 +10,9 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from mamlbench.datasets.celeba_files import (
-    ATTRIBUTES,
-    SHARED,
-    bits,
-    bits_of_images,
-    by_attributes,
-    part_bit,
-)
+from mamlbench.datasets.celeba_files import ATTRIBUTES, bits, bits_of_images, by_attributes
 from mamlbench.datasets.images import ImageDataset
-from mamlbench.datasets.pictures import (
-    FILTERS,
-    Decoding,
-    Source,
-    files_in,
-    find,
-)
+from mamlbench.datasets.pictures import FILTERS, Decoding, Source, files_in, find
 from mamlbench.datasets.sampling import SPLITS, choose_few
 from mamlbench.datasets.store import ImageSet, data_root, fetch
 from mamlbench.errors import BadValue, UserError, one_of, require
@@ -65,8 +52,10 @@ class CelebA(ImageDataset):
     possible tasks, Q of each class for each, and `info["possible"]` [T, M] says which query is of
     which. The attributes of a split are of no other split. No image is twice in a task.
 
+    All splits draw from all images: the official partition is left aside.
+
     The official files are taken as they come in `<root>/celeba`: `img_align_celeba` as a folder or
-    zip, `list_attr_celeba.txt`, and with `image_split=official` also `list_eval_partition.txt`.
+    zip, and `list_attr_celeba.txt`.
 
     Args:
         shots: K support images of each class at meta-test.
@@ -78,8 +67,6 @@ class CelebA(ImageDataset):
         ambiguous: the splits whose tasks are ambiguous.
         third: whether queries of a possible task all lack the third attribute (`absent`), or may
             have it (`free`).
-        image_split: `shared`: all splits draw from all images; `official`: each from its own, of
-            the official partition.
         image_size: height and width in pixels.
         resize: filter by which the aligned 178x218 pictures are stretched to that size.
 
@@ -97,18 +84,16 @@ class CelebA(ImageDataset):
         test_attributes: tuple[str, ...] = tuple(_TEST.split()),
         ambiguous: tuple[str, ...] = ("val", "test"),
         third: str = "absent",
-        image_split: str = "shared",
         image_size: int = 84,
         resize: str = "lanczos",
     ) -> None:
         require(1 <= image_size <= 218, "image_size", image_size, "1 to 218 pixels")
         one_of("resize", resize, FILTERS)
         one_of("third", third, ("absent", "free"))
-        one_of("image_split", image_split, ("shared", "official"))
         for split in ambiguous:
             one_of("ambiguous", split, SPLITS)
         self.attributes = _attributes_by_split(val_attributes, test_attributes, ambiguous)
-        self.ambiguous, self.third, self.image_split = ambiguous, third, image_split
+        self.ambiguous, self.third = ambiguous, third
         self.decoding = Decoding(3, image_size, image_size, resize)
         super().__init__(self.decoding.shape, 2, shots, queries, train_shots, root)
         self._eligible: dict[tuple[str, int, int], list[tuple[str, ...]]] = {}
@@ -119,40 +104,36 @@ class CelebA(ImageDataset):
         return data_root(self.root) / "celeba"
 
     @property
-    def _tables(self) -> list[Path]:
-        official = ["list_eval_partition.txt"] if self.image_split == "official" else []
-        return [self._folder / name for name in ("list_attr_celeba.txt", *official)]
+    def _table(self) -> Path:
+        return self._folder / "list_attr_celeba.txt"
 
     @property
     @override
     def available(self) -> bool:
-        there = find(self._folder, "img_align_celeba")
-        return there is not None and all(path.is_file() for path in self._tables)
+        return find(self._folder, "img_align_celeba") is not None and self._table.is_file()
 
     @override
     def read(self, fresh: bool = False) -> ImageSet:
         """All images; those with the same attributes are a class, whose name tells them."""
         pictures = find(self._folder, "img_align_celeba")
         if pictures is None or not self.available:
-            wanted = " and ".join(path.name for path in self._tables)
             raise UserError(
                 f"{self._folder}: CelebA is not there whole; its terms allow no download, so fetch "
                 "it from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put there "
-                f"img_align_celeba (folder or zip) and {wanted}"
+                f"img_align_celeba (folder or zip) and {self._table.name}"
             )
         source = Source(
-            "celeba",
-            files=lambda: [*self._tables, *files_in(pictures)],
-            read=lambda: by_attributes(pictures, *self._tables),
+            "celeba_attributes",
+            files=lambda: [self._table, *files_in(pictures)],
+            read=lambda: by_attributes(pictures, self._table),
         )
         return fetch(source, self.decoding, data_root(self.root), fresh)
 
     @override
     def describe(self, images: ImageSet) -> list[str]:
-        own = bits_of_images(images)
-        sizes = {split: int(_Draw(self._home(split), 0, 0).matches(own).sum()) for split in SPLITS}
+        count = sum(images.counts)
         return [
-            f"{split:<5} {len(self.attributes[split])} attributes, {sizes[split]} images"
+            f"{split:<5} {len(self.attributes[split])} attributes, {count} images"
             for split in SPLITS
         ]
 
@@ -206,12 +187,12 @@ class CelebA(ImageDataset):
         self, split: str, attributes: tuple[str, ...], shots: int, queries: int
     ) -> list[_Draw]:
         """What a task takes: support, then queries of each possible task; 0 comes before 1."""
-        home, every = self._home(split), bits(attributes)
-        draws = [_Draw(home, every, shots), _Draw(home | every, 0, shots)]
+        every = bits(attributes)
+        draws = [_Draw(0, every, shots), _Draw(every, 0, shots)]
         for pair in itertools.combinations(attributes, 2):
             both = bits(pair)
             third = every & ~both if self.third == "absent" else 0
-            draws += [_Draw(home, both | third, queries), _Draw(home | both, third, queries)]
+            draws += [_Draw(0, both | third, queries), _Draw(both, third, queries)]
         return draws
 
     def _rows(self, draws: list[_Draw], keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -253,10 +234,6 @@ class CelebA(ImageDataset):
             if self._counts[key] < needed:
                 return False
         return True
-
-    def _home(self, split: str) -> int:
-        """The bit of the images that the split draws from."""
-        return part_bit(split if self.image_split == "official" else SHARED)
 
 
 def _attributes_by_split(

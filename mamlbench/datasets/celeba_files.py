@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mamlbench.datasets.pictures import Picture, pictures_in
-from mamlbench.datasets.sampling import SPLITS
 from mamlbench.datasets.store import ImageSet
 from mamlbench.errors import UserError
 
@@ -22,13 +21,6 @@ _NAMES = (
     "Young"
 )
 ATTRIBUTES = tuple(_NAMES.split())
-SHARED = "all"
-"""The part that images belong to where the official partition is left aside."""
-
-
-def part_bit(part: str) -> int:
-    """The bit of the images of `train`, `val` or `test`, or of `SHARED`."""
-    return 1 << (len(ATTRIBUTES) + (SHARED, *SPLITS).index(part))
 
 
 def bits(names: Iterable[str]) -> int:
@@ -37,64 +29,43 @@ def bits(names: Iterable[str]) -> int:
 
 
 def bits_of_images(images: ImageSet) -> np.ndarray:
-    """The attributes of each image, and the part it belongs to, as bits: [n] int64."""
-    by_class = []
-    for name in images.classes:
-        part, attributes = name.split("/")
-        by_class.append(int(attributes[::-1], 2) | part_bit(part))
+    """The attributes of each image as bits: [n] int64."""
+    by_class = [int(name[::-1], 2) for name in images.classes]
     return np.repeat(np.array(by_class, dtype=np.int64), images.counts)
 
 
-def by_attributes(images: Path, table: Path, *partition: Path) -> dict[str, list[Picture]]:
-    """Pictures by `part/attributes`: a 0 or 1 for each of `ATTRIBUTES`.
+def by_attributes(images: Path, table: Path) -> dict[str, list[Picture]]:
+    """Pictures by their attributes: a 0 or 1 for each of `ATTRIBUTES`.
 
     Args:
         images: folder or zip of the pictures.
         table: `list_attr_celeba.txt`.
-        partition: `list_eval_partition.txt`, or nothing where all images are of one part.
 
     Raises:
         UserError: a file that is not as CelebA's, or a picture that is listed and missing.
     """
     there = {parts[-1]: picture for parts, picture in pictures_in(images)}
-    attributes = _read(table, _attribute_table)
-    parts = dict.fromkeys(attributes, SHARED)
-    for path in partition:
-        parts = _read(path, _partition_table)
     found: dict[str, list[Picture]] = {}
-    for name, own in attributes.items():
-        if name not in there or name not in parts:
-            where = images if name not in there else partition[0]
-            raise UserError(f"{where}: {name}, which {table.name} lists, is not there")
-        found.setdefault(f"{parts[name]}/{own}", []).append(there[name])
+    for name, own in _attributes(table).items():
+        if name not in there:
+            raise UserError(f"{images}: {name}, which {table.name} lists, is not there")
+        found.setdefault(own, []).append(there[name])
     return {name: sorted(found[name], key=lambda picture: picture.name) for name in sorted(found)}
 
 
-def _read(path: Path, parse: Callable[[Path], dict[str, str]]) -> dict[str, str]:
+def _attributes(path: Path) -> dict[str, str]:
+    """Each picture's attributes; the file has their number, their names, and -1 or 1 for each."""
     try:
-        return parse(path)
+        table = pd.read_csv(path, sep=r"\s+", skiprows=1, index_col=0)
+        with path.open() as file:
+            expected = int(file.readline())
+        if len(table) != expected:
+            raise ValueError(f"{len(table)} rows, where its first line says {expected}")
+        values = table[list(ATTRIBUTES)].to_numpy()
+        if not np.isin(values, (-1, 1)).all():
+            raise ValueError("a value is neither -1 nor 1")
     except (ValueError, KeyError, IndexError, OSError) as error:
         reason = str(error).split("\n")[0][:200]
         raise UserError(f"{path}: not CelebA's official file ({reason})") from error
-
-
-def _attribute_table(path: Path) -> dict[str, str]:
-    """Each picture's attributes; the file has their number, their names, and -1 or 1 for each."""
-    table = pd.read_csv(path, sep=r"\s+", skiprows=1, index_col=0)
-    with path.open() as file:
-        expected = int(file.readline())
-    if len(table) != expected:
-        raise ValueError(f"{len(table)} rows, where its first line says {expected}")
-    values = table[list(ATTRIBUTES)].to_numpy()
-    if not np.isin(values, (-1, 1)).all():
-        raise ValueError("a value is neither -1 nor 1")
     digits = np.where(values > 0, "1", "0")
     return {name: "".join(row) for name, row in zip(table.index, digits, strict=True)}
-
-
-def _partition_table(path: Path) -> dict[str, str]:
-    """The split of each picture; the file has 0, 1 or 2 beside its name."""
-    table = pd.read_csv(path, sep=r"\s+", header=None, names=["picture", "part"])
-    if not table["part"].isin(range(len(SPLITS))).all():
-        raise ValueError("a part is neither 0, 1 nor 2")
-    return {name: SPLITS[part] for name, part in table.itertuples(index=False)}

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from mamlbench.datasets.download import CIFAR100, fetch_file
-from mamlbench.datasets.pickles import ArrayPicture, stumbling, unpickled
+from mamlbench.datasets.pickles import stumbling, unpickled
 from mamlbench.datasets.pictures import Picture
 from mamlbench.datasets.published_split import Classes, Layout
 
@@ -68,7 +68,8 @@ def _classes(path: Path) -> dict[tuple[str, str], list[Picture]]:
             pixels = np.asarray(content["data"], dtype=np.uint8).reshape(-1, 3, 32, 32)
             columns = (content[key] for key in ("coarse_labels", "fine_labels", "filenames"))
             for image, superclass, label, name in zip(pixels, *columns, strict=True):
-                picture = ArrayPicture(f"{path}: {name}", image.transpose(1, 2, 0))
+                turned = functools.partial(np.transpose, image, (1, 2, 0))
+                picture = Picture(f"{path}: {name}", turned)
                 found.setdefault((superclasses[superclass], names[label]), []).append(picture)
     in_order = sorted(found, key=lambda key: key[1])
     return {key: sorted(found[key], key=lambda picture: picture.name) for key in in_order}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from typing_extensions import override
 
 from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.functions import Interval, between, require_intervals
-from mamlbench.errors import require
+from mamlbench.errors import one_of, require
 from mamlbench.hardware.transfer import on_device
 from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
@@ -49,12 +48,13 @@ class Circles2D(Dataset):
         shots: int = 1,
         queries: int = 10,
         train_shots: int | None = None,
-        support: Literal["positives", "both"] = "positives",
+        support: str = "positives",
         centre: Interval = (-3.0, 3.0),
         radius: Interval = (0.1, 2.0),
         domain: Interval = (-5.0, 5.0),
     ) -> None:
         super().__init__(shots, queries, train_shots)
+        one_of("support", support, ("positives", "both"))
         require_intervals(centre=centre, radius=radius, domain=domain)
         require(radius[0] > 0, "radius", list(radius), "more than 0")
         reach = min(centre[0] - domain[0], domain[1] - centre[1])

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.classes import ClassTasks
 from mamlbench.datasets.sampling import SPLITS, choose, choose_few
 from mamlbench.datasets.store import ImageSet
 from mamlbench.errors import BadValue, UserError, one_of, require
 from mamlbench.files import read_errors
 from mamlbench.hardware.transfer import on_device
-from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
 from mamlbench.words import number_of
 
@@ -42,8 +41,8 @@ class _Pool:
         return int(self.size.max()) > _LARGE
 
 
-class ImageDataset(Dataset):
-    """Tasks of N classes drawn from a split, K support and Q query images of each.
+class ImageDataset(ClassTasks):
+    """Tasks of N classes of images; see `ClassTasks`.
 
     A subclass says where images come from (`read`) and which classes make a split
     (`split_classes`). The order of the rows of support and query is random, and part of the task.
@@ -67,8 +66,6 @@ class ImageDataset(Dataset):
         BadValue: a value out of range, more ways than classes, more images than a class has.
     """
 
-    objective = Classification()
-
     def __init__(
         self,
         image_shape: tuple[int, ...],
@@ -84,43 +81,30 @@ class ImageDataset(Dataset):
         std: Sequence[float] | None = None,
         known: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
-        super().__init__(shots, queries, train_shots)
-        require(ways >= 2, "ways", ways, "2 or more")
+        super().__init__(ways, shots, queries, train_shots)
         one_of("rotations", rotations, ROTATIONS)
         for option, values in (("mean", mean), ("std", std)):
             fits = values is None or len(values) == image_shape[0]
             require(fits, option, values, f"null, or {image_shape[0]} numbers, one a channel")
             require(all(map(math.isfinite, values or ())), option, values, "null or finite numbers")
         require(all(value > 0 for value in std or ()), "std", std, "null, or numbers above 0")
-        self.input_shape, self.outputs = image_shape, ways
-        self.ways, self.root, self.invert = ways, root, invert
+        self.input_shape, self.root, self.invert = image_shape, root, invert
         self.rotations = rotations
         self.rotated = tuple(rotated) if rotations != "none" else ()
         self._mean, self._std = mean, std
         self._pools: dict[str, _Pool] = {}
         self._sha256: str | None = None
-        self._smallest: dict[str, str] = {}
         turned = 4 if rotations == "classes" else 1
         self._sizes = {
             split: (classes * (turned if split in self.rotated else 1), images)
             for split, (classes, images) in (known or {}).items()
         }
-        self._check_splits()
-
-    @property
-    @override
-    def setting(self) -> str:
-        return f"{self.ways}way{self.shots}shot"
+        self.check_splits()
 
     @property
     @override
     def sha256(self) -> str | None:
         return self._sha256
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that have classes; before `load`, all that may have."""
-        return tuple(split for split in SPLITS if self._sizes.get(split, (1, 1))[0] > 0)
 
     @property
     @abstractmethod
@@ -187,7 +171,7 @@ class ImageDataset(Dataset):
                 if counts[classes].max() > counts[smallest]:
                     self._smallest[split] = images.classes[smallest]
         try:
-            self._check_splits()
+            self.check_splits()
         except BadValue as error:
             raise error.under("dataset") from error
         self._total = total
@@ -201,28 +185,6 @@ class ImageDataset(Dataset):
             # every turn is kept, so that a rotated batch costs no more than another
             pixels = torch.cat([torch.rot90(pixels, turn, (2, 3)) for turn in range(4)])
         return pixels
-
-    def _check_splits(self) -> None:
-        for split in self._sizes:
-            train = split == "train"
-            # how many queries judge is the protocol's business outside of training
-            self.check(split, self.train_shots if train else self.shots, self.queries * train)
-
-    def check(self, split: str, shots: int, queries: int) -> None:
-        """Raise `BadValue` unless `split` has the classes and images that such a task takes."""
-        classes, images = self._sizes.get(split, (self.ways, shots + queries))
-        if not classes:
-            return
-        require(self.ways <= classes, "ways", self.ways, f"2 to {classes}, the classes of {split}")
-        option = "train_shots" if split == "train" and shots != self.shots else "shots"
-        has = f"{self._smallest.get(split, f'a class of {split}')} has {images} images"
-        require(shots <= images, option, shots, f"1 to {images}: {has}")
-        most = f"0 to {images - shots}: {has}, {shots} of them support"
-        require(shots + queries <= images, "queries", queries, most)
-
-    @override
-    def remaining(self, split: str, shots: int) -> int:
-        return max(0, self._sizes[split][1] - shots)
 
     @override
     def words(self, split: str, shots: int, queries: int) -> int:

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.classes import ClassTasks
 from mamlbench.datasets.sampling import SPLITS
 from mamlbench.datasets.store import data_root
-from mamlbench.errors import UserError, one_of, require
+from mamlbench.errors import UserError, one_of
 from mamlbench.learn2learn_import import learn2learn
-from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
 
 # image shape; classes to train, validate and test; images of the smallest class
@@ -33,7 +32,7 @@ BENCHMARKS = {
 }
 
 
-class Learn2LearnTasks(Dataset):
+class Learn2LearnTasks(ClassTasks):
     """Classification tasks drawn by learn2learn's own transforms from its tasksets.
 
     Its sampling reads the global generators. They are seeded before each task, by the random
@@ -54,7 +53,7 @@ class Learn2LearnTasks(Dataset):
         BadValue: more ways than classes, more examples than a class has, a wrong split.
     """
 
-    objective = Classification()
+    unit = "examples"
 
     def __init__(
         self,
@@ -64,23 +63,10 @@ class Learn2LearnTasks(Dataset):
         queries: int = 1,
         train_shots: int | None = None,
     ) -> None:
-        super().__init__(shots, queries, train_shots)
-        require(ways >= 2, "ways", ways, "2 or more")
-        self.ways = self.outputs = ways
+        super().__init__(ways, shots, queries, train_shots)
         self.device = torch.device("cpu")
         self._data = learn2learn().data
-        self._sizes: dict[str, tuple[int, int]] = {}
         self._use(tasksets)
-
-    @property
-    @override
-    def setting(self) -> str:
-        return f"{self.ways}way{self.shots}shot"
-
-    @property
-    @override
-    def splits(self) -> tuple[str, ...]:
-        return tuple(split for split in SPLITS if split in self._sizes)
 
     @override
     def load(self, device: torch.device) -> None:
@@ -88,7 +74,9 @@ class Learn2LearnTasks(Dataset):
 
     @override
     def words(self, split: str, shots: int, queries: int) -> int:
-        self._check(split, shots, queries)
+        if split not in self.splits:
+            raise UserError(f"split {split}: this dataset has {', '.join(self.splits) or 'none'}")
+        self.check(split, shots, queries)
         return 1
 
     @override
@@ -105,12 +93,9 @@ class Learn2LearnTasks(Dataset):
             Examples(support_x.float(), support_y.long()), Examples(query_x.float(), query_y.long())
         )
 
-    @override
-    def remaining(self, split: str, shots: int) -> int:
-        return max(0, self._sizes[split][1] - shots)
-
     def _use(self, tasksets: Mapping[str, Any]) -> None:
         """Draw tasks from these, once they are found to have enough to draw from."""
+        self._sizes = dict.fromkeys(SPLITS, (0, 0))
         for split, taskset in tasksets.items():
             one_of("tasksets", split, SPLITS)
             members = taskset.dataset.labels_to_indices.values()
@@ -120,24 +105,7 @@ class Learn2LearnTasks(Dataset):
                 self.input_shape = tuple(next(iter(tasksets.values())).dataset[0][0].shape)
         self._tasksets = dict(tasksets)
         self._resized: dict[tuple[str, int], Any] = {}
-        self._check_splits()
-
-    def _check_splits(self) -> None:
-        for split in self.splits:
-            train = split == "train"
-            # how many queries judge is the protocol's business outside of training
-            self._check(split, self.train_shots if train else self.shots, self.queries * train)
-
-    def _check(self, split: str, shots: int, queries: int) -> None:
-        if split not in self._sizes:
-            raise UserError(f"split {split}: this dataset has {', '.join(self.splits) or 'none'}")
-        classes, examples = self._sizes[split]
-        require(self.ways <= classes, "ways", self.ways, f"2 to {classes}, the classes of {split}")
-        option = "train_shots" if split == "train" and shots != self.shots else "shots"
-        has = f"a class of {split} has {examples} examples"
-        require(shots <= examples, option, shots, f"1 to {examples}: {has}")
-        most = f"0 to {examples - shots}: {has}, {shots} of them support"
-        require(shots + queries <= examples, "queries", queries, most)
+        self.check_splits()
 
     def _taskset(self, split: str, samples: int) -> Any:
         """The split's taskset with transforms that draw `ways` classes and `samples` of each."""
@@ -219,7 +187,7 @@ class Learn2LearnBenchmark(Learn2LearnTasks):
         self.taskset, self.root = taskset, root
         self.input_shape, classes, images = BENCHMARKS[taskset]
         self._sizes = {split: (n, images) for split, n in zip(SPLITS, classes, strict=True)}
-        self._check_splits()
+        self.check_splits()
 
     @override
     def load(self, device: torch.device) -> None:

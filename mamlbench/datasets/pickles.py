@@ -5,12 +5,11 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
 
 from mamlbench.datasets.pictures import Picture
 from mamlbench.errors import UserError
@@ -33,18 +32,6 @@ class _ArrayUnpickler(pickle.Unpickler):
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return super().find_class(module, name)
-
-
-@dataclass(frozen=True)
-class ArrayPicture:
-    """A picture that is decoded already: [height, width, channels] uint8."""
-
-    name: str
-    pixels: np.ndarray
-
-    def open(self) -> Image.Image:
-        """The picture."""
-        return Image.fromarray(self.pixels)
 
 
 def unpickled(file: IO[bytes]) -> dict[str, Any]:
@@ -96,7 +83,10 @@ def pickled_pictures(path: Path) -> dict[str, list[Picture]]:
         with path.open("rb") as file:
             images, rows = _tables(unpickled(file))
         return {
-            name: [ArrayPicture(f"{path}: image {row}", images[row]) for row in rows[name]]
+            name: [
+                Picture(f"{path}: image {row}", partial(np.asarray, images[row]))
+                for row in rows[name]
+            ]
             for name in sorted(rows)
         }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,60 +24,27 @@ FILTERS = {
 }
 
 
-class Picture(Protocol):
-    """One picture, not yet decoded."""
-
-    @property
-    def name(self) -> str:
-        """Where it is, for a person to find."""
-
-    def open(self) -> Image.Image:
-        """The picture; anything raised means that it is broken."""
-
-
 @dataclass(frozen=True)
-class FilePicture:
-    """A picture in a file of its own."""
+class Picture:
+    """One picture, not yet decoded.
 
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The file's path."""
-        return str(self.path)
-
-    def open(self) -> Image.Image:
-        """The picture, decoded."""
-        return _decoded(self.path.read_bytes())
-
-
-@dataclass(frozen=True)
-class ZipPicture:
-    """A picture in a zip."""
-
-    archive: zipfile.ZipFile
-    member: str
-
-    @property
-    def name(self) -> str:
-        """The zip's path and the member's."""
-        return f"{self.archive.filename}: {self.member}"
-
-    def open(self) -> Image.Image:
-        """The picture, decoded."""
-        return _decoded(self.archive.read(self.member))
-
-
-@dataclass(frozen=True)
-class EncodedPicture:
-    """A picture in memory, encoded as in a file of its own."""
+    Attributes:
+        name: where it is, for a person to find.
+        read: gives it encoded, as in a file of its own, or as pixels, uint8 [height, width,
+            channels].
+    """
 
     name: str
-    data: bytes
+    read: Callable[[], bytes | np.ndarray]
 
     def open(self) -> Image.Image:
-        """The picture, decoded."""
-        return _decoded(self.data)
+        """The picture, decoded; anything raised means that it is broken."""
+        content = self.read()
+        if isinstance(content, np.ndarray):
+            return Image.fromarray(content)
+        image = Image.open(BytesIO(content))
+        image.load()
+        return image
 
 
 @dataclass(frozen=True)
@@ -140,12 +107,6 @@ def decode(picture: Picture, decoding: Decoding) -> np.ndarray:
     return pixels.reshape(decoding.height, decoding.width, -1).transpose(2, 0, 1)
 
 
-def _decoded(data: bytes) -> Image.Image:
-    image = Image.open(BytesIO(data))
-    image.load()
-    return image
-
-
 def _flat(image: Image.Image, mode: str) -> Image.Image:
     """8-bit grey or colour; Pillow alone would clip 16-bit grey, and show what is transparent."""
     if image.mode.startswith("I"):
@@ -194,14 +155,19 @@ def pictures_in(path: Path, advice: str = "") -> list[tuple[tuple[str, ...], Pic
         UserError: not a zip, or a truncated one.
     """
     if path.is_dir():
-        return [(file.relative_to(path).parts, FilePicture(file)) for file in files_in(path)]
+        return [
+            (file.relative_to(path).parts, Picture(str(file), file.read_bytes))
+            for file in files_in(path)
+        ]
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a whole zip file ({error}){advice}") from error
     members = ((PurePosixPath(name).parts, name) for name in archive.namelist())
     kept = sorted((parts, name) for parts, name in members if _is_picture(parts))
-    return [(parts, ZipPicture(archive, name)) for parts, name in kept]
+    return [
+        (parts, Picture(f"{path}: {name}", partial(archive.read, name))) for parts, name in kept
+    ]
 
 
 def class_folders(path: Path) -> dict[str, list[Picture]]:

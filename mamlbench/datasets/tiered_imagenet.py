@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from typing_extensions import override
 
-from mamlbench.datasets.pickles import (
-    ArrayPicture,
-    plain_pickle,
-    rows_by_label,
-    stumbling,
-    unpickled,
-)
-from mamlbench.datasets.pictures import EncodedPicture, Picture
+from mamlbench.datasets.pickles import plain_pickle, rows_by_label, stumbling, unpickled
+from mamlbench.datasets.pictures import Picture
 from mamlbench.datasets.published_split import (
     Classes,
     Layout,
@@ -73,7 +68,7 @@ def _encoded(path: Path) -> Iterator[Picture]:
     with path.open("rb") as file:
         arrays: list[Any] = plain_pickle(file)
     for row, data in enumerate(arrays):
-        yield EncodedPicture(f"{path}: image {row}", np.asarray(data, dtype=np.uint8).tobytes())
+        yield Picture(f"{path}: image {row}", np.asarray(data, dtype=np.uint8).tobytes)
 
 
 def _stored(path: Path) -> Iterator[Picture]:
@@ -83,4 +78,4 @@ def _stored(path: Path) -> Iterator[Picture]:
         raise ValueError(f"its images are {images.dtype} {list(images.shape)}")
     for row, pixels in enumerate(images):
         # the authors' script unpacks the PNGs with OpenCV, whose colours are blue, green, red
-        yield ArrayPicture(f"{path}: image {row}", pixels[..., ::-1])
+        yield Picture(f"{path}: image {row}", partial(np.asarray, pixels[..., ::-1]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 _HERE = Path(__file__).parent
-_SOURCES = ("convolution.cpp", "batch_norm.cpp", "adam.cpp", "change.cpp")
+_SOURCES = ("convolution.cpp", "batch_norm.cpp", "adam.cpp")
 _FLAGS = (
     *("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fvisibility=hidden"),
     "-fno-math-errno",  # else roots are not taken by vectors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -93,6 +93,23 @@ def forward(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, rows: R
     over_groups = torch.vmap(one_batch, in_dims=(None, 0), randomness="different")
     over_tasks = torch.vmap(over_groups, in_dims=(per_task, 0), randomness="different")
     return over_tasks(dict(params), x.unflatten(1, (rows.groups, -1))).flatten(1, 2)
+
+
+def gradients(
+    function: Callable[[Params], Tensor], params: Params, names: Sequence[str], create_graph: bool
+) -> tuple[Params, Tensor]:
+    """Gradients of a function's sum in the named parameters, and the function's values.
+
+    With `create_graph` they can be differentiated again; without, they are constants.
+    """
+    with torch.enable_grad():
+        points = {
+            name: params[name] if create_graph else params[name].detach().requires_grad_()
+            for name in names
+        }
+        values = function(params | points)
+        found = torch.autograd.grad(values.sum(), list(points.values()), create_graph=create_graph)
+    return dict(zip(points, found, strict=True)), values
 
 
 def require_outputs(network: nn.Module, input_shape: Sequence[int], outputs: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -73,8 +73,8 @@ class Rollouts:
         network: the policy, as `acting` has it.
         particles: P, policies of each task, each of which acts in R episodes of its own.
         fill: R episodes mean R*H steps: where some end early, further ones are acted in, R at a
-            time, in the tasks where a policy has not yet taken as many steps. What a policy did not
-            need is dead from its start.
+            time, in the tasks where a policy has not yet taken as many steps. Episodes that begin
+            after a policy has its R*H steps count as ended from their start.
     """
 
     x: Tensor
@@ -94,19 +94,8 @@ class Rollouts:
 
     def __getitem__(self, tasks: slice | np.ndarray) -> Rollouts:
         seeds = None if self.seeds is None else self.seeds[tasks]
-        return Rollouts(
-            self.x[tasks],
-            self.y[tasks],
-            self.environments,
-            self.goals[tasks],
-            self.episodes,
-            self.credit,
-            self.side,
-            seeds,
-            self.network,
-            self.particles,
-            self.fill,
-        )
+        x, y, goals = self.x[tasks], self.y[tasks], self.goals[tasks]
+        return replace(self, x=x, y=y, goals=goals, seeds=seeds)
 
     @torch.no_grad()
     def __call__(self, step: int, params: Params) -> Examples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -243,6 +244,21 @@ def test_inner_step_by_hand():
     assert adapted[0]["head.weight"].tolist() == [[[0.0]]]
     assert adapted[1]["head.weight"].item() == pytest.approx(0.5)
     assert adapted[1]["head.bias"].item() == pytest.approx(0.3)
+
+
+def test_the_outer_adam_is_torchs():
+    """Of β1 = 0.9 and β2 = 0.999, over steps enough to tell."""
+    network = mlp()
+    learner = MAML(network, Regression(), outer_lr=0.01)
+    other = MAML(copy.deepcopy(network), Regression())
+    plain = torch.optim.Adam(other.parameters(), lr=0.01, betas=(0.9, 0.999), eps=1e-8)
+    for seed in range(4):
+        learner.meta_step(sinusoids(2, seed=seed))
+        other.meta_gradient(sinusoids(2, seed=seed))
+        plain.step()
+        pairs = zip(learner.parameters(), other.parameters(), strict=True)
+        for found, expected in pairs:
+            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_clip_is_of_each_element():

@@ -79,7 +79,8 @@ def test_meta_gradient(learned):
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("particles", 0), ("train_particles", 0), ("noise_std", -0.1)]
+    ("option", "value"),
+    [("particles", 0), ("train_particles", 0), ("noise_std", -0.1), ("noise_on", "gradeint")],
 )
 def test_bad_values_are_named(option, value):
     with pytest.raises(BadValue) as error:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mamlbench.algorithms import MAML, MAMLpp
 from mamlbench.errors import BadValue
-from mamlbench.networks.layers import Norm
+from mamlbench.networks.layers import Norm, Rows
 from mamlbench.objectives import Classification, Regression
 
 OFF = {
@@ -137,6 +137,18 @@ def test_norms_of_each_step_can_be_adapted_too():
             with torch.no_grad():
                 ends.append(float(learner.meta_loss(tasks)[0].mean()))
         assert float(direction @ found) == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5)
+
+
+def test_before_any_step_the_norms_are_those_of_the_first():
+    network = mlp(norm="batch", affine="scale_shift")
+    learner = learner_of(network, Regression(), per_step_affine=True)
+    plain, tasks = copy.deepcopy(network), sinusoids(2)
+    with torch.no_grad():
+        for name, values in zip(learner.norm_names, learner.step_norms, strict=True):
+            values += torch.arange(1.0, 4.0).unsqueeze(1)  # as if learned: 1, 2 and 3 more
+            dict(plain.named_parameters())[name].copy_(values[0])
+        found = learner.predict(learner.adapt(tasks.support), tasks.query.x, 0)
+        torch.testing.assert_close(found[:, 0], plain(tasks.query.x, Rows()), **EXACT)
 
 
 # --- annealing ------------------------------------------------------------------------------------

@@ -291,6 +291,7 @@ def test_a_variance_out_of_range_is_named_and_nothing_changes(name, value, word)
         ("posterior_std", math.inf),
         ("kl_weight", -1.0),
         ("gamma_p", math.nan),
+        ("kl_reduction", "summ"),
     ],
 )
 def test_bad_values_are_named(option, value):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import runs
 import torch
 import torch.nn.functional as F
 from problems import F64, conv4, flat, gradient, images, mlp, parameters, relative_error, sinusoids
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from mamlbench.algorithms import MAML, Joint, NonFiniteError, Reptile
 from mamlbench.algorithms.minibatches import minibatches
-from mamlbench.errors import BadValue
+from mamlbench.compose import experiment
+from mamlbench.errors import BadValue, UserError
 from mamlbench.objectives import Classification, Regression
 from mamlbench.tasks import Examples, TaskBatch
 
@@ -124,6 +126,22 @@ def test_moments_carried_over_tasks_and_meta_steps(moments):
     if moments != "fresh":
         bias = learner.adapted_names.index("head.bias")
         assert learner.get_buffer(f"moment_{bias}").item() == pytest.approx(v, rel=1e-12)
+
+
+@pytest.mark.parametrize("moments", ["serial", "shared", "fresh"])
+def test_a_test_goes_on_from_the_moments_of_the_training(moments):
+    """As the official code, whose optimiser's slots stay; where each task has its own, from 0."""
+    options = {"inner_lr": 0.1, "inner_steps": 2, "inner_batch": None, "moments": moments}
+    learner = Reptile(line(), Regression(), **options, outer_lr=0.5, outer_optimizer="sgd")
+    learner.meta_step(TaskBatch(slopes(2.0, -1.0), slopes(2.0, -1.0)))
+    begin = learner.network.head.bias.item()
+    slot = learner.get_buffer(f"moment_{learner.adapted_names.index('head.bias')}").item()
+    learner.eval()
+    for _ in range(2):  # a test leaves them as they were
+        found = learner.adapt(slopes(3.0)).params[-1]["head.bias"].item()
+        expected, _, _ = tf_adam(lambda b: 2 * b + 3.0, begin, 2, slot, learner.moment_steps, 0.1)
+        assert found == pytest.approx(expected, rel=1e-12)
+    assert (slot > 0) is (moments != "fresh")
 
 
 # --- the official loop ----------------------------------------------------------------------------
@@ -260,6 +278,13 @@ def test_separate_tail_is_first_order_maml_with_mini_batches():
     )
     fomaml = MAML(network, Regression(), inner_lr=0.05, inner_steps=2, first_order=True)
     assert relative_error(gradient(reptile, tasks), 0.05 * gradient(fomaml, tasks)) < 1e-12
+
+
+def test_a_separate_tail_without_queries_is_said(tmp_path):
+    arguments = runs.overrides(tmp_path, "reptile", "glyphs", "training.iterations=1")
+    run = experiment([*arguments, "algorithm.tail=separate", "dataset.queries=0"])
+    with pytest.raises(UserError, match=r"^dataset.queries=0: accepted is 1 or more, to"):
+        run.run()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from registered import Problem
 
 from mamlbench.algorithms import MAML, MetaLearner, NonFiniteError, Reptile
+from mamlbench.hardware.device import Hardware
 from mamlbench.hardware.distributed import joined
 from mamlbench.networks import Conv4, GaussianMLP
 from mamlbench.objectives import Classification
@@ -64,7 +65,8 @@ def built(case: Case) -> tuple[MetaLearner, list[TaskBatch]]:
             # from the tenth on, rounding is most of what conjugate gradients find in so small a
             # problem
             learner.optimizer.cg_steps = 5
-        return learner, [in_double(dataset.sample("train", s, 0, s)) for s in case.sizes]
+        cast = Hardware(precision="float64").cast
+        return learner, [cast(dataset.sample("train", s, 0, s)) for s in case.sizes]
     problem = Problem(case.problem)
     if case.norm == "batch":
         learner = problem.learner(case.algorithm, **options)
@@ -73,12 +75,6 @@ def built(case: Case) -> tuple[MetaLearner, list[TaskBatch]]:
         network = Conv4((1, 6, 6), 3, filters=4, blocks=2, norm=case.norm)
         learner = MAML(network, Classification(), inner_lr=0.01, **options).double()
     return learner, [problem.tasks(size, seed) for seed, size in enumerate(case.sizes)]
-
-
-def in_double(tasks: TaskBatch) -> TaskBatch:
-    sides = {"support": tasks.support, "query": tasks.query}
-    doubled: Any = {n: replace(s, x=s.x.double(), y=s.y.double()) for n, s in sides.items()}
-    return replace(tasks, **doubled)
 
 
 def broken(tasks: TaskBatch) -> TaskBatch:

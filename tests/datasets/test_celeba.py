@@ -38,8 +38,6 @@ def root(tmp_path_factory):
         Image.new("RGB", (8, 10), colour).save(folder / "img_align_celeba" / name, quality=95)
         lines.append(" ".join([name, *(f"{1 if own else -1:2}" for own in has)]))
     (folder / "list_attr_celeba.txt").write_text("\n".join(lines) + "\n")
-    parts = [f"{i + 1:06}.jpg {i % 3}" for i in range(COUNT)]
-    (folder / "list_eval_partition.txt").write_text("\n".join(parts) + "\n")
     return folder.parent
 
 
@@ -66,9 +64,7 @@ def test_attributes_and_pictures_belong_together(root):
     assert images.images.shape == (COUNT, 3, 4, 4)
     found = []
     for name, count in zip(images.classes, images.counts, strict=True):
-        part, digits = name.split("/")
-        assert part == "all"
-        found += [digits] * count
+        found += [name] * count
     green, red = (images.images[:, c, 0, 0].astype(int) // 16 for c in (1, 0))
     order = 16 * green + red
     assert sorted(order) == list(range(COUNT))
@@ -184,19 +180,13 @@ def test_which_splits_are_ambiguous_is_a_choice(root):
     assert "possible" not in dataset.sample("test", 0, 0, 2, queries=3).info
 
 
-def test_the_official_partition(root):
-    dataset = loaded(root, image_split="official")
-    for part, split in enumerate(("train", "val", "test")):
-        tasks = dataset.sample(split, 0, 0, 20, shots=1, queries=1)
-        assert set(numbers(tasks.support).ravel() % 3) == {part}
-        assert set(numbers(tasks.query).ravel() % 3) == {part}
-    lines = dataset.describe(dataset.read())
-    assert lines == [
-        "train 33 attributes, 80 images",
-        "val   3 attributes, 80 images",
-        "test  4 attributes, 80 images",
+def test_what_each_split_holds_in_words(root):
+    dataset = make(root)
+    assert dataset.describe(dataset.read()) == [
+        "train 33 attributes, 240 images",
+        "val   3 attributes, 240 images",
+        "test  4 attributes, 240 images",
     ]
-    assert make(root).describe(make(root).read())[0] == "train 33 attributes, 240 images"
 
 
 def test_without_queries(root):
@@ -234,7 +224,6 @@ def test_evaluation_reports_coverage(root):
         ({"val_attributes": (*VAL, "Male")}, "val_attributes=.*: accepted is each attribute once"),
         ({"ambiguous": ("tets",)}, r"ambiguous=tets: accepted is train, val, test .*'test'"),
         ({"third": "gone"}, "third=gone: accepted is absent, free"),
-        ({"image_split": "own"}, "image_split=own: accepted is shared, official"),
         ({"image_size": 0}, "image_size=0: accepted is 1 to 218 pixels"),
         ({"resize": "lancos"}, r"did you mean 'lanczos'\?"),
         ({"shots": 0}, "shots=0: accepted is 1 or more"),
@@ -251,48 +240,39 @@ def test_all_remaining_images_are_no_query_set(root):
 
 
 def test_nothing_there(tmp_path):
-    dataset = make(tmp_path, image_split="official")
+    dataset = make(tmp_path)
     assert not dataset.available
-    wanted = "img_align_celeba (folder or zip) and list_attr_celeba.txt and list_eval_partition.txt"
+    wanted = "img_align_celeba (folder or zip) and list_attr_celeba.txt"
     with pytest.raises(UserError, match=rf"CelebA is not there whole; .*{re.escape(wanted)}"):
         dataset.read()
 
 
-def spoil(root, tmp_path, file, change):
-    """The same data, with one file changed."""
+def spoil(root, tmp_path, change):
+    """The same data, with the table changed."""
     folder = tmp_path / "celeba"
     folder.mkdir()
     (folder / "img_align_celeba").symlink_to(root / "celeba" / "img_align_celeba")
-    for path in (root / "celeba").glob("*.txt"):
-        text = path.read_text()
-        (folder / path.name).write_text(change(text) if path.name == file else text)
-    return make(tmp_path, image_split="official")
+    table = root / "celeba" / "list_attr_celeba.txt"
+    (folder / table.name).write_text(change(table.read_text()))
+    return make(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "message"),
+    ("change", "message"),
     [
         (
-            "list_attr_celeba.txt",
             lambda text: text[: text.index("000200.jpg")],
             "not CelebA's official file .199 rows, where its first line says 240",
         ),
-        ("list_attr_celeba.txt", lambda text: text.replace("Bald", "Bold"), "official file .*Bald"),
-        ("list_attr_celeba.txt", lambda text: text.replace(" 1 ", " 2 ", 1), "neither -1 nor 1"),
-        ("list_attr_celeba.txt", lambda text: "", "not CelebA's official file"),
+        (lambda text: text.replace("Bald", "Bold"), "official file .*Bald"),
+        (lambda text: text.replace(" 1 ", " 2 ", 1), "neither -1 nor 1"),
+        (lambda text: "", "not CelebA's official file"),
         (
-            "list_attr_celeba.txt",
             lambda text: text.replace("000007.jpg", "000777.jpg"),
             "img_align_celeba: 000777.jpg, which list_attr_celeba.txt lists, is not there",
         ),
-        (
-            "list_eval_partition.txt",
-            lambda text: text.replace("000007.jpg 0\n", ""),
-            "list_eval_partition.txt: 000007.jpg, which list_attr_celeba.txt lists, is not there",
-        ),
-        ("list_eval_partition.txt", lambda text: text.replace(" 2", " -1"), "neither 0, 1"),
     ],
 )
-def test_broken_files(root, tmp_path, file, change, message):
+def test_a_broken_table(root, tmp_path, change, message):
     with pytest.raises(UserError, match=message):
-        spoil(root, tmp_path, file, change).read()
+        spoil(root, tmp_path, change).read()

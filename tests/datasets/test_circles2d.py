@@ -64,6 +64,7 @@ def test_labels_of_a_grid_by_hand():
         ({"centre": (1.0, 0.0)}, "centre"),
         ({"domain": (1.0, 0.0)}, "domain"),
         ({"shots": 0}, "shots"),
+        ({"support": "positive"}, "support"),
     ],
 )
 def test_bad_values_are_named(options, named):

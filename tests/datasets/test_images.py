@@ -35,6 +35,17 @@ class Cornered(Toy):
         return ImageSet.of(images, [f"{split}/{c}" for c, split in enumerate(SPLITS)], COUNTS)
 
 
+class Coloured(Cornered):
+    """Three channels, all alike."""
+
+    def __init__(self, **options):
+        super(Toy, self).__init__((3, 2, 2), 3, 1, 2, None, None, **options)
+
+    def read(self, fresh=False):
+        images = super().read(fresh)
+        return type(images).of(np.repeat(images.images, 3, 1), images.classes, images.counts)
+
+
 def loaded(dataset):
     dataset.load(CPU)
     return dataset
@@ -124,6 +135,13 @@ def test_per_task_rotation_turns_a_class_as_a_whole():
     assert not turns_of(dataset.sample("test", 0, 0, 50).support).any()
 
 
+def test_each_class_of_a_task_has_a_turn_of_its_own():
+    dataset = loaded(Cornered(rotations="per_task", shots=1))
+    turns = turns_of(dataset.sample("train", 0, 0, 200, shots=1, queries=0).support)
+    alike = sum(len(set(row)) == 1 for row in turns.tolist())
+    assert alike < 30  # of 200 / 16 expected; of turns that classes share, all
+
+
 def test_rotated_says_which_splits_are():
     dataset = loaded(Cornered(rotations="per_task", rotated=("train", "test")))
     assert set(turns_of(dataset.sample("test", 0, 0, 50).support).ravel()) == {0, 1, 2, 3}
@@ -152,6 +170,17 @@ def test_polarity_and_normalisation():
     torch.testing.assert_close(inverted, 1 - expected)
     scaled = loaded(Cornered(mean=[0.5], std=[0.25])).sample("test", 0, 0, 1).support.x[0, 0, 0]
     torch.testing.assert_close(scaled, (expected - 0.5) / 0.25)
+
+
+def test_each_channel_has_a_mean_and_a_deviation_of_its_own():
+    mean, std = [0.1, 0.2, 0.3], [0.5, 1.0, 2.0]
+    plain, scaled = (
+        loaded(Coloured(**options)).sample("test", 0, 0, 1).support.x[0, 0]
+        for options in ({}, {"mean": mean, "std": std})
+    )
+    for channel in range(3):
+        expected = (plain[channel] - mean[channel]) / std[channel]
+        torch.testing.assert_close(scaled[channel], expected)
 
 
 def test_remaining_is_what_the_smallest_class_leaves():

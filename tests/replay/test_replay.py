@@ -1,17 +1,17 @@
 """A replayed meta-gradient is the meta-gradient, bit by bit, or is not used."""
 
 import shutil
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from mamlbench.algorithms import MAML, Joint, Reptile, inner_adam, mean_change
+from mamlbench.algorithms import MAML, Joint, Reptile, inner_adam
 from mamlbench.algorithms.captured_loop import Captured, CapturedLoop
 from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
 from mamlbench.replay import cuda_graph
@@ -93,7 +93,7 @@ def test_a_loop_to_be_captured_is_the_loop(learner_of, batches, options):
     captured.start_optimizer()
     captured._captured = CapturedLoop(captured._changes, 4)
     usual.start_optimizer()
-    batches = [double(batch) for batch in batches]
+    batches = [Hardware(precision="float64").cast(batch) for batch in batches]
     for a, b in zip(trained(usual, batches), trained(captured, batches), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
     assert captured._captured.trusted == 0  # a CPU has no graphs
@@ -106,14 +106,13 @@ def test_a_loop_to_be_captured_takes_nothing_from_outside(
 ):
     """A trace stands in for the graph: it too keeps what does not come in as a tensor."""
     monkeypatch.setattr(inner_adam, "available", lambda x: False)
-    monkeypatch.setattr(mean_change, "available", lambda x: False)
     monkeypatch.setattr(Captured, "_graph", lambda self, given, found: traced(self.function, given))
     options = {"inner_batch": 3, "inner_steps": 4, "moments": moments}
     usual, captured = (learner_of(Reptile, **options).double() for _ in range(2))
     for learner in (usual, captured):
         learner.start_optimizer()
     captured._captured = CapturedLoop(captured._changes, 4)
-    batches = [double(batch) for batch in batches]
+    batches = [Hardware(precision="float64").cast(batch) for batch in batches]
     for a, b in zip(trained(usual, batches), trained(captured, batches), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
     graphs = [g for c in captured._captured._captured.values() for g in c._graphs.values()]
@@ -142,13 +141,6 @@ def test_a_graph_that_cannot_be_or_is_wrong_is_not_taken_and_a_log_says_why(monk
         "steps are no CUDA graph, and take longer: it waits",
         "steps are no CUDA graph, and take longer: their graph gives other numbers",
     ]
-
-
-def double(tasks):
-    def side(examples):
-        return replace(examples, x=examples.x.double(), y=examples.y.double())
-
-    return replace(tasks, support=side(tasks.support), query=side(tasks.query))
 
 
 def test_reptile_is_not_compiled_and_replays_no_test(learner_of, batches):

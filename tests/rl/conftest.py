@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from mamlbench.algorithms import MAML, MetaLearner
+from mamlbench.hardware.device import Hardware
 from mamlbench.networks import GaussianMLP
 from mamlbench.rl.control import Navigation2D
 from mamlbench.tasks import TaskBatch
@@ -25,13 +24,7 @@ def small():
         # tanh: finite differences of the meta-loss need no kinks
         network = GaussianMLP((2,), 4, hidden=(5,), activation="tanh")
         learner = cls(network, dataset.objective, **{"inner_lr": 0.3, **options}).double()
-        return learner, dataset, in_double(dataset.sample("train", 0, 0, 3))
+        tasks = Hardware(precision="float64").cast(dataset.sample("train", 0, 0, 3))
+        return learner, dataset, tasks
 
     return make
-
-
-def in_double(tasks: TaskBatch) -> TaskBatch:
-    sides = {"support": tasks.support, "query": tasks.query}
-    return replace(
-        tasks, **{n: replace(s, x=s.x.double(), y=s.y.double()) for n, s in sides.items()}
-    )

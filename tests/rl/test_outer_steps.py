@@ -16,7 +16,7 @@ from mamlbench.objectives import Regression
 from mamlbench.rl.experience import Experience
 from mamlbench.rl.gathering import gathered, trials
 from mamlbench.rl.objective import SURROGATES
-from mamlbench.rl.trust_region import conjugate_gradients, fisher_product, summed
+from mamlbench.rl.trust_region import TrustRegion, conjugate_gradients, fisher_product, summed
 
 
 def set_parameters(learner, values):
@@ -138,6 +138,12 @@ def test_a_trust_region_step_keeps_its_bound_and_gains(small, bound, first_order
     assert told == pytest.approx(divergence)
     assert metrics["step_kl"].tolist() == pytest.approx([divergence] * len(tasks))
     assert metrics["step_length"].tolist() == pytest.approx([length] * len(tasks))
+
+
+def test_a_trust_region_is_searched_as_in_rllab():
+    region = TrustRegion([torch.nn.Parameter(torch.zeros(1))])
+    assert (region.cg_steps, region.damping) == (10, 1e-5)
+    assert (region.shrink, region.lengths) == (0.8, 15)
 
 
 def test_a_trust_region_step_does_not_depend_on_chunks(small):

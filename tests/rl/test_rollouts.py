@@ -118,6 +118,18 @@ def test_later_inner_steps_are_shorter(small):
     torch.testing.assert_close(changes[1][1], 0.5 * changes[0][1])
 
 
+def test_the_step_size_of_later_steps_is_no_matter_of_the_query(small):
+    """What judges the adapted policies keeps its advantages as they are."""
+    learner, _, _ = small(inner_steps=2)
+    tasks = Navigation2D(horizon=6, shots=4, queries=4, later_steps=0.5).sample("train", 0, 0, 3)
+    fixed = gathered(learner.float(), tasks)
+    deviations = [
+        Experience.of(side.y).advantage.std(dim=1, correction=0).mean().item()
+        for side in (*fixed.support.steps, fixed.query)
+    ]
+    assert deviations == pytest.approx([1.0, 0.5, 1.0], rel=1e-4)
+
+
 def test_tasks_are_a_function_of_seed_split_and_index():
     dataset = Navigation2D()
     whole = dataset.sample("train", 3, 0, 7)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from typing_extensions import override
 
@@ -61,9 +63,9 @@ class HalfCheetah(MuJoCoEnvironments):
     ) -> np.ndarray:
         return self.progress(goals, seen["speed"]) - _CONTROL_COST * np.square(actions).sum(-1)
 
+    @abstractmethod
     def progress(self, goals: np.ndarray, speed: np.ndarray) -> np.ndarray:
         """What the task rewards, [N], of a speed in metres a second, [N]."""
-        raise NotImplementedError
 
 
 class HalfCheetahDir(HalfCheetah):

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from mamlbench import noise
 from mamlbench.errors import require
 from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.extra import cores, require_finite
-from mamlbench.rl.environments.physics import Physics, gymnasium_model, starts
+from mamlbench.rl.environments.physics import Physics, gymnasium_model
 
 
 class MuJoCoEnvironments(Environments):
@@ -89,10 +90,9 @@ class MuJoCoEnvironments(Environments):
     @override
     def reset(self, goals: np.ndarray, episodes: int, seeds: np.ndarray) -> Tensor:
         nq, nv = self.model.nq, self.model.nv
-        noise = starts(seeds, episodes, nq + nv)
-        noise *= np.repeat([0.01, 0.1], [nq, nv])
+        moved = noise.rows(seeds, (episodes, nq + nv), 0) * np.repeat([0.01, 0.1], [nq, nv])
         first = np.concatenate([[0.0], self.start, np.zeros(nv)])
-        state = first + np.pad(noise, [(0, 0), (0, 0), (1, 0)])
+        state = first + np.pad(moved, [(0, 0), (0, 0), (1, 0)])
         return self.reset_to(goals, state)
 
     def reset_to(self, goals: np.ndarray, states: np.ndarray) -> Tensor:

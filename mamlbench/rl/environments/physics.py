@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +91,3 @@ class Physics:
     def close(self) -> None:
         """End the threads."""
         self._pool.close()
-
-
-def starts(seeds: Sequence[int] | np.ndarray, episodes: int, values: int) -> np.ndarray:
-    """Standard normal numbers [T, R, values] for first states.
-
-    Episode r of a task draws the same however many episodes there are.
-    """
-    draws = [
-        np.random.Generator(np.random.Philox(key=[int(seed), 0])).standard_normal(
-            (episodes, values)
-        )
-        for seed in seeds
-    ]
-    return np.stack(draws)

@@ -57,11 +57,6 @@ def frames(
     return pictures[:, ::-1]  # OpenGL counts rows from below
 
 
-def strip(pictures: np.ndarray) -> np.ndarray:
-    """Frames [F, h, w, 3] side by side, [h, F w, 3]."""
-    return np.concatenate(list(pictures), axis=1)
-
-
 def write_clip(path: Path, pictures: np.ndarray, seconds: float) -> None:
     """Frames [F, h, w, 3] as a GIF without end, each shown for so many seconds."""
     imageio = imported("imageio.v3")

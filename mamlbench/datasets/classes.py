@@ -1,0 +1,77 @@
+"""Few-shot classification: tasks of N classes of a split, wherever their examples are from."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from typing_extensions import override
+
+from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.sampling import SPLITS
+from mamlbench.errors import require
+from mamlbench.objectives import Classification
+
+
+class ClassTasks(Dataset):
+    """Tasks of N classes drawn from a split, K support and Q query examples of each.
+
+    A subclass puts the classes and the examples of the smallest one of each split that it knows
+    into `_sizes`, and asks `check_splits` then.
+
+    Args:
+        ways: N classes in a task.
+        shots: K support examples of each class at meta-test.
+        queries: Q query examples of each class at meta-training.
+        train_shots: K at meta-training (None: as `shots`).
+
+    Attributes:
+        unit: what an example is called, of several.
+
+    Raises:
+        BadValue: a count below its least value.
+    """
+
+    objective = Classification()
+    unit: ClassVar[str] = "images"
+
+    def __init__(self, ways: int, shots: int, queries: int, train_shots: int | None) -> None:
+        super().__init__(shots, queries, train_shots)
+        require(ways >= 2, "ways", ways, "2 or more")
+        self.ways = self.outputs = ways
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._smallest: dict[str, str] = {}
+        """Names of the smallest classes, where a split has larger ones too."""
+
+    @property
+    @override
+    def setting(self) -> str:
+        return f"{self.ways}way{self.shots}shot"
+
+    @property
+    @override
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have classes, or of which nothing is known yet."""
+        return tuple(split for split in SPLITS if self._sizes.get(split, (1, 1))[0] > 0)
+
+    def check_splits(self) -> None:
+        """Raise `BadValue` unless each split has what this dataset's own tasks take."""
+        for split in self._sizes:
+            train = split == "train"
+            # how many queries judge is the protocol's business outside of training
+            self.check(split, self.train_shots if train else self.shots, self.queries * train)
+
+    def check(self, split: str, shots: int, queries: int) -> None:
+        """Raise `BadValue` unless `split` has the classes and examples that such a task takes."""
+        classes, examples = self._sizes.get(split, (self.ways, shots + queries))
+        if not classes:
+            return
+        require(self.ways <= classes, "ways", self.ways, f"2 to {classes}, the classes of {split}")
+        option = "train_shots" if split == "train" and shots != self.shots else "shots"
+        has = f"{self._smallest.get(split, f'a class of {split}')} has {examples} {self.unit}"
+        require(shots <= examples, option, shots, f"1 to {examples}: {has}")
+        most = f"0 to {examples - shots}: {has}, {shots} of them support"
+        require(shots + queries <= examples, "queries", queries, most)
+
+    @override
+    def remaining(self, split: str, shots: int) -> int:
+        return max(0, self._sizes[split][1] - shots)
