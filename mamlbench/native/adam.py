@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mamlbench.native.lists import addresses, in_order, integers, with_room
 from mamlbench.native.operations import kernel
 
 _ARGUMENTS = (*[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 4, *[ctypes.c_double] * 3)
@@ -31,16 +31,16 @@ def adam_step(
         decay: of the second moments.
         epsilon: see `rate`.
     """
-    gradients, moved = zip(*map(with_room, gradients), strict=True)
+    gradients, moved = zip(*map(_with_room, gradients), strict=True)
     after = [torch.empty_like(g) for g in gradients]
     (at, params_shared), (of, second_shared) = (
         zip(*map(_given, values, gradients), strict=True) for values in (params, second)
     )
-    lists = [addresses(each) for each in (at, gradients, of, moved, after)]
+    lists = [_addresses(each) for each in (at, gradients, of, moved, after)]
     table = (ctypes.c_void_p * len(lists))(*map(ctypes.addressof, lists))
     tasks = len(gradients[0])
-    sizes = integers([g.numel() // tasks for g in gradients])
-    shared = integers(params_shared), integers(second_shared)
+    sizes = _integers([g.numel() // tasks for g in gradients])
+    shared = _integers(params_shared), _integers(second_shared)
     step = kernel("adam", gradients[0].dtype, _ARGUMENTS)
     threads = torch.get_num_threads()
     step(len(moved), tasks, sizes, *shared, table, rate, decay, epsilon, threads)
@@ -50,7 +50,35 @@ def adam_step(
 def _given(values: Tensor, like: Tensor) -> tuple[Tensor, bool]:
     """The same numbers as others lie in memory; of one task, where all share them."""
     if values.dim() < like.dim():
-        return in_order(values, like.stride()[1:]), True
+        return _in_order(values, like.stride()[1:]), True
     if values.stride(0) == 0:
-        return in_order(values[0], like.stride()[1:]), True
-    return in_order(values, like.stride()), False
+        return _in_order(values[0], like.stride()[1:]), True
+    return _in_order(values, like.stride()), False
+
+
+def _integers(values: Sequence[int]) -> Any:
+    """An array of int64_t."""
+    return (ctypes.c_int64 * len(values))(*values)
+
+
+def _addresses(values: Sequence[Tensor]) -> Any:
+    """An array of where tensors lie."""
+    return (ctypes.c_void_p * len(values))(*[x.data_ptr() for x in values])
+
+
+def _with_room(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Values [T, ...] as they lie one task after the other, without gaps, and room for as many."""
+    room, tasks = torch.empty_like(values), len(values)
+    apart = tasks == 1 or values.stride(0) * tasks == values.numel()
+    if apart and values.stride() == room.stride():
+        return values, room
+    values = values.contiguous()
+    return values, torch.empty_like(values)
+
+
+def _in_order(values: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """The same numbers in another order in memory."""
+    if values.stride() == strides:
+        return values
+    ordered = torch.empty_strided(values.shape, strides, dtype=values.dtype, device=values.device)
+    return ordered.copy_(values)
