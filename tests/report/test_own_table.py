@@ -111,7 +111,7 @@ def test_a_folder_without_tables_adds_none(report):
             "--config-dir none: there is no such folder; accepted is one with table/NAME.yaml .*",
         ),
         (["--config-dir", "none", "+table=all"], "--config-dir none: there is no such folder; .*"),
-        (["+table=mine", "--config-dir"], "--config-dir: accepted is --config-dir FOLDER"),
+        (["+table=mine", "--config-dir"], "argument --config-dir: expected one argument; .*"),
         (["--config-dir=my_conf", "+table=min"], r"table=min: .*\(did you mean 'mine'\?\)"),
         (["+table=mine"], r"table=mine: accepted is (?!.*\bmine\b).*"),
         (
