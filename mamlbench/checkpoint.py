@@ -42,8 +42,8 @@ def save(path: Path, state: dict[str, Any], before: Path | None = None) -> None:
     write_atomically(path, buffer.getvalue(), before)
 
 
-def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> dict[str, Any]:
-    """The state that `save` wrote, its tensors on `device`. No code in the file is ever run.
+def load(path: Path, option: str = "checkpoint") -> dict[str, Any]:
+    """The state that `save` wrote, its tensors on the CPU. No code in the file is ever run.
 
     `option` is what asked for the file; a mistake is named by it.
 
@@ -51,12 +51,12 @@ def load(path: Path, device: torch.device | str, option: str = "checkpoint") -> 
         UserError: no such file, or it is cut short, damaged, or not a mamlbench checkpoint.
     """
     try:
-        return _load(path, device, option)
+        return _load(path, option)
     except _NoCheckpoint as error:
         raise UserError(f"{error}; {_ACCEPTED}") from error
 
 
-def _load(path: Path, device: torch.device | str, option: str = "checkpoint") -> dict[str, Any]:
+def _load(path: Path, option: str = "checkpoint") -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{option}={path}: there is no such file")
     try:
@@ -68,7 +68,7 @@ def _load(path: Path, device: torch.device | str, option: str = "checkpoint") ->
         raise _NoCheckpoint(f"{option}={path}: not a mamlbench checkpoint")
     if not _is_whole(path):
         raise UserError(f"{option}={path}: the file is cut short or damaged")
-    state = _read(path, device, option)
+    state = _read(path, option)
     if not isinstance(state, dict) or state.pop("format", None) != FORMAT["format"]:
         raise _NoCheckpoint(f"{option}={path}: not a mamlbench checkpoint")
     version = state.pop("version", None)
@@ -80,7 +80,7 @@ def _load(path: Path, device: torch.device | str, option: str = "checkpoint") ->
     return state
 
 
-def load_newest(newest: Path, before: Path, device: torch.device | str) -> dict[str, Any] | None:
+def load_newest(newest: Path, before: Path) -> dict[str, Any] | None:
     """The state in `newest`, or if that is damaged, after a warning, in `before`; None without any.
 
     The damaged file is put aside, so that the next save does not put it in the place of `before`.
@@ -92,13 +92,13 @@ def load_newest(newest: Path, before: Path, device: torch.device | str) -> dict[
     if not there:
         return None
     try:
-        return _load(there[0], device)
+        return _load(there[0])
     except UserError as error:
         if len(there) == 1:
             raise UserError(f"{error}; restart=true begins anew") from error
         damage = error
     try:
-        state = _load(before, device)
+        state = _load(before)
     except UserError as error:
         raise UserError(f"{damage}; {error}; restart=true begins anew") from error
     newest.replace(newest.with_name("checkpoint_damaged.pt"))
@@ -135,7 +135,7 @@ def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
     path = at_home(path)
     if count == 1 or not path.is_dir():
         return [resolve(path, last=last)]
-    scores = {kept: load(kept, "cpu").get("score", 0.0) for kept in path.glob("best_*.pt")}
+    scores = {kept: load(kept)["score"] for kept in path.glob("best_*.pt")}
     if not scores:
         raise UserError(
             f"checkpoint={path}: a folder without best_*.pt, of which evaluation.select=top{count} "
@@ -169,9 +169,9 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, device: torch.device | str, option: str) -> Any:
+def _read(path: Path, option: str) -> Any:
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:

@@ -166,7 +166,7 @@ class _Training:
         """Go on from the state beside the output, if there is one."""
         if not self.path.is_file():
             return
-        state = checkpoint.load(self.path, self.device)
+        state = checkpoint.load(self.path)
         if state.get("identity") != self.identity:
             raise UserError(f"{self.path}: is of another pretraining; remove it to begin anew")
         for name in ("network", "optimizer", "schedule"):

@@ -92,7 +92,7 @@ class Experiment:
             self._warm_start(self.options.warm_start)
         self.tested_checkpoints = tested_checkpoints(self.config)
         for path in self.tested_checkpoints:  # one that does not fit leaves no folder behind
-            load_learner(self.learner, checkpoint.load(path, "cpu"), path)
+            load_learner(self.learner, checkpoint.load(path), path)
         self.trained_in: dict[str, Any] | None = None
         """What a tested checkpoint says of the run that made it; older ones say nothing."""
         self.overrides, hash_ = overrides, result_hash(self.config)
@@ -135,7 +135,7 @@ class Experiment:
 
     def _warm_start(self, place: str) -> None:
         path = checkpoint.resolve(Path(place), "warm_start")
-        state = checkpoint.load(path, self.hardware.torch_device, "warm_start")
+        state = checkpoint.load(path, "warm_start")
         warm_start(self.learner, state, path)
 
     def _build_loggers(self) -> list[Any]:
@@ -263,7 +263,7 @@ class Experiment:
             chosen = self._chosen(trainer)
         members, iterations = self._members(len(chosen)), [trainer.iteration]
         for learner, path in zip(members, chosen, strict=True):
-            state = self.ranks.from_first(partial(checkpoint.load, path, "cpu"))
+            state = self.ranks.from_first(partial(checkpoint.load, path))
             load_learner(learner, state, path)
             iterations.append(state.get("iteration", 0))
             self.trained_in = trained_in(state, self.config)

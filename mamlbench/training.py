@@ -121,7 +121,7 @@ class Trainer:
         Raises:
             UserError: both are damaged, or it is of another run.
         """
-        newest = partial(checkpoint.load_newest, self.path, self.path_before, "cpu")
+        newest = partial(checkpoint.load_newest, self.path, self.path_before)
         state = self.ranks.from_first(newest)
         if state is None:
             return False
@@ -130,7 +130,7 @@ class Trainer:
                 f"{self.path}: is not the whole state of a run; restart=true begins anew"
             )
         self.iteration, self.seconds = state["iteration"], state["seconds"]
-        self.devices = state.get("devices", {"not recorded": self.iteration})
+        self.devices = state["devices"]
         self.commits = state.get("commits", {"not recorded": self.iteration})
         self.skipped = state["skipped"]
         self.best.restore(state)
@@ -144,7 +144,7 @@ class Trainer:
             )
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.learner.scheduler.load_state_dict(state["scheduler"])
-        torch.set_rng_state(state["generator"].cpu())
+        torch.set_rng_state(state["generator"])
         return True
 
     def save(self) -> None:
@@ -209,6 +209,7 @@ class Trainer:
                     self._settle()
                     self.save()
                     raise Stopped(received, self.iteration)
+        self._settle()  # of a training that patience ended, whose last steps were not asked for yet
         self.save()
 
     def _next_tasks(self) -> TaskBatch:

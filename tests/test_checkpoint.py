@@ -41,7 +41,7 @@ def same(a, b) -> bool:
 def test_what_is_saved_is_what_is_loaded(tmp_path):
     state = a_state()
     checkpoint.save(tmp_path / "checkpoint.pt", state)
-    assert same(checkpoint.load(tmp_path / "checkpoint.pt", "cpu"), state)
+    assert same(checkpoint.load(tmp_path / "checkpoint.pt"), state)
 
 
 def test_equal_states_give_equal_bytes(tmp_path):
@@ -64,7 +64,7 @@ def test_stopped_while_saving_the_last_checkpoint_stays(tmp_path, monkeypatch):
             patch.setattr(owner, name, stop)
             with pytest.raises(KeyboardInterrupt):
                 checkpoint.save(path, {"iteration": 2})
-        assert checkpoint.load(path, "cpu") == {"iteration": 1}
+        assert checkpoint.load(path) == {"iteration": 1}
     assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
@@ -94,7 +94,7 @@ def test_code_in_a_checkpoint_never_runs(tmp_path, wrapping):
     else:
         torch.save(state, path, _use_new_zipfile_serialization=wrapping == "torch")
     with pytest.raises(UserError, match="not a mamlbench checkpoint") as caught:
-        checkpoint.load(path, "cpu")
+        checkpoint.load(path)
     assert not trace.exists()
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -111,7 +111,7 @@ def test_every_way_of_being_cut_short_or_damaged(tmp_path):
     for content in [*cuts, flipped]:
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"checkpoint\.pt: ") as caught:
-            checkpoint.load(path, "cpu")
+            checkpoint.load(path)
         assert "\n" not in str(caught.value)
 
 
@@ -127,9 +127,9 @@ def test_files_that_are_no_checkpoints(tmp_path):
     torch.save(torch.zeros(2), tensor)
     for path in (text, archive, foreign, tensor):
         with pytest.raises(UserError, match=f"checkpoint={path}: not a mamlbench checkpoint"):
-            checkpoint.load(path, "cpu")
+            checkpoint.load(path)
     with pytest.raises(UserError, match="there is no such file"):
-        checkpoint.load(tmp_path / "missing.pt", "cpu")
+        checkpoint.load(tmp_path / "missing.pt")
 
 
 def test_a_checkpoint_of_another_format_version(tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_a_checkpoint_of_another_format_version(tmp_path, monkeypatch):
         patch.setitem(checkpoint.FORMAT, "version", 2)
         checkpoint.save(path, {})
     with pytest.raises(UserError, match="has format version 2, accepted is version 1"):
-        checkpoint.load(path, "cpu")
+        checkpoint.load(path)
 
 
 def test_resolve_prefers_the_best_checkpoint_of_a_run(tmp_path):

@@ -67,7 +67,7 @@ def test_kill_at_random_instants(
         time.sleep(instant.uniform(0.0, 0.02))
         command.send(signal.SIGKILL)
         assert command.wait() == -signal.SIGKILL, "the run is too short to be killed"
-        state = checkpoint.load_newest(saved, before, "cpu")
+        state = checkpoint.load_newest(saved, before)
         assert state is not None
         reached.append(state["iteration"])
         at = runs.saved_at(folder) or at

@@ -9,6 +9,7 @@ import torch
 
 from mamlbench import training
 from mamlbench.compose import experiment
+from mamlbench.errors import UserError
 from mamlbench.run.signals import Stopped
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -60,6 +61,16 @@ def test_patience_ends_a_training_and_counts_on_after_a_stop(tmp_path, monkeypat
         with pytest.raises(Stopped):
             first.run()
     assert experiment(line).run()["train"]["iterations"] == 20
+
+
+def test_steps_refused_before_patience_ends_a_training_count(tmp_path, monkeypatch):
+    """On a GPU nothing waits to see which they were, until a row or a checkpoint asks."""
+    runs.script_validation(monkeypatch, [0.5, 0.6])
+    settings = ["training.validate_every=2", "training.patience=1", "training.log_every=50"]
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *settings))
+    monkeypatch.setattr(run.learner.finite, "count_refused", lambda: 2)
+    with pytest.raises(UserError, match=r"^iteration 4: 2 of the steps since the last row "):
+        run.run()
 
 
 def test_time_and_random_numbers_go_on_after_a_stop(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ KEPT = sorted((ROOT / "outputs" / "unfinished").rglob("checkpoint.pt"))
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: str(path.relative_to(ROOT).parent))
 def test_a_run_that_is_kept_unfinished_can_go_on(path: Path) -> None:
-    state = checkpoint.load(path, "cpu")
+    state = checkpoint.load(path)
     runs.needing_simulator(path.parents[3].name)
     outputs = f"outputs={ROOT / 'outputs'}"
     run = experiment([*state["overrides"], "name=unfinished", outputs, "hardware=cpu"])

@@ -19,13 +19,7 @@ from mamlbench.tasks import Examples, TaskBatch
 if TYPE_CHECKING:
     from mamlbench.algorithms.base import MetaLearner
 
-PRECISIONS = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "tf32": torch.float32,
-    "bf16": torch.float32,
-}
-"""The type of parameters and data under each."""
+PRECISIONS = ("float32", "float64", "tf32", "bf16")
 
 _TORCH_THREADS = torch.get_num_threads()
 _VALUES_WORTH_THREADS = 20_000
@@ -51,12 +45,13 @@ _KEPT_VALUES = {"cpu": 2**26, "cuda": 2**29}
 """Adapted parameters to keep at a time, 256 MB and 2 GB in float32: those after every inner step,
 of every particle, can be far more than activations."""
 
-_SAMPLED_VALUES = {"cpu": 100_000, "cuda": 50_000_000}
-_MOST_BATCHES = 64
+_SAMPLED_VALUES, _MOST_BATCHES = {"cpu": 100_000, "cuda": 50_000_000}, 64
+"""Input values, and meta-batches, to sample at a time."""
 
 _MANY_ROWS, _LEAST_VALUES = 1000, 64
-"""In tasks of so many examples each counts for so many values: hidden units are more than inputs.
-Products with the Fisher matrix of 4 policies took two thirds of the time with 2 at a time."""
+"""From 1,000 rows a task on, as policies have, a row counts for at least 64 values: hidden layers
+are wider than its few inputs, and it is they that fill the memory. Products with the Fisher matrix
+of 4 policies took two thirds of the time with 2 at a time."""
 
 
 @contextmanager
@@ -151,7 +146,7 @@ class Hardware:
     @property
     def dtype(self) -> torch.dtype:
         """The floating-point type of parameters and data."""
-        return PRECISIONS[self.precision]
+        return torch.float64 if self.precision == "float64" else torch.float32
 
     @property
     def torch_device(self) -> torch.device:
@@ -205,7 +200,7 @@ class Hardware:
     def apply(self, values: int) -> None:
         """Set what is set once a process, for meta-batches of so many input values."""
         cores = share_of(_TORCH_THREADS)
-        torch.set_num_threads(self.threads or (1 if is_small(values) else cores))
+        torch.set_num_threads(self.threads or (1 if values < _VALUES_WORTH_THREADS else cores))
         if self.torch_device.type == "cpu":
             keep_freed_memory()
         elif self.torch_device.index is not None:
@@ -270,11 +265,6 @@ def _own_gpu(place: Place) -> int:
     """The number of a process's GPU. A task of srun may see none but its own, which is then 0."""
     sees_its_own = place.address is not None and torch.cuda.device_count() == 1
     return 0 if sees_its_own else place.local_rank
-
-
-def is_small(values: int) -> bool:
-    """Whether a meta-batch of so many input values costs more in overhead than in arithmetic."""
-    return values < _VALUES_WORTH_THREADS
 
 
 def _values(rows: int, input_shape: tuple[int, ...]) -> int:

@@ -30,6 +30,10 @@ _PATIENCE = timedelta(hours=2)
 """For what one process does alone, as W&B's start; one that has ended is noticed at once."""
 _TO_SAY, _TO_END = timedelta(seconds=10), timedelta(seconds=60)
 _ENDING, _THROUGH = "ending", "through"
+"""How processes part: the first sets `ending` when it stops working, and `through` when it has said
+why. Another that fails waits for `ending`; where that comes, the first one tells the line, and the
+other waits for `through`, because torchrun takes the first process to leave for the failure, and
+kills the rest."""
 _stores: list[dist.Store] = []
 """Where the processes met, once they did."""
 

@@ -58,7 +58,7 @@ class BestLearners:
         What follows need not lead there again, on a GPU say, so that the best begins anew; where
         it does, the same is the best again.
         """
-        self.top, self.kept, self.stale = state["best"], state.get("kept", []), state["stale"]
+        self.top, self.kept, self.stale = state["best"], state["kept"], state["stale"]
         if self.top is None:
             return
         if self.top["iteration"] != self.ranks.from_first(self._iteration_on_disk):
@@ -78,7 +78,7 @@ class BestLearners:
     def _iteration_on_disk(self) -> int | None:
         """That of `best.pt`; None where it is not there, or damaged."""
         try:
-            return int(checkpoint.load(self.path, "cpu")["iteration"])
+            return int(checkpoint.load(self.path)["iteration"])
         except (UserError, KeyError):
             return None
 

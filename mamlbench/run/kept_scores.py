@@ -12,9 +12,9 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 from torch import nn
 
+from mamlbench.checkpoint import as_bytes
 from mamlbench.evaluation.calibration import Reliability
 from mamlbench.evaluation.scores import Scores
 from mamlbench.files import write_atomically
@@ -42,7 +42,8 @@ class KeptScores:
         self, path: Path, of: tuple[nn.Module, str], request: StopRequest, iteration: int
     ) -> None:
         self.path, self.request, self.iteration = path, request, iteration
-        self._of = _fingerprint(*of)
+        learner, tested_by = of
+        self._of = hashlib.sha256(as_bytes([tested_by, learner.state_dict()])).hexdigest()
         self._written_at = time.monotonic()
 
     def read(self, share: Share) -> list[Scores]:
@@ -84,13 +85,3 @@ class KeptScores:
 
     def _about(self, share: Share, steps: list[int]) -> Mapping[str, Any]:
         return {"of": self._of, "tasks": [share.first, share.end], "steps": steps}
-
-
-def _fingerprint(learner: nn.Module, protocol: str) -> str:
-    found = hashlib.sha256(protocol.encode())
-    for name, value in learner.state_dict().items():
-        found.update(name.encode())
-        if isinstance(value, torch.Tensor):
-            values = value.detach().cpu().contiguous().flatten().view(torch.uint8)
-            found.update(values.numpy().tobytes())
-    return found.hexdigest()

@@ -48,7 +48,7 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
 
     _require_one(typed["checkpoint"])
     path = checkpoint.resolve(Path(place))
-    made_by = checkpoint.load(path, "cpu").get("overrides", [])
+    made_by = checkpoint.load(path).get("overrides", [])
     then, kept = [], []
     for override in map(str, made_by):
         key, value = _parsed(override, path)

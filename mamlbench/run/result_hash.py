@@ -29,6 +29,6 @@ def result_hash(values: Mapping[str, Any]) -> str:
 
 def _learned(paths: Iterable[Path], option: str) -> str:
     """A hash of what these checkpoints' learners are, not of the seconds that they took."""
-    states = [checkpoint.load(path, "cpu", option) for path in paths]
+    states = [checkpoint.load(path, option) for path in paths]
     parts = [{name: state.get(name) for name in ("iteration", "learner")} for state in states]
     return hashlib.sha256(b"".join(checkpoint.as_bytes(part) for part in parts)).hexdigest()

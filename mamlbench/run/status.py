@@ -18,6 +18,7 @@ from typing import Any
 
 from mamlbench.errors import Lost, Pruned, UserError
 from mamlbench.files import write_json
+from mamlbench.run.signals import Stopped
 from mamlbench.slurm.this_job import job_id
 
 NAME, SUMMARY = "status.json", "summary.json"
@@ -100,10 +101,9 @@ def _process_began(pid: int) -> str | None:
 
 
 def _ended_by(error: BaseException) -> dict[str, Any]:
-    number = getattr(error, "signal", None)
-    if isinstance(number, int):  # mamlbench.run.signals.Stopped
-        name = signal.Signals(number).name
-        return {"state": STOPPED, "signal": name, "iteration": getattr(error, "iteration", None)}
+    if isinstance(error, Stopped):
+        name = signal.Signals(error.signal).name
+        return {"state": STOPPED, "signal": name, "iteration": error.iteration}
     if isinstance(error, Pruned):
         return {"state": PRUNED, "error": str(error)}
     if isinstance(error, (UserError, Lost)):

@@ -166,7 +166,7 @@ def test_a_checkpoint_of_another_architecture(mamlbench, run, full_match):
     ],
 )
 def test_a_checkpoint_names_no_class(mamlbench, run, override):
-    state = checkpoint.load(run / "best.pt", "cpu")
+    state = checkpoint.load(run / "best.pt")
     checkpoint.save(Path("hostile.pt"), {**state, "overrides": [override]})
     result = mamlbench("checkpoint=hostile.pt")
     assert result.code == 2
@@ -176,7 +176,7 @@ def test_a_checkpoint_names_no_class(mamlbench, run, override):
 
 @pytest.mark.parametrize("override", ["--config-dir=/evil", "-m", "--multirun"])
 def test_a_checkpoint_gives_no_flags(mamlbench, run, override):
-    state = checkpoint.load(run / "best.pt", "cpu")
+    state = checkpoint.load(run / "best.pt")
     checkpoint.save(Path("hostile.pt"), {**state, "overrides": [override]})
     result = mamlbench("checkpoint=hostile.pt")
     assert result.code == 2
@@ -231,7 +231,7 @@ def test_a_disk_that_fills_up(mamlbench, small_disk, monkeypatch):
     assert result.code == 2
     [path] = small_disk.rglob("checkpoint.pt")
     assert result.complaint == f"cannot write {path}: the disk is full"
-    assert checkpoint.load(path, "cpu")["iteration"] == 2
+    assert checkpoint.load(path)["iteration"] == 2
 
     ballast.path.unlink()
     assert mamlbench(*line).code == 0

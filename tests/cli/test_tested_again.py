@@ -52,7 +52,7 @@ def test_of_an_equal_learner_trained_anew_the_test_is_there(mamlbench, run):
     written = (folder / "summary.json").stat().st_mtime_ns
     before = (run / "best.pt").read_bytes()
     assert mamlbench(*RUN, "restart=true").code == 0
-    state = checkpoint.load(run / "best.pt", "cpu")
+    state = checkpoint.load(run / "best.pt")
     checkpoint.save(run / "best.pt", {**state, "seconds": 7.0})
     assert before != (run / "best.pt").read_bytes()
     assert mamlbench(*again).code == 0
@@ -132,7 +132,7 @@ def as_written(node):
 def test_another_dataset_keeps_the_learner(run):
     """Its own preset would bring another inner rate, width and activation."""
     path = Path("mine.pt")
-    state = checkpoint.load(run / "best.pt", "cpu")
+    state = checkpoint.load(run / "best.pt")
     made_by = ["algorithm=reptile", "dataset=omniglot", "dataset.ways=20", "network.norm=running"]
     checkpoint.save(path, {**state, "overrides": made_by})
     line = with_overrides_of_checkpoint([f"checkpoint={path}", "dataset=glyphs"])
@@ -148,7 +148,7 @@ def test_another_dataset_keeps_the_learner(run):
 def test_another_dataset_and_a_config_folder_of_ones_own(run, tmp_path, flags):
     (tmp_path / "conf/algorithm").mkdir(parents=True)
     (tmp_path / "conf/algorithm/mine.yaml").write_text("defaults: [maml]\ninner_lr: 0.07\n")
-    state = checkpoint.load(run / "best.pt", "cpu")
+    state = checkpoint.load(run / "best.pt")
     checkpoint.save(Path("mine.pt"), {**state, "overrides": ["algorithm=mine"]})
     own = [flag.format(tmp_path / "conf") for flag in flags]
     line = with_overrides_of_checkpoint([*own, "-m", "checkpoint=mine.pt", "dataset=glyphs"])
@@ -156,7 +156,7 @@ def test_another_dataset_and_a_config_folder_of_ones_own(run, tmp_path, flags):
 
 
 def test_what_is_typed_has_the_last_word(run):
-    state = checkpoint.load(run / "best.pt", "cpu")
+    state = checkpoint.load(run / "best.pt")
     made_by = [
         "algorithm=reptile",
         "algorithm.inner_steps=4",
@@ -181,7 +181,7 @@ def test_no_checkpoint_no_change():
 
 
 def test_a_class_typed_again_is_trusted(run):
-    state = checkpoint.load(run / "best.pt", "cpu")
+    state = checkpoint.load(run / "best.pt")
     made_by = ["algorithm._target_=my_lab.Learner", *TINY["sinusoid"]]
     checkpoint.save(Path("mine.pt"), {**state, "overrides": made_by})
     typed = ["checkpoint=mine.pt", "algorithm._target_=my_lab.Learner"]

@@ -67,12 +67,12 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, caplog, whole, da
     shutil.copytree(whole, run.folder.path)
     run.folder.summary.unlink()
     newest, before = (run.folder.path / n for n in ("checkpoint.pt", "checkpoint_before.pt"))
-    assert checkpoint.load(before, "cpu")["iteration"] == 10
+    assert checkpoint.load(before)["iteration"] == 10
     bad = damage(newest.read_bytes())
     newest.write_bytes(bad)
     run.run()
     assert_same(whole, run.folder.path)
-    ours, theirs = (checkpoint.load(at / "best.pt", "cpu") for at in (run.folder.path, whole))
+    ours, theirs = (checkpoint.load(at / "best.pt") for at in (run.folder.path, whole))
     assert ours["iteration"] == theirs["iteration"]
     assert all(torch.equal(ours["learner"][k], v) for k, v in theirs["learner"].items())
     warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
@@ -81,9 +81,9 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, caplog, whole, da
     (best,) = warnings[1:]
     assert re.fullmatch(r".*/best\.pt: is not of iteration \d+; the best begins anew", best)
     # it has not taken the place of the good one, and can be looked at
-    assert checkpoint.load(before, "cpu")["iteration"] == 10
+    assert checkpoint.load(before)["iteration"] == 10
     assert newest.with_name("checkpoint_damaged.pt").read_bytes() == bad
-    assert checkpoint.load(newest, "cpu")["iteration"] == 12
+    assert checkpoint.load(newest)["iteration"] == 12
 
 
 def test_both_are_damaged(tmp_path, whole):

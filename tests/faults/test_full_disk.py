@@ -13,7 +13,7 @@ def test_checkpoint(small_disk):
     checkpoint.save(path, {"iteration": 1, "data": b"x" * 80_000})
     with pytest.raises(UserError, match=f"cannot write {path}: the disk is full"):
         checkpoint.save(path, {"iteration": 2, "data": b"x" * 400_000})
-    assert checkpoint.load(path, "cpu")["iteration"] == 1
+    assert checkpoint.load(path)["iteration"] == 1
     assert [entry.name for entry in small_disk.iterdir()] == ["checkpoint.pt"]
 
 

@@ -93,9 +93,9 @@ def test_at_every_line_of_saving_a_checkpoint(tmp_path):
     seen = set()
     for instant in range(1, instants + 1):
         assert in_a_child(killed_at(instant, lambda: save(tmp_path, 3))) == -signal.SIGKILL
-        names = {p.name: checkpoint.load(p, "cpu")["iteration"] for p in tmp_path.glob("*.pt")}
+        names = {p.name: checkpoint.load(p)["iteration"] for p in tmp_path.glob("*.pt")}
         state = checkpoint.load_newest(
-            tmp_path / "checkpoint.pt", tmp_path / "checkpoint_before.pt", "cpu"
+            tmp_path / "checkpoint.pt", tmp_path / "checkpoint_before.pt"
         )
         assert torch.equal(state["weights"], a_state(state["iteration"])["weights"])
         assert state["iteration"] == max(names.values())
@@ -121,7 +121,7 @@ def test_in_the_middle_of_a_checkpoints_bytes(tmp_path, bytes_written):
     assert in_a_child(killed_in_the_middle) == -signal.SIGXFSZ
     [part] = tmp_path.glob(".*.tmp")
     assert part.stat().st_size == bytes_written
-    assert checkpoint.load(tmp_path / "checkpoint.pt", "cpu")["iteration"] == 1
+    assert checkpoint.load(tmp_path / "checkpoint.pt")["iteration"] == 1
 
 
 def log(folder: Path, iteration: int, metrics: dict[str, float]) -> None:

@@ -8,29 +8,34 @@ import pytest
 import runs
 import torch
 
+from mamlbench import checkpoint
 from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
+from mamlbench.run.signals import Stopped
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 STEPS = 12
 
 
-def run(outputs: Path, *more: str, dataset: str = "glyphs", algorithm: str = "maml") -> Experiment:
+def made(outputs: Path, *more: str, dataset: str = "glyphs", algorithm: str = "maml") -> Experiment:
     options = ["hardware=gpu", f"training.iterations={STEPS}", "training.checkpoint_every=4", *more]
-    options = [*runs.overrides(outputs, algorithm, dataset), *options]
-    made = experiment(options)
-    made.run()
-    return made
+    return experiment([*runs.overrides(outputs, algorithm, dataset), *options])
 
 
-def losses(made: Experiment) -> list[float]:
-    return [float(row["train/loss"]) for row in metrics(made) if row["train/loss"]]
+def run(outputs: Path, *more: str, **names: str) -> Experiment:
+    done = made(outputs, *more, **names)
+    done.run()
+    return done
 
 
-def metrics(made: Experiment) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = runs.result(made.folder.path)["metrics"]
+def losses(done: Experiment) -> list[float]:
+    return [float(row["train/loss"]) for row in metrics(done) if row["train/loss"]]
+
+
+def metrics(done: Experiment) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = runs.result(done.folder.path)["metrics"]
     return found
 
 
@@ -50,11 +55,17 @@ def test_shorter_products_train_alike(tmp_path: Path, precision: str) -> None:
     assert losses(shorter) == pytest.approx(losses(exact), rel=0.1)
 
 
-def test_a_resumed_run_goes_on_from_where_it_was(tmp_path: Path) -> None:
+def test_a_resumed_run_goes_on_from_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = run(tmp_path / "whole", "training.log_every=4")
-    run(tmp_path / "parts", "training.log_every=4", "training.iterations=8")
+    first = made(tmp_path / "parts", "training.log_every=4")
+    runs.stop_at(first, 8, monkeypatch)
+    with pytest.raises(Stopped):
+        first.run()
     rest = run(tmp_path / "parts", "training.log_every=4")
-    assert len(losses(whole)) == STEPS // 4
+    assert rest.folder == first.folder
+    assert len(losses(whole)) == len(losses(rest)) == STEPS // 4
     assert losses(rest)[-1] == pytest.approx(losses(whole)[-1], rel=1e-3)
 
 
@@ -62,8 +73,8 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
     options = ["algorithm.inner_lr=1e30", "algorithm.inner_steps=3", "training.validate_every=0"]
     with pytest.raises(UserError, match=r"iteration 4: 4 of the steps since .* changed nothing"):
         run(tmp_path, *options, dataset="sinusoid")
-    made = run(tmp_path, *options, "on_nan=skip", dataset="sinusoid")
-    state = torch.load(made.folder.path / "checkpoint.pt", weights_only=True, map_location="cpu")
+    skipping = run(tmp_path, *options, "on_nan=skip", dataset="sinusoid")
+    state = checkpoint.load(skipping.folder.path / "checkpoint.pt")
     assert state["skipped"] == STEPS
     assert all(v.isfinite().all() for v in state["learner"].values() if torch.is_tensor(v))
 

@@ -85,7 +85,7 @@ def outcome(folder: Path) -> dict[str, np.ndarray]:
         if name != "tasks_per_second"
     }
     tests = np.genfromtxt(folder / "test_tasks.csv", delimiter=",", skip_header=1)
-    state = checkpoint.load(folder / "checkpoint.pt", "cpu")["learner"]
+    state = checkpoint.load(folder / "checkpoint.pt")["learner"]
     return found | {"tests": tests} | {name: value.numpy() for name, value in state.items()}
 
 
@@ -137,7 +137,7 @@ def test_killed_stopped_and_gone_on_with(tmp_path: Path, by_torchrun: Path, alon
         words = "process 1 of 2 was ended by" if code == 1 else "stopped by"
         assert [f"mamlbench: {words} {number.name}" in line for line in how] == [True]
         if code != 1:
-            iteration = checkpoint.load(folder / "checkpoint.pt", "cpu")["iteration"]
+            iteration = checkpoint.load(folder / "checkpoint.pt")["iteration"]
             assert f"at iteration {iteration}, saved" in how[0]
         assert not (folder / "summary.json").exists()
         seen = runs.saved_at(folder)

@@ -65,7 +65,7 @@ def test_the_best_are_kept_and_tested_together(
         outputs = torch.zeros(8, 5, 1)
         for name in summary["checkpoint"]:
             path = run.folder.path / name
-            load_learner(learner, checkpoint.load(path, "cpu"), path)
+            load_learner(learner, checkpoint.load(path), path)
             adapted = learner.adapt(tasks.support, 2)
             outputs += learner.predict(adapted, tasks.query.x)[:, 0] / 2
     mse = (outputs - tasks.query.y).square().mean((1, 2))
@@ -165,8 +165,8 @@ def test_a_best_that_no_checkpoint_knows_of(
     monkeypatch.setattr(killed.learner, "meta_step", killing)
     with pytest.raises(KeyboardInterrupt):
         killed.run()
-    assert checkpoint.load(killed.folder.path / "best.pt", "cpu")["iteration"] == 15
-    assert checkpoint.load(killed.folder.path / "checkpoint.pt", "cpu")["iteration"] == 10
+    assert checkpoint.load(killed.folder.path / "best.pt")["iteration"] == 15
+    assert checkpoint.load(killed.folder.path / "checkpoint.pt")["iteration"] == 10
 
     monkeypatch.undo()
     runs.script_validation(monkeypatch, [0.45, 0.6, 0.7])
@@ -174,7 +174,7 @@ def test_a_best_that_no_checkpoint_knows_of(
     summary = again.run()
     assert "best.pt: is not of iteration 10; the best begins anew" in caplog.text
     assert summary["validation"] == {"value": 0.45, "iteration": 15}
-    best = checkpoint.load(again.folder.path / "best.pt", "cpu")
+    best = checkpoint.load(again.folder.path / "best.pt")
     assert (best["iteration"], best["score"]) == (15, -0.45)
 
 
