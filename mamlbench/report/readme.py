@@ -73,14 +73,15 @@ def _covered(tables: Sequence[tuple[Table, Sequence[Line]]]) -> list[str]:
     rows = []
     for table, lines in tables:
         counts = tally(lines)
-        rows.append([_linked(table), *(str(counts.get(word, "–")) for word in total)])
+        by_word = (str(counts.get(word, "–")) for word in total)
+        rows.append([_linked(table), f"`{table.name}`", *by_word])
     unchecked = sum(not line.cell.verified for _, lines in tables for line in lines)
     of_memory = f" {unchecked} were checked against no copy or quotation of their paper." * bool(
         unchecked
     )
     return [
         f"{printed - left} of {printed} published numbers are measured: {told}.{of_memory}",
-        _compact(("table or figure", *total), rows),
+        _compact(("table or figure", "`+table=`", *total), rows),
     ]
 
 
