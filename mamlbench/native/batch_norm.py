@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mamlbench.native.operations import Call, define
+from mamlbench.native.operations import define, run
 
 _Three = tuple[Tensor, Tensor, Tensor]
 
@@ -30,10 +30,10 @@ def _batch_norm(
     bias: Tensor | None,
     eps: float,
     then: list[int],
-) -> Call:
+) -> None:
     weight, bias, step = _parameters(weight, bias, len(x))
     tensors = [x.contiguous(), weight, bias, *results]
-    return Call("batch_norm", tensors, [step, float(eps)], [*x.shape, *then])
+    run("batch_norm", tensors, [step, float(eps)], [*x.shape, *then])
 
 
 def _gradients(g: Tensor, x: Tensor, *rest: Any) -> _Three:
@@ -41,10 +41,10 @@ def _gradients(g: Tensor, x: Tensor, *rest: Any) -> _Three:
     return x.new_empty(x.shape), _per_channel(x), _per_channel(x)
 
 
-def _backward(results: _Three, *given: Any) -> Call:
+def _backward(results: _Three, *given: Any) -> None:
     *batch, then = given
     tensors, step = _of_batch(*batch)
-    return Call("batch_norm_backward", [*tensors, *results], [step], [*batch[1].shape, *then])
+    run("batch_norm_backward", [*tensors, *results], [step], [*batch[1].shape, *then])
 
 
 def _second_gradients(g: Tensor, x: Tensor, *rest: Any) -> _Three:
@@ -52,11 +52,11 @@ def _second_gradients(g: Tensor, x: Tensor, *rest: Any) -> _Three:
     return g.new_empty(g.shape), x.new_empty(x.shape), _per_channel(x)
 
 
-def _second(results: _Three, *given: Any) -> Call:
+def _second(results: _Three, *given: Any) -> None:
     *batch, v, then = given
     tensors, step = _of_batch(*batch)
     tensors = [*tensors, *(each.contiguous() for each in v), *results]
-    return Call("batch_norm_second", tensors, [step], [*batch[1].shape, *then])
+    run("batch_norm_second", tensors, [step], [*batch[1].shape, *then])
 
 
 def _of_batch(

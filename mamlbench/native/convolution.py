@@ -8,26 +8,26 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mamlbench.native.operations import Call, define
+from mamlbench.native.operations import define, run
 
 
 def _maps(x: Tensor, weight: Tensor, bias: Tensor | None, grid: list[int]) -> Tensor:
     return x.new_empty(*x.shape[:2], *grid[2:4], weight.shape[1])
 
 
-def _convolve(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, grid: list[int]) -> Call:
+def _convolve(y: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, grid: list[int]) -> None:
     x, weight = x.contiguous(), weight.contiguous()
     bias = None if bias is None else bias.contiguous()
-    return Call("convolve", [x, weight, bias, y], _numbers(x, weight), grid)
+    run("convolve", [x, weight, bias, y], _numbers(x, weight), grid)
 
 
 def _images(y: Tensor, weight: Tensor, grid: list[int]) -> Tensor:
     return y.new_empty(*y.shape[:2], *grid[:2], weight.shape[-1])
 
 
-def _spread(x: Tensor, y: Tensor, weight: Tensor, grid: list[int]) -> Call:
+def _spread(x: Tensor, y: Tensor, weight: Tensor, grid: list[int]) -> None:
     y, weight = y.contiguous(), weight.contiguous()
-    return Call("spread", [y, weight, x], _numbers(y, weight), grid)
+    run("spread", [y, weight, x], _numbers(y, weight), grid)
 
 
 def _numbers(images: Tensor, weight: Tensor) -> list[int]:
@@ -42,10 +42,10 @@ def _kernels(x: Tensor, y: Tensor, grid: list[int]) -> tuple[Tensor, Tensor]:
     return weight, y.new_empty(len(y), y.shape[-1])
 
 
-def _correlate(results: tuple[Tensor, Tensor], x: Tensor, y: Tensor, grid: list[int]) -> Call:
+def _correlate(results: tuple[Tensor, Tensor], x: Tensor, y: Tensor, grid: list[int]) -> None:
     x, y = x.contiguous(), y.contiguous()
     sizes = [*x.shape[:2], x.shape[-1], y.shape[-1]]
-    return Call("correlate", [x, y, *results], sizes, grid)
+    run("correlate", [x, y, *results], sizes, grid)
 
 
 define("convolve(Tensor x, Tensor weight, Tensor? bias, int[] grid) -> Tensor", _maps, _convolve)

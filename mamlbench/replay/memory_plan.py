@@ -7,7 +7,6 @@ that, and views are made once.
 
 from __future__ import annotations
 
-import operator
 from bisect import insort
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,8 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
-from torch.fx.node import map_arg
 
-from mamlbench.native.operations import FILLING, Filling, Repeated
+from mamlbench.native.operations import FILLING
 from mamlbench.replay.simplify import aten, changes_in_place, store_view, stored
 
 _ALIGNMENT = 64  # bytes: a cache line
@@ -131,28 +129,11 @@ class _Planner:
             self.graph.graph.erase_node(user)
         if target in FILLING:
             node.args = (kept[0] if single else tuple(kept), *node.args)
-            node.target = FILLING[target].fill
-            self._bind(node, FILLING[target])
+            node.target = FILLING[target]
         else:
             bound = getattr(torch, target.overloadpacket.__name__, None)
             node.target, name = _OTHERS_WITH_OUT.get(target, (bound, "out"))
             node.kwargs = {**node.kwargs, name: kept[0]}
-
-    def _bind(self, node: Node, filling: Filling) -> None:
-        """Prepare a kernel's call once, if all its tensors stay where they are."""
-        if any(given.op != "get_attr" for given in node.all_input_nodes):
-            node.target = Repeated(filling)
-            return
-        own: list[Tensor] = []
-
-        def value(given: Node) -> Tensor:
-            own.append(operator.attrgetter(str(given.target))(self.graph))
-            return own[-1]
-
-        with torch.no_grad():
-            call = filling.prepare(*map_arg(node.args, value))
-        if call.lies_in({tensor.data_ptr() for tensor in own}):
-            node.target, node.args = call, ()
 
     def _fresh(self, node: Node, like: Tensor) -> Node:
         """Memory of its own at each call, before a node."""

@@ -101,7 +101,6 @@ class _Simpler:
             aten.mul: self._product,
             aten.bmm: self._outer_product,
             aten.relu: self._clamp,
-            aten.transpose: self._turn,
             aten.view: self._without_ones,
             aten.detach: self._same,
         }
@@ -194,12 +193,6 @@ class _Simpler:
         shape = total.meta["val"].sum(dimensions).shape
         if shape == node.meta["val"].shape:
             node.target, node.args = given.target, (total, dimensions)
-
-    @staticmethod
-    def _turn(node: Node) -> None:
-        given: Any = node.args[0]
-        if _is(given, aten.transpose) and set(given.args[1:]) == set(node.args[1:]):
-            node.replace_all_uses_with(given.args[0])
 
 
 def _is_returned(node: Node) -> bool:

@@ -96,6 +96,18 @@ def test_of_several_results_some_are_returned():
     assert "torch.ops.mamlbench" not in graph.code  # the kernel is called without torch
 
 
+def test_a_kernel_takes_copies_and_one_tensor_twice():
+    runs.needing_kernels()
+
+    def function(x):
+        turned = x.transpose(0, 1)
+        weight, sums = torch.ops.mamlbench.correlate(turned, turned, [5, 4, 5, 4, 3, 1, 1, 1])
+        return [weight.neg(), sums.neg()]
+
+    graph = check(function, torch.rand(3, 2, 5, 4, 6))
+    assert "torch.ops.mamlbench" not in graph.code
+
+
 def test_what_is_changed_in_place_is_left_alone():
     def function(x):
         y = x.exp()
