@@ -75,16 +75,15 @@ class _Planner:
         self.graph = graph
         self.nodes = list(graph.graph.nodes)
         self.last_use: dict[int, int] = {}  # by memory
+        self.returned: set[int] = set()
+        memories: dict[Node, set[int]] = {}
         for index, node in enumerate(self.nodes):
-            for given in node.all_input_nodes:
-                self.last_use.update(dict.fromkeys(_memories(given), index))
-        self.returned = {
-            memory
-            for node in self.nodes
-            if node.op == "output"
-            for given in node.all_input_nodes
-            for memory in _memories(given)
-        }
+            used = {memory for given in node.all_input_nodes for memory in memories[given]}
+            self.last_use.update(dict.fromkeys(used, index))
+            if node.op == "output":
+                self.returned = used
+            # an operand that took the place of a result is not what views of that say they are of
+            memories[node] = _memories(node) | (used if _is_view(node) else set())
 
     def plan(self) -> None:
         """Find the slots, then have the operations use them."""
@@ -158,11 +157,18 @@ def _results(node: Node) -> list[Tensor]:
     return [value] if isinstance(value, Tensor) else list(value)
 
 
-def _memories(node: Node) -> list[int]:
-    """The memory that a node's results lie in; views lie in that of what they are of."""
+def _memories(node: Node) -> set[int]:
+    """The memory that a node's results lie in."""
     value = node.meta.get("val")
     values = value if isinstance(value, (list, tuple)) else [value]
-    return [_memory(each) for each in values if isinstance(each, Tensor)]
+    return {_memory(each) for each in values if isinstance(each, Tensor)}
+
+
+def _is_view(node: Node) -> bool:
+    """Whether a node's results lie in the memory of what it is given."""
+    if not isinstance(node.target, OpOverload):
+        return False
+    return any(result.alias_info is not None for result in node.target._schema.returns)
 
 
 def _memory(tensor: Tensor) -> int:

@@ -148,17 +148,12 @@ class _Simpler:
             self._same(node)
 
     def _drop_neutral(self, neutral: int, node: Node) -> None:
-        """An operand that changes nothing, where the other lies in memory as the result does.
-
-        In another order of its numbers, the products that it goes into would round otherwise.
-        """
+        """An operand that changes nothing, where the other lies in memory as the result does."""
         for constant, other in (node.args, node.args[::-1]) if not node.kwargs else ():
             if not (isinstance(other, Node) and constant in self.constants):
                 continue
             value = self.constants[constant]  # type: ignore[index]
-            same, result = other.meta["val"], node.meta["val"]
-            kept = same.shape == result.shape and same.stride() == result.stride()
-            if kept and same.dtype == result.dtype and bool((value == neutral).all()):
+            if _lie_alike(other, node) and bool((value == neutral).all()):
                 node.replace_all_uses_with(other)
                 return
 
@@ -166,7 +161,9 @@ class _Simpler:
         """The negative of a tensor times a number is the tensor times the number's negative."""
         given, factor = node.args
         if _is(given, aten.neg) and isinstance(factor, float):
-            node.args = (given.args[0], -factor)  # type: ignore[union-attr]
+            (positive,) = given.args  # type: ignore[union-attr]
+            if _lie_alike(positive, given):
+                node.args = (positive, -factor)
         self._drop_neutral(1, node)
 
     def _outer_product(self, node: Node) -> None:
@@ -193,6 +190,16 @@ class _Simpler:
         shape = total.meta["val"].sum(dimensions).shape
         if shape == node.meta["val"].shape:
             node.target, node.args = given.target, (total, dimensions)
+
+
+def _lie_alike(one: Any, other: Any) -> bool:
+    """Whether two tensors are alike, and lie so in memory.
+
+    In another order of their numbers, the products that they go into would round otherwise.
+    """
+    first, second = one.meta["val"], other.meta["val"]
+    alike = first.shape == second.shape and first.dtype == second.dtype
+    return bool(alike and first.stride() == second.stride())
 
 
 def _is_returned(node: Node) -> bool:

@@ -79,6 +79,16 @@ def test_a_view_keeps_its_memory_alive():
     assert "torch.unsqueeze" not in graph.code
 
 
+def test_a_view_of_an_operand_that_took_a_results_place_keeps_its_memory_alive():
+    def function(x):
+        view = (x.exp() * torch.ones_like(x)).t()  # in the end of x.exp() itself
+        later = x.neg().exp().mul(2.0).add(1.0)
+        return [(view * later).neg().sum(1)]
+
+    graph = check(function, torch.rand(8, 8))
+    assert graph.code.count("torch.mul(") == 2  # but for that by one
+
+
 def test_what_is_returned_is_not_overwritten():
     graph = check(lambda x: [x.exp(), x.exp().t(), x.neg().sum(1), x.mean(0)], torch.rand(5, 5))
     assert blocks(graph) == [128]  # the 25 numbers of x.neg(), and nothing that is returned

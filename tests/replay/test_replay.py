@@ -51,6 +51,19 @@ def test_training_is_the_same_to_the_last_bit(learner_of, batches, options):
     assert replayed._replay.trusted == 1
 
 
+def test_a_plain_module_too(batches):
+    def learner():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(1, 40), nn.ReLU(), nn.Linear(40, 1))
+        return MAML(network, Regression(), inner_lr=0.01, inner_steps=1)
+
+    usual, replayed = learner(), learner()
+    replayed.replay()
+    for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
+        assert torch.equal(a, b)
+    assert replayed._replay.trusted == 1
+
+
 def test_joint_training_too(learner_of, batches):
     usual, replayed = learner_of(Joint), learner_of(Joint)
     replayed.replay()

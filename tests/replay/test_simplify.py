@@ -54,6 +54,13 @@ def test_what_is_left(function, left):
     assert names == left
 
 
+def test_a_negative_that_lies_otherwise_is_left():
+    """Of a transposed row torch makes one that lies in another way, which products then tell."""
+    row = torch.rand(25, 40, 1).transpose(1, 2)
+    names, _ = simplified(lambda x: [x.transpose(1, 2).transpose(1, 2).neg().mul(0.1)], row)
+    assert names[-2:] == ["neg", "mul"]
+
+
 def test_a_product_over_one_number_is_an_outer_product():
     a, b = torch.rand(3, 4, 1), torch.rand(3, 1, 5)
     _, graph = simplified(lambda a, b: [torch.bmm(a, b)], a, b)
