@@ -234,10 +234,12 @@ class Experiment:
             self.loggers.finish(summary)
         if not self.ranks.is_first:
             return summary
-        from mamlbench.figures.of_run import draw_figures  # brings matplotlib, needed here alone
-
         with_ = self.learner, self.dataset, self.protocol, self.hardware
         try:
+            from mamlbench.figures.of_run import (
+                draw_figures,  # brings matplotlib, needed here alone
+            )
+
             draw_figures(self.folder, *with_, summary)
         except Exception:  # a result is whole without its figures
             self.folder.finish(summary)

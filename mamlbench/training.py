@@ -125,7 +125,7 @@ class Trainer:
         state = self.ranks.from_first(newest)
         if state is None:
             return False
-        if "optimizer" not in state:
+        if not {"optimizer", "devices", "kept"} <= state.keys():
             raise UserError(
                 f"{self.path}: is not the whole state of a run; restart=true begins anew"
             )

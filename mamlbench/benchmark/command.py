@@ -155,7 +155,8 @@ def _lines(case: dict[str, Any], work: Work) -> str:
             line += f"  peak +{case[f'{kind.column}_peak_mib']:.0f} MiB"
         lines.append(line)
     if "gflops" in case:
-        rate = f"{case['gflops']:.0f} GFLOP/s, {case['of_matmul_rate']:.0%} of the matmul rate"
+        rate = f"{case['gflops']:.0f} of {case['matmul_gflops']:.0f} GFLOP/s"
+        rate += f", {case['of_matmul_rate']:.0%} of the matmul rate"
         if "convolutions_of_matmul_rate" in case:
             rate += f"; convolutions alone {case['convolutions_of_matmul_rate']:.0%}"
         lines.append(f"  {case['gflop']:.1f} GFLOP a step: {rate}")

@@ -108,7 +108,12 @@ def reached(
         convolutions: operations a second of its convolutions alone; see `convolution_rate`.
     """
     rate = operations / seconds
-    whole = {"gflop": operations / 1e9, "gflops": rate / 1e9, "of_matmul_rate": rate / matmul}
+    whole = {
+        "gflop": operations / 1e9,
+        "gflops": rate / 1e9,
+        "matmul_gflops": matmul / 1e9,
+        "of_matmul_rate": rate / matmul,
+    }
     if convolutions is None:
         return whole
     return whole | {"convolutions_of_matmul_rate": convolutions / matmul}

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "and folders with runs below them (default with a table: outputs); of one table a part: "
         "'table.rows=[ROW]' 'table.seeds=[0,1]'")  # fmt: skip
     add("--format", choices=FORMATS, default="terminal", help="of what is printed or written "
-        "(default: terminal)")  # fmt: skip
+        "(default: terminal; a page is --html FILE)")  # fmt: skip
     add("--out", type=Path, metavar="FILE", help="write it there instead of printing it")
     add("--html", type=Path, metavar="FILE", help="write one self-contained page")
     add("--figures", type=Path, metavar="FOLDER", help="draw curves and the papers' figures there")

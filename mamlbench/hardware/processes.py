@@ -64,13 +64,12 @@ def here() -> Place:
 def share_of(cores: int) -> int:
     """Of the cores that a process sees, those that it has to itself, at least 1.
 
-    SLURM gives each task of a job step its own, but a cluster need not bind them to those; others
-    see those of the whole machine.
+    SLURM gives each task its own, to which a cluster need not bind it; others see those of the
+    whole machine.
     """
     place = here()
-    if place.address is None:
-        return max(1, cores // place.local_size)
-    return min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))
+    cores = min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))
+    return cores if place.address is not None else max(1, cores // place.local_size)
 
 
 def _meeting_point() -> str:

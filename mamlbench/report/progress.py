@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -60,10 +61,9 @@ def _planned(path: Path) -> tuple[int | None, int | None]:
 
 
 def _last_logged(path: Path) -> tuple[int, float | None]:
-    """Iteration of the last row that is whole, and the last tasks per second."""
-    try:
-        rows = list(kept_rows(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged
-        return 0, None
-    rates = [row["tasks_per_second"] for _, row in rows if "tasks_per_second" in row]
-    return (rows[-1][0] if rows else 0), (rates[-1] if rates else None)
+    """Iteration and last tasks per second of the rows before the first that is damaged."""
+    iteration, rate = 0, None
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        for iteration, row in kept_rows(path.read_text("utf-8")):  # noqa: B007 -- returned
+            rate = row.get("tasks_per_second", rate)
+    return iteration, rate

@@ -94,6 +94,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: 
 
     The first `left` columns are aligned to the left, the others to the right.
     """
+    columns, *rows = ([_escaped(cell) for cell in row] for row in (columns, *rows))
     widths = [max(3, *map(len, column)) for column in zip(columns, *rows, strict=True)]
     rule = ["-" * width if n < left else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
     lines = []
@@ -120,8 +121,8 @@ def to_markdown(sheets: Sequence[Sheet]) -> str:
     """Sections with a table and its notes."""
     parts = []
     for sheet in sheets:
-        rows = [[_escaped(str(cell)) for cell in row] for row in sheet.rows]
-        parts += [f"### {sheet.title}", markdown_table([*map(_escaped, sheet.columns)], rows)]
+        rows = [list(map(str, row)) for row in sheet.rows]
+        parts += [f"### {sheet.title}", markdown_table(sheet.columns, rows)]
         parts += ["\n".join(f"- {note}" for note in sheet.notes)] if sheet.notes else []
     return "\n\n".join(parts) + "\n"
 
@@ -154,7 +155,8 @@ def to_latex(sheets: Sequence[Sheet]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", r"\|")
+    """In one line, without what ends a cell."""
+    return " ".join(text.split()).replace("|", r"\|")
 
 
 _TEX = {

@@ -16,6 +16,7 @@ def with_search(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: a search without `-m`.
     """
+    arguments = [argument for argument in arguments if argument != "tune=null"]
     line = parsed(arguments)
     keys = set(map(key_of, line.overrides))
     if "hydra.sweeper.trial" in keys:  # a single run: the job of one of the trials

@@ -113,7 +113,7 @@ def test_the_kernels_of_a_replayed_step_are_clocked():
 
 
 def test_what_a_step_makes_of_the_machine():
-    whole = {"gflop": 1.0, "gflops": 0.5, "of_matmul_rate": 0.25}
+    whole = {"gflop": 1.0, "gflops": 0.5, "matmul_gflops": 2.0, "of_matmul_rate": 0.25}
     assert reached(2e9, 1e9, 2.0) == whole
     alone = {"convolutions_of_matmul_rate": 0.5}
     assert reached(2e9, 1e9, 2.0, convolutions=1e9) == whole | alone

@@ -120,10 +120,6 @@ def test_a_run_is_told_to_wandb_as_it_told_itself(run, finished):
     assert json.dumps(told.config) == json.dumps({**own.config})
 
 
-def _unchanged(folder):
-    pass
-
-
 def _unfinished(folder):
     (folder / "summary.json").unlink()
 

@@ -194,6 +194,11 @@ def test_what_is_typed_has_the_last_word_over_the_space(mamlbench):
     assert " algorithm.inner_steps=1 " in summaries()[0]["command"]
 
 
+def test_null_is_no_search(mamlbench):
+    assert mamlbench("-m", "tune=null", *RUN, "seed=0,1").code == 0
+    assert len(summaries()) == 2
+
+
 def test_one_process_searches_at_a_time(mamlbench):
     assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=1").code == 0
     [file] = Path("outputs").rglob("*.db")

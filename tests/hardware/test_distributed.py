@@ -246,6 +246,10 @@ def test_shares_are_all_tasks_in_order(size: int, total: int) -> None:
 
 def test_the_place_is_what_torchrun_or_srun_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert here() == Place()
+    assert share_of(8) == 8
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")  # of which a job's only task sees more
+    assert (share_of(8), share_of(2)) == (3, 2)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK")
     monkeypatch.setenv("SLURM_NTASKS", "4")  # as in a batch script, which is none of the tasks
     monkeypatch.setenv("SLURM_PROCID", "0")
     assert here() == Place()

@@ -10,6 +10,8 @@ import runs
 
 from mamlbench.compose import experiment
 from mamlbench.errors import Pruned, UserError
+from mamlbench.report import progress
+from mamlbench.report.sheets import markdown_table
 from mamlbench.report.status import Row, collect, show
 from mamlbench.run.signals import Stopped
 from mamlbench.run.status import recorded
@@ -208,6 +210,18 @@ def test_the_text(outputs):
         ["finished", "kept", "", "", "", "2 runs"],
     ]
     assert table[-1].startswith("| finished | default/maml ")
+
+
+def test_an_error_of_several_lines_is_one_cell():
+    assert markdown_table(["a", "note"], [["1", "x | y\nsecond line"]]).splitlines()[2:] == [
+        r"| 1   | x \| y second line |"
+    ]
+
+
+def test_progress_is_told_up_to_a_damaged_row(tmp_path):
+    text = "iteration,loss,tasks_per_second\n10,0.5,3.0\n20,0.4,3.0,9\n30,0.4,3.0\n"
+    (tmp_path / "metrics.csv").write_text(text)
+    assert progress.of(tmp_path).iteration == 10
 
 
 @pytest.mark.usefixtures("no_figures")
