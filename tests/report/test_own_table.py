@@ -96,7 +96,7 @@ def test_a_page_and_a_readme_have_it_too(report, tmp_path):
     assert "My table" in (tmp_path / "page.html").read_text()
     text = (tmp_path / "README.md").read_text()
     assert re.search(r"\n1 of \d+ published numbers are measured: 1 within\.", text)
-    assert re.search(r"\n\| My table \| 1 \| 1 \|\n", text)
+    assert re.search(r"\n\| My table \| `mine` \| 1 \| 1 \|\n", text)
 
 
 def test_a_folder_without_tables_adds_none(report):
