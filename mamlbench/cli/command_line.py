@@ -8,13 +8,15 @@ from pathlib import Path
 from mamlbench.config.overrides import key_and_value, key_of, list_of, parsed, sweep_of
 from mamlbench.config.tree import ConfigTree, own_root
 from mamlbench.errors import UserError
-from mamlbench.run.made_by import with_overrides_of_checkpoint
-from mamlbench.sweeps.table import arguments_of_table
-from mamlbench.tuning.arguments import with_search
 
 
 def for_hydra(arguments: Sequence[str]) -> list[str]:
     """The arguments with all that a table, a checkpoint or a search among them brings."""
+    # here, as help does without them
+    from mamlbench.run.made_by import with_overrides_of_checkpoint
+    from mamlbench.sweeps.table import arguments_of_table
+    from mamlbench.tuning.arguments import with_search
+
     found = with_overrides_of_checkpoint(arguments_of_table(arguments))
     return options_of_each_job(in_order(with_search(found)))
 

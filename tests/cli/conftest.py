@@ -1,5 +1,6 @@
 """The command `mamlbench` inside the test's process: what it prints and its exit code."""
 
+import importlib.util
 import logging
 import re
 import shutil
@@ -76,6 +77,19 @@ def mamlbench(monkeypatch, capsys, tmp_path, clean_logging):
         return Result(code, printed.out, printed.err)
 
     return command
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """`without(package)`: it is not installed."""
+    find = importlib.util.find_spec
+
+    def patch(package: str) -> None:
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda n, *a: None if n == package else find(n, *a)
+        )
+
+    return patch
 
 
 @pytest.fixture

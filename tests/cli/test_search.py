@@ -1,6 +1,5 @@
 """A search with Optuna from the command line: judged, pruned, resumed, and its mistakes."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -276,11 +275,8 @@ def test_any_seed_of_the_sampler(mamlbench):
     assert states(the_study()) == ["COMPLETE"]
 
 
-def test_without_optuna(mamlbench, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == "optuna" else find(name, *a)
-    )
+def test_without_optuna(mamlbench, without):
+    without("optuna")
     result = mamlbench(*SEARCH)
     assert result.code == 2
     assert result.complaint == (

@@ -1,7 +1,6 @@
 """Sweeps: they fill gaps, go on after a failure, say that they failed, and leave nothing about."""
 
 import gc
-import importlib.util
 import json
 import shutil
 import weakref
@@ -136,11 +135,8 @@ def test_a_broken_class_fails_its_job_only(mamlbench, monkeypatch, tmp_path):
         raise AssertionError("the sweep hid an error")
 
 
-def test_without_what_slurm_needs(mamlbench, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == "submitit" else find(name, *a)
-    )
+def test_without_what_slurm_needs(mamlbench, without):
+    without("submitit")
     result = mamlbench("-m", "hardware=slurm_cpu", "seed=0,1")
     assert result.code == 2
     needs = "hardware=slurm_...: needs `pip install -e '.[slurm]'` in the checkout"
