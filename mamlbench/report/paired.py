@@ -265,10 +265,10 @@ def _on_the_same_tasks(results: Sequence[_Named]) -> list[list[_Named]]:
 
 
 def _couples(group: Sequence[_Named]) -> Iterator[tuple[_Named, _Named]]:
-    """All pairs of a small group; in a large one, each result with the best of the same seeds.
+    """All pairs of a small group; in a large one with equal seeds, each result with the best.
 
-    The best of each set of seeds is also paired with the best of all. With equal seeds, a
-    difference is that of the two means.
+    A large group with different seeds is split by seeds, and the best of each part is also paired
+    with the best of all. With equal seeds, a difference is that of the two means.
     """
     by_seeds: dict[tuple[int, ...], list[_Named]] = {}
     for named in group:
