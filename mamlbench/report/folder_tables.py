@@ -1,4 +1,4 @@
-"""Tables of any runs, one for each dataset, setting and metric."""
+"""Tables of arbitrary runs, one for each dataset, setting and metric."""
 
 from __future__ import annotations
 

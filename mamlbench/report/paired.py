@@ -199,7 +199,7 @@ def difference_text(metric: str, found: Difference | None) -> str:
 
 
 def tested_otherwise(one: Run, other: Run) -> tuple[str, ...]:
-    """Protocol options in which two runs differ, except those that define the tasks."""
+    """Those of the options `transductive` and `select` in which two runs' protocols differ."""
     protocols = [run.config["evaluation"] for run in (one, other)]
     return tuple(
         f"evaluation.{name}"
