@@ -1,38 +1,38 @@
-"""The papers' tables and figures: which runs make each cell, and what was published there.
+"""The papers' tables and figures: which run fills each cell, and what the paper published there.
 
-A table is `conf/table/<name>.yaml`, of mamlbench's configs or of a user's own folder:
+A table is `conf/table/<name>.yaml`, in mamlbench's configs or in a user's own folder:
 
     title: MAML, Table 2: sinusoids, 5-shot, MSE
     paper: arXiv 1703.03400
     place: Table 2            # where in the paper
-    kind: table               # or figure: rows are its curves, columns what is along its x axis
-    x: null                   # of a figure: inner_steps; iterations, labels (column: all); words
+    kind: table               # or figure: rows are its curves, columns its x values
+    x: null                   # x axis of a figure: inner_steps, iterations, labels or other words
     metric: mse               # accuracy is published in percent
     seeds: [0]                # of every cell
     footnotes: []
     rows: [MAML]              # in order
-    columns: ["1", "5", "10"] # in order
+    columns: ["1", "5", "10"] # in order; [all] if x is iterations or labels
     cells:
       - row: MAML
-        column: "1"                   # without it: every column, see below
+        column: "1"                   # if omitted: every column, see below
         experiment: maml/sinusoid     # in conf/experiment; null: published only
-        overrides: [dataset.shots=5]  # beside the experiment
-        evaluate: []                  # how the trained learner is tested otherwise
-        metric: mse                   # where it is not the table's
+        overrides: [dataset.shots=5]  # in addition to the experiment
+        evaluate: []                  # overrides for another test of the trained learner
+        metric: mse                   # if it is not the table's
         step: 1                       # after how many inner steps; null: after the last
-        published: 0.67               # as printed, trailing zeros too; null: there is no number
-        interval: null                # the printed plus-minus
+        published: 0.67               # as printed, with trailing zeros; null: no number
+        interval: null                # the printed ±
         interval_kind: null           # tasks95, seeds_sd or unstated
-        verified: true                # false: no copy or quotation of the paper was there
+        verified: true                # false: not checked against the paper or a quotation of it
         note: null                    # a remark on this cell
 
-Of a figure over `iterations` a row is the curve in its run's `metrics.csv`, over `labels` that in
-its `summary.json`; over anything else each column is a point, of a run or an inner step.
+In a figure over `iterations`, a row is the curve in its run's `metrics.csv`; over `labels`, the
+curve in its `summary.json`. Otherwise each column is a point, from a run or an inner step.
 
-What most cells share can be said once, under `each:`. A cell without `column` stands for every
-column, in order: its `published` and `interval` may be lists, of equal length, and the row ends
-where they do. `step: column` is the column's number. Cells of equal experiment and overrides share
-one training run, and with equal `evaluate` one test.
+Values that most cells share can be given once, under `each:`. A cell without `column` stands for
+every column, in order: its `published` and `interval` may be lists of equal length, and the row
+ends where they end. `step: column` means the column's number. Cells with equal `experiment` and
+`overrides` share one training run; with equal `evaluate` they also share one test.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ KINDS = {
     "seeds_sd": "sd over seeds",
     "unstated": "kind not stated",
 }
-"""What a printed ± is, in words."""
+"""Kinds of printed ±, in words."""
 
 
 class Printed(float):
@@ -68,7 +68,7 @@ class Printed(float):
     text: str
 
     def __new__(cls, text: str) -> Printed:
-        """The number that `text` writes."""
+        """The number written as `text`."""
         number = super().__new__(cls, text)
         number.text = text
         return number
@@ -76,14 +76,13 @@ class Printed(float):
 
 @dataclass(frozen=True)
 class TableRun:
-    """One training run of a table or, with `evaluate`, another test of what it has learned.
+    """One training run of a table or, with `evaluate`, another test of its trained learner.
 
     Attributes:
         experiment: name in `conf/experiment`.
-        overrides: beside it.
-        evaluate: overrides of the other test; none, for the training run and its own test.
-        config_dir: of a table of a user's own, the folder with configs to compose it from besides
-            mamlbench's.
+        overrides: in addition to the experiment.
+        evaluate: overrides for the other test; empty for the training run and its own test.
+        config_dir: for a user's own table, the folder of configs that extends mamlbench's.
     """
 
     experiment: str
@@ -93,11 +92,11 @@ class TableRun:
 
     @property
     def trained(self) -> TableRun:
-        """The training run, whose checkpoint this one tests; itself, where it trains."""
+        """The training run whose checkpoint this run tests; itself if it trains."""
         return replace(self, evaluate=())
 
     def arguments(self, seed: int) -> list[str]:
-        """What to type after `mamlbench` for the training run (without `evaluate`)."""
+        """The arguments of `mamlbench` for the training run (without `evaluate`)."""
         return [f"experiment={self.experiment}", *self.overrides, f"seed={seed}"]
 
 
@@ -106,15 +105,15 @@ class Cell:
     """One number of a table, or one point or curve of a figure.
 
     Attributes:
-        row, column: names of its place.
-        run: what makes our number; None where only the published one is shown.
+        row, column: their names.
+        run: the run that gives our number; None if only the published one is shown.
         metric: as `summary.json` names it.
-        step: inner steps at meta-test whose score it is; None: the last.
-        published: as printed, accuracy in percent; None where the paper has no number.
-        interval: the printed plus-minus.
+        step: scored after this many inner steps at meta-test; None: after the last.
+        published: as printed, accuracy in percent; None if the paper has no number.
+        interval: the printed ±.
         interval_kind: one of `KINDS`; None without an interval.
-        verified: whether the published value was checked, against a copy of the paper or of the
-            data behind it, or against others that quote it.
+        verified: whether the published value was checked against a copy of the paper, the data
+            behind it or publications that quote it.
         note: a remark on this cell.
     """
 
@@ -131,7 +130,7 @@ class Cell:
 
     @property
     def published_text(self) -> str:
-        """The published value and its plus-minus, digit by digit; empty where there is none."""
+        """The published value and its ±, with the printed digits; empty if there is none."""
         if self.published is None:
             return ""
         around = "" if self.interval is None else f" ± {self.interval.text}"
@@ -144,7 +143,7 @@ class Table:
 
     Attributes:
         name: of its file.
-        cells: in the order of the file; a place of rows x columns may have none.
+        cells: in the order of the file; not every row and column needs a cell.
     """
 
     name: str
@@ -161,7 +160,7 @@ class Table:
     x: str | None = None
 
     def runs(self) -> list[TableRun]:
-        """All different runs, in the order of the cells; a training run before tests of it."""
+        """All distinct runs in the order of the cells; a training run precedes its tests."""
         found: dict[TableRun, None] = {}
         for cell in self.cells:
             if cell.run is not None:
@@ -170,10 +169,10 @@ class Table:
         return list(found)
 
     def only(self, rows: Iterable[str] | None = None, seeds: Iterable[int] | None = None) -> Table:
-        """The same with these rows, these seeds.
+        """The table with only these rows and seeds (None: all).
 
         Raises:
-            UserError: a row that it does not have.
+            UserError: the table has no such row.
         """
         kept = list(self.rows if rows is None else rows)
         for row in kept:
@@ -196,7 +195,7 @@ def load_table(name: str, tree: ConfigTree | None = None) -> Table:
         tree: where to look (None: mamlbench's own configs).
 
     Raises:
-        UserError: there is no such table (the nearest names are given), or it is not well formed.
+        UserError: the table is malformed or does not exist; then the message gives similar names.
     """
     tree = ConfigTree() if tree is None else tree
     text = tree.text(f"table/{name}")
@@ -214,10 +213,10 @@ def load_table(name: str, tree: ConfigTree | None = None) -> Table:
 
 
 def load_tables(tree: ConfigTree | None = None) -> tuple[Table, ...]:
-    """All tables, by name: mamlbench's own and, of a tree, those of a user's folder beside them.
+    """All tables, by name: mamlbench's own and, with a tree, also those in a user's folder.
 
     Raises:
-        UserError: one is not well formed.
+        UserError: a table is malformed.
     """
     own = _own_tables()
     names = own if tree is None else tree.choices("table")
@@ -234,7 +233,7 @@ _CELL = (*(field.name for field in fields(Cell) if field.name != "run"), *_RUN)
 
 
 class _Reader(yaml.SafeLoader):
-    """YAML whose decimal numbers remember their digits."""
+    """A YAML loader whose decimal numbers remember their digits."""
 
 
 def _with_digits(reader: _Reader, node: yaml.ScalarNode) -> Printed:
@@ -269,7 +268,7 @@ def _table(name: str, values: Any, config_dir: Path | None) -> Table:
 
 
 def _of_columns(values: dict[str, Any], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """What is said of a cell; of one without a column, of each column, as far as its lists go."""
+    """The values of a cell; without a column, those of each column, as far as its lists go."""
     if "column" in values:
         yield values
         return
@@ -298,7 +297,7 @@ def _cell(values: dict[str, Any], config_dir: Path | None) -> Cell:
     for name in {"published", "interval"} & values.keys():
         values[name] = _printed(name, values[name])
     if values.get("interval") is None:
-        values["interval_kind"] = None  # said for each cell, of those that have one
+        values["interval_kind"] = None  # `each` gives it to cells without an interval too
     cell = construct(Cell, values, "", run=run)
     if cell.interval is not None:
         one_of("interval_kind", str(cell.interval_kind), KINDS)
@@ -307,7 +306,7 @@ def _cell(values: dict[str, Any], config_dir: Path | None) -> Cell:
 
 @contextmanager
 def _mistakes_in(place: str) -> Iterator[None]:
-    """Have a mistake's line begin with where it is."""
+    """Prefix the messages of errors with the place of the mistake."""
     try:
         yield
     except UserError as error:
@@ -315,7 +314,7 @@ def _mistakes_in(place: str) -> Iterator[None]:
 
 
 def _known(values: Any, accepted: Sequence[str]) -> dict[str, Any]:
-    """A copy of a mapping that has no other keys."""
+    """A copy of a mapping, after a check that it has only accepted keys."""
     if not isinstance(values, Mapping):
         raise UserError(f"accepted is a mapping with {', '.join(accepted)}")
     for name in values:
@@ -333,7 +332,7 @@ def _printed(name: str, value: Any) -> Printed | None:
 
 
 def _texts(values: Any) -> Any:
-    """The texts of a list; anything else, which is refused later, as it is."""
+    """The items of a list as texts; anything else unchanged, to be refused later."""
     return tuple(map(_text, values)) if isinstance(values, list) else values
 
 

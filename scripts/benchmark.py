@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times one outer step of ours beside learn2learn's and others', on the same tasks."""
+"""Times an outer step of mamlbench, learn2learn and other code on the same tasks."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts environment steps a second, of ours and of gymnasium's."""
+"""Measures steps per second of our environments and gymnasium's."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@
 #   scripts/install_learn2learn.sh [PYTHON]     default: .venv/bin/python, else python
 #
 # A plain `pip install learn2learn` fails: the C files in its archive are too old for Python 3.11,
-# and of its declared requirements qpth does not install. So the C is made anew from the Cython
-# sources, and only what its import needs comes with it. Installing twice does nothing.
+# and its requirement qpth does not install. So this script regenerates the C files from the Cython
+# sources and installs only the requirements that the import needs. A second run does nothing.
 #
-# Exit codes: 0 it is installed; 2 it could not be; 3 this Python is not among those it works on.
+# Exit codes: 0 it is installed; 2 the installation failed; 3 this Python version is not supported.
 set -euo pipefail
 
 readonly VERSION=0.2.0
@@ -18,7 +18,7 @@ fail() {
     exit 2
 }
 
-# Runs a command quietly; where it fails, shows the end of what it said.
+# Runs a command quietly; if it fails, shows the end of its output.
 step() {
     local what=$1
     shift
@@ -54,12 +54,12 @@ check_environment() {
 }
 
 install() {
-    # The build's tools stay out of the environment: they are on the path of this one build.
+    # The build's tools stay out of the environment: only this build has them on its path.
     step "Installing the build's tools" pip install --target "$work/tools" \
         "cython>=3,<4" "setuptools>=77,<85" wheel
     step "Installing what learn2learn imports" pip install gym==0.26.2 tqdm requests scipy
     if ! has torchvision; then
-        # Without its requirements, which would replace a CPU-only torch by gigabytes of another.
+        # Without its requirements, which would replace a CPU-only torch by one of gigabytes.
         step "Installing torchvision" pip install --no-deps torchvision==0.26.0
     fi
     step "Building learn2learn" env CFLAGS="-O2 -g0" PYTHONPATH="$work/tools" \

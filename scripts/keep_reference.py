@@ -20,8 +20,8 @@ import pandas as pd
 
 REFERENCE = Path(__file__).parent.parent / "outputs" / "reference"
 KEPT = ("summary.json", "config.yaml", "metrics.csv", "active_learning.csv", "figures")
-FREE_PICTURES = ("omniglot", "glyphs")  # others' terms may forbid to show them here
-STEPS = 10  # of longer adaptations, the scores after the last step alone
+FREE_PICTURES = ("omniglot", "glyphs")  # the terms of others may forbid showing theirs here
+STEPS = 10  # of longer adaptations, only the scores after the last step are kept
 
 
 def main() -> int:
@@ -45,7 +45,7 @@ def main() -> int:
         copied = Path(new) / arguments.name
         copied.mkdir()
         copy(arguments.run, copied, KEPT[:-1] if arguments.no_figures else KEPT)
-        # only now: what was kept before is not lost where the copy fails
+        # only now, so that a failed copy does not lose an earlier one
         shutil.rmtree(target, ignore_errors=True)
         copied.rename(target)
     print(target)
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def copy(run: Path, target: Path, names: Sequence[str]) -> None:
-    """These files and folders of a run, what is free of them, and its scores."""
+    """Copy these files and folders of a run, except pictures that are not free, and its scores."""
     for name in names:
         source = run / name
         if source.is_dir():
@@ -67,7 +67,7 @@ def copy(run: Path, target: Path, names: Sequence[str]) -> None:
 
 
 def keep_tests(source: Path, target: Path) -> None:
-    """Six digits of each score; the loss only where no metric says the same."""
+    """Keep six digits of each score, and the loss only if no metric equals it up to its sign."""
     rows = pd.read_csv(source)
     last = rows["step"].max()
     if last > STEPS:
@@ -76,7 +76,7 @@ def keep_tests(source: Path, target: Path) -> None:
     loss = rows.get("loss")
     if loss is not None and any(rows[n].equals(loss) or rows[n].equals(-loss) for n in metrics):
         rows = rows.drop(columns="loss")
-    # without a time in it, the same run gives the same file
+    # without a timestamp, the same run gives the same file
     packed = {"method": "gzip", "mtime": 0}
     rows.to_csv(target, index=False, float_format="%.6g", compression=packed)
 

@@ -43,7 +43,7 @@ configure() {
     local node memory cpus
     node=$(hostname -s)
     memory=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
-    cpus=${CPUS:-$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)} # nproc heeds what OpenMP is told
+    cpus=${CPUS:-$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)} # nproc obeys OpenMP's variables
     mkdir -p "$folder/state" "$folder/spool" "$folder/munge"
     chmod 700 "$folder/munge"
     dd if=/dev/urandom of="$folder/munge/key" bs=128 count=1 status=none
@@ -111,7 +111,7 @@ fail_start() {
     fail 5 "SLURM did not start; the last lines of its $1 are above"
 }
 
-# Ends a daemon by the file in which it keeps its process id, and waits for its end.
+# Ends the daemon of a pid file and waits until it has ended.
 end() {
     local pid
     pid=$(cat "$1" 2>/dev/null) || return 0
@@ -128,7 +128,7 @@ stop() {
     check
     export SLURM_CONF=$folder/slurm.conf
     if [ -e "$folder/slurmctld.pid" ]; then
-        # whoever waits in the queue first, so that nobody takes the place of those that run
+        # pending jobs first, so that none of them starts when a running job ends
         scancel --user="$(id -un)" --state=PENDING 2>/dev/null || true
         scancel --user="$(id -un)" --signal=KILL --full 2>/dev/null || true
         scancel --user="$(id -un)" 2>/dev/null || true

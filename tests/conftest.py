@@ -1,4 +1,4 @@
-"""What tests of several folders need."""
+"""Fixtures for the tests of several folders."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from mamlbench.learn2learn_import import learn2learn
 
 @pytest.fixture(scope="session")
 def l2l() -> ModuleType:
-    """learn2learn: skipped where it is missing, but never under CI."""
+    """The module learn2learn; without it tests are skipped, or fail under CI."""
     try:
         return learn2learn()
     except UserError as error:
@@ -27,7 +27,7 @@ def l2l() -> ModuleType:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_proxy():
-    """Servers of tests are on this machine, and requests would ask a proxy for them too."""
+    """Tests use servers on this machine, which requests would otherwise reach by a proxy."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("no_proxy", "NO_PROXY"):
             patch.setenv(name, "127.0.0.1,localhost")
@@ -36,9 +36,9 @@ def _no_proxy():
 
 @pytest.fixture(scope="session")
 def needing_data() -> Callable[[ImageDataset], None]:
-    """`needing_data(dataset)`: skips where its real pictures are not in MAMLBENCH_DATA.
+    """`needing_data(dataset)`: skips a test whose real pictures are not in MAMLBENCH_DATA.
 
-    Where CI sets MAMLBENCH_DATA they are, or the test fails.
+    If MAMLBENCH_DATA is set under CI, the test fails instead.
     """
 
     def check(dataset: ImageDataset) -> None:
@@ -53,14 +53,14 @@ def needing_data() -> Callable[[ImageDataset], None]:
 
 @pytest.fixture
 def no_figures():
-    """Runs of this process draw none; see `runs.without_figures`."""
+    """Runs in this process draw no figures; see `runs.without_figures`."""
     with runs.without_figures():
         yield
 
 
 @pytest.fixture
 def _keep_threads():
-    """Torch has as many threads after the test as before it."""
+    """Restore torch's number of threads after the test."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -68,7 +68,7 @@ def _keep_threads():
 
 @pytest.fixture
 def disk(tmp_path):
-    """`disk(options)`: a file system of its own, mounted anew with other options at each call."""
+    """`disk(options)`: a separate file system, remounted with these options at each call."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -94,6 +94,6 @@ def small_disk(disk):
 
 @pytest.fixture(scope="session")
 def slurm_conf(tmp_path_factory):
-    """A SLURM of one node; the file that tells its commands of it. Never skipped under CI."""
+    """The slurm.conf of a running one-node SLURM. Tests are never skipped under CI."""
     with local_slurm.running(tmp_path_factory.mktemp("slurm") / "local", CPUS="6") as conf:
         yield str(conf)

@@ -1,4 +1,4 @@
-"""A SLURM of one node, as `scripts/local_slurm.sh` makes it."""
+"""A one-node SLURM, started by `scripts/local_slurm.sh`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts/local_slurm.sh"
 
 @contextmanager
 def running(folder: Path, **environment: str) -> Iterator[Path]:
-    """Its slurm.conf, while it runs; `environment` is what the script finds besides its own."""
+    """Run it and give its slurm.conf; `environment` is added to the script's environment."""
     start, given = [SCRIPT, "start", folder], {**os.environ, **environment}
     started = subprocess.run(start, env=given, capture_output=True, text=True)
     if started.returncode in (3, 4):

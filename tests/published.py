@@ -1,6 +1,6 @@
 """Published values that were checked against a copy of their source, for the tests of the tables.
 
-Each table: its source, its columns, and a line for each row; `-` where the source has no number.
+Each table has its source, its columns, and a line for each row; `-`: the source has no number.
 """
 
 from __future__ import annotations

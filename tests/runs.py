@@ -1,4 +1,4 @@
-"""What tests of whole runs share: tiny runs, what is left of them, and killing them."""
+"""Helpers for tests of whole runs: tiny runs, their results, and ways to interrupt them."""
 
 from __future__ import annotations
 
@@ -49,31 +49,31 @@ TINY = {
 
 
 RUN = [*TINY["sinusoid"], "logger=csv", "hardware.threads=1", "training.iterations=2"]
-"""A run on sinusoids that is over at once."""
+"""Overrides of a very short run on sinusoids."""
 
 
 def lacking(what: str) -> NoReturn:
-    """Skips a test for something that this machine has not; under CI it fails."""
+    """Skip a test because this machine lacks something; under CI the test fails."""
     if os.environ.get("CI", "").lower() not in ("", "0", "false"):
         pytest.fail(f"CI is set, and {what}")
     pytest.skip(what)
 
 
 def needing_kernels() -> None:
-    """As `lacking`, where the compiled kernels are."""
+    """As `lacking`, if the compiled kernels are missing."""
     if why := why_not():
         lacking(f"there are no compiled kernels: {why}")
 
 
 def needing_simulator(name: str) -> None:
-    """Skips a test of a dataset or experiment that MuJoCo simulates, where that is missing."""
+    """Skip a test of a dataset or experiment that MuJoCo simulates, if MuJoCo is missing."""
     if re.search("_(dir|vel|goal)(_|$)", name):
         pytest.importorskip("mujoco")
 
 
 @contextmanager
 def without_figures() -> Iterator[None]:
-    """Figures take most of the time of a tiny run, and have tests of their own."""
+    """Skip figures, which take most of the time of a tiny run and have their own tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mamlbench.figures.of_run.draw_figures", lambda *arguments: None)
         yield
@@ -101,7 +101,7 @@ def overrides(outputs: Path, algorithm: str, dataset: str, *more: str) -> list[s
 
 
 def result(folder: Path) -> dict[str, object]:
-    """All that a finished run left which must not depend on how often it was interrupted."""
+    """The results of a finished run that must not depend on how often it was interrupted."""
     with (folder / "metrics.csv").open() as file:
         metrics = [
             {k: v for k, v in row.items() if k != "tasks_per_second"}
@@ -128,14 +128,14 @@ def _command(arguments: list[str], started: object) -> None:
 
 
 def context() -> multiprocessing.context.BaseContext:
-    """Processes that start with torch and mamlbench already imported."""
+    """A context for processes that start with torch and mamlbench already imported."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["mamlbench.compose", "mamlbench.cli.main", "torch._dynamo"])
     return server
 
 
 def stop_at(run: Experiment, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has a run of this process told to stop during its outer step `step`, counted from 1."""
+    """Let a run in this process receive SIGTERM during its outer step `step`, counted from 1."""
     original, done = run.learner.meta_step, []
 
     def stopping(tasks: object) -> object:
@@ -148,7 +148,7 @@ def stop_at(run: Experiment, step: int, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def script_validation(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> None:
-    """Let meta-validation find these values of the MSE, one after another."""
+    """Let successive meta-validations return these values of the MSE."""
     real, coming = training.evaluate, iter(values)
 
     def scripted(*args: object, **kwargs: object) -> object:
@@ -160,15 +160,15 @@ def script_validation(monkeypatch: pytest.MonkeyPatch, values: list[float]) -> N
 
 
 def saved_at(folder: Path) -> int:
-    """When the last checkpoint was saved, in ns; 0 without one, as for an instant while one is
-    put in the place of the one before."""
+    """When the last checkpoint was saved, in ns; 0 without one, which happens for an instant while
+    a new checkpoint replaces the previous one."""
     with suppress(FileNotFoundError):
         return (folder / "checkpoint.pt").stat().st_mtime_ns
     return 0
 
 
 class Command:
-    """`mamlbench <arguments>` in a process of its own."""
+    """`mamlbench <arguments>` in a separate process."""
 
     def __init__(self, arguments: list[str]) -> None:
         started = context().Event()
@@ -177,24 +177,24 @@ class Command:
         assert started.wait(60)
 
     def wait(self) -> int:
-        """Its exit code, negative after a signal that ended it."""
+        """Wait for its exit code, which is negative if a signal ended it."""
         self.process.join(120)
         assert self.process.exitcode is not None, "still running after 120 s"
         return self.process.exitcode
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is still there."""
+        """Send it a signal if it is still running."""
         if self.process.is_alive():
             os.kill(self.process.pid, number)
 
     def wait_for(self, path: Path) -> None:
-        """Wait until `path` is there or the command has ended."""
+        """Wait until `path` exists or the command has ended."""
         while self.process.is_alive() and not path.exists():
             time.sleep(0.005)
 
 
 def begun(arguments: list[str]) -> Experiment:
-    """The run of these arguments, skipped where its algorithm is not installed."""
+    """The run of these arguments; skips the test if the algorithm is not installed."""
     try:
         return experiment(arguments)
     except UserError as error:

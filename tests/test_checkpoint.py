@@ -76,7 +76,7 @@ def test_a_value_that_could_not_be_loaded_is_not_saved(tmp_path):
 
 
 class Hostile:
-    """Unpickled with code, it makes a file."""
+    """An object that creates a file if unpickling runs its code."""
 
     def __init__(self, target: Path):
         self.target = target

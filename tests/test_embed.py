@@ -1,4 +1,4 @@
-"""From pictures to embeddings: a classifier of the meta-train classes, and what it writes."""
+"""From pictures to embeddings: a classifier of the meta-train classes, and its output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = {"train": 8, "val": 5, "test": 5}
 
 @pytest.fixture(autouse=True)
 def few_glyphs(monkeypatch):
-    """Eighteen characters, and a network that is as small as they are few."""
+    """Eighteen characters and a tiny network."""
     monkeypatch.setattr("mamlbench.datasets.glyphs.SIZES", SIZES)
 
     def tiny(shape, outputs):
@@ -42,7 +42,7 @@ def test_it_learns_its_classes_and_writes_all_splits(tmp_path):
     run(out, lines.append, epochs=12)
     accuracies = [float(re.search("accuracy ([0-9.]+)", line)[1]) for line in lines]
     assert len(lines) == 12
-    assert accuracies[-1] > 0.5  # of eight classes
+    assert accuracies[-1] > 0.5  # among eight classes
     found = read_embeddings(out)
     assert found.images.shape == (18 * 20, 8)
     assert found.counts == (20,) * 18

@@ -11,7 +11,7 @@ from mamlbench.metrics import shown
 
 
 def test_by_hand():
-    """1, 2, 3: mean 2, standard error 1 / sqrt(3), and t of 2 degrees of freedom is 4.3027."""
+    """1, 2, 3: mean 2, standard error 1 / sqrt(3), and t for 2 degrees of freedom is 4.3027."""
     estimate = Estimate.of(np.array([1.0, 2.0, 3.0]))
     assert estimate.mean == 2.0
     assert estimate.ci95 == pytest.approx(4.302653 / 3**0.5, rel=1e-6)

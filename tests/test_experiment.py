@@ -1,4 +1,4 @@
-"""One run: what it leaves, which checkpoint it tests, and when it is done again."""
+"""One run: its files, the checkpoint that it tests, and when it is repeated."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_restart_begins_anew(tmp_path: Path) -> None:
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SCHEDULE)
     run = experiment(arguments)
     run.run()
-    clip = run.folder.figures / "clip.gif"  # which a machine without a screen would not make anew
+    clip = run.folder.figures / "clip.gif"  # a machine without a screen would not draw it again
     clip.touch()
     before = runs.result(run.folder.path)
     checkpoint = run.folder.path / "checkpoint.pt"
@@ -201,7 +201,7 @@ def test_the_hash_is_of_what_changes_the_result() -> None:
 
 
 def test_best_by_validation_is_what_is_tested(tmp_path: Path) -> None:
-    """A learner that gets worse after its best validation is tested as it was then."""
+    """A learner that gets worse after its best validation is tested with its best parameters."""
     settings = [*SCHEDULE, "evaluation.select=best", "training.validate_every=5"]
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *settings))
     values = iter([0.5, 0.25, 2.0, 3.0])
@@ -239,7 +239,7 @@ def test_float64_runs_in_float64(tmp_path: Path) -> None:
 def test_a_run_depends_on_its_seed_and_on_nothing_else(tmp_path: Path) -> None:
     def parameters(outputs: str, *more: str) -> dict[str, bytes]:
         run = experiment(runs.overrides(tmp_path / outputs, "maml", "sinusoid", *SCHEDULE, *more))
-        torch.manual_seed(int(outputs))  # what happened before in this process
+        torch.manual_seed(int(outputs))  # earlier use of random numbers in this process
         np.random.seed(int(outputs))  # noqa: NPY002
         run.run()
         return runs.result(run.folder.path)["parameters"]
@@ -335,7 +335,7 @@ def test_parameters_that_are_lost_are_no_good_state(
 
 @pytest.fixture
 def _not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps as on a GPU: what is not finite changes nothing, and is asked about later."""
+    """Steps as on a GPU: one that is not finite changes nothing and is counted later."""
 
     def guarded(self: MetaLearner, losses: torch.Tensor) -> None:
         gradients = [p.grad for p in self.learned if p.grad is not None]
@@ -375,7 +375,7 @@ def test_a_worker_that_the_same_signal_ended_is_no_failure(
 def test_where_a_gpus_memory_is_full_it_is_told_what_needs_less_and_nothing_half_done_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be full after a part of the update: only the checkpoint before is sound."""
+    """Memory may fill up during an update, so that only the previous checkpoint is sound."""
     line = runs.overrides(tmp_path, "maml", "sinusoid", "training.checkpoint_every=2")
     run = experiment(line)
     count, counted = run.learner.count_step, []
@@ -395,7 +395,7 @@ def test_where_a_gpus_memory_is_full_it_is_told_what_needs_less_and_nothing_half
 
 @pytest.mark.usefixtures("_not_waited_for")
 def test_steps_refused_on_a_gpu_count_when_it_is_waited_for(tmp_path: Path) -> None:
-    """On a CPU here, by optimisers that are not waited for either."""
+    """Simulated on a CPU, whose optimisers can skip steps in the same way."""
     usual = ["training.iterations=4", "training.log_every=2", "training.validate_every=0"]
     options = [*usual, "algorithm.inner_lr=1e30", "algorithm.inner_steps=3"]
     line = runs.overrides(tmp_path, "maml", "sinusoid", *options)

@@ -1,4 +1,4 @@
-"""What `make` does, with stand-ins for what it calls."""
+"""What `make` does, with stand-ins for the tools that it calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOOLS = ("pip", "python", "ruff", "clang-format", "mypy", "pytest")
 
 
 class Checkout:
-    """A folder with the Makefile, in which every tool only writes down that it was called."""
+    """A folder with the Makefile, in which every tool only records that it was called."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.called = path, path / "called"
@@ -23,7 +23,7 @@ class Checkout:
         self.tool("scripts/install_learn2learn.sh")
 
     def tool(self, name: str, then: str = "") -> None:
-        """Put a stand-in at this place, which then does something."""
+        """Create a stand-in of this name, which records its call and then runs `then`."""
         tool = self.path / name
         tool.parent.mkdir(parents=True, exist_ok=True)
         note = f'echo {tool.name} $1 "${{OMP_NUM_THREADS-}}" >>{self.called}'
@@ -31,7 +31,7 @@ class Checkout:
         tool.chmod(0o755)
 
     def make(self, *arguments: str) -> tuple[int, list[str]]:
-        """Its exit code, and which tools it called."""
+        """The exit code of `make`, and the tools that it called."""
         self.called.write_text("")
         given = {name: value for name, value in os.environ.items() if "MAKE" not in name}
         given.pop("OMP_NUM_THREADS", None)
@@ -59,11 +59,11 @@ def test_tests_run_where_lint_fails_which_fails_at_the_end(
 
 
 def test_an_environment_that_lacks_pip_is_made_anew(checkout: Checkout) -> None:
-    """As Debian leaves one whose package python3-venv is missing."""
+    """As on Debian if the package python3-venv is missing."""
     checkout.tool(".venv/bin/python")
     checkout.tool("python3", '[ "$1" = -c ] || cp .venv/bin/python .venv/bin/pip')
     checkout.tool(".venv/bin/mamlbench")
     code, called = checkout.make("demo", "PYTHON=./python3")
     assert code == 0
-    # the last but one is pip, a copy
+    # "python install" is pip, which is a copy of python
     assert called == ["python3 -c", "python3 -m", "python install", "mamlbench"]

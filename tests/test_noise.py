@@ -1,4 +1,4 @@
-"""Noise belongs to a task and a place, not to a batch."""
+"""Noise depends on the task and the place where it is drawn, not on the batch."""
 
 from __future__ import annotations
 

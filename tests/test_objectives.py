@@ -29,7 +29,7 @@ def test_accuracy_by_hand():
 
 
 def test_particles_are_mixed_as_probabilities():
-    """Probabilities 0.9 and 0.3 of the right class: the mixture's is 0.6."""
+    """Probabilities 0.9 and 0.3 of the right class give a mixture of 0.6."""
     probabilities = torch.tensor([[[[0.9, 0.1]], [[0.3, 0.7]]]], dtype=torch.float64)
     metrics = Classification().metrics(probabilities.log(), torch.tensor([[0]]))
     assert metrics["loss"].item() == pytest.approx(-math.log(0.6))
@@ -43,7 +43,7 @@ def test_squared_error_by_hand():
 
 
 def test_particles_are_averaged_before_the_error():
-    outputs = torch.tensor([[[[1.0]], [[3.0]]]])  # their mean is right
+    outputs = torch.tensor([[[[1.0]], [[3.0]]]])  # the mean is right
     metrics = Regression().metrics(outputs, torch.tensor([[[2.0]]]))
     assert metrics["mse"].tolist() == metrics["loss"].tolist() == [0.0]
 
@@ -95,7 +95,7 @@ def test_confidences_fall_into_bins_closed_above():
 
 
 def test_calibration_is_the_mixtures():
-    """Two sure particles that disagree are one unsure prediction."""
+    """Two confident particles that disagree make one uncertain prediction."""
     outputs = torch.tensor([[[[50.0, 0.0]], [[0.0, 50.0]]]])
     bins = Classification().calibration(outputs, torch.tensor([[0]]))
     assert bins[0, :, 0].nonzero().tolist() == [[7]]
@@ -112,7 +112,7 @@ def test_a_prediction_that_is_not_finite_is_in_the_first_bin():
 
 
 def test_scores_of_functions_by_hand():
-    """Predictions 0 and 2 of a target 1.5, and 1 and 1 of a target 1, likelihood deviation 0.5."""
+    """Predictions 0 and 2 for a target 1.5, 1 and 1 for a target 1; likelihood deviation 0.5."""
     outputs = torch.tensor([[[[0.0], [1.0]], [[2.0], [1.0]]]], dtype=torch.float64)
     y = torch.tensor([[[1.5], [1.0]]], dtype=torch.float64)
     scores = Regression(likelihood_std=0.5).scores(outputs, y)
@@ -127,7 +127,7 @@ def test_scores_of_functions_by_hand():
 
 
 def test_likelihood_of_several_outputs_is_torchs():
-    """A mixture of particles, each a normal distribution of all outputs of an example."""
+    """A mixture of particles, each a normal distribution over all outputs of an example."""
     generator = torch.Generator().manual_seed(0)
     outputs = torch.randn(2, 4, 5, 3, generator=generator, dtype=torch.float64)
     y = torch.randn(2, 5, 3, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What is installed: the config tree ships in the wheel, and the command works from there."""
+"""Installation: the wheel contains the config tree, and the command works from there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built from a copy, as setuptools builds within the sources."""
+    """The wheel, built from a copy because setuptools builds within the sources."""
     pytest.importorskip("setuptools", minversion="77", reason="pyproject.toml needs setuptools 77")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -38,11 +38,11 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """`installed(*arguments)`: what mamlbench says where there is the wheel and no checkout."""
+    """`installed(*arguments)`: the output of mamlbench from the wheel, without a checkout."""
     folder, elsewhere = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("elsewhere")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
-    # as pip makes it; its name is what shell completion is for
+    # as pip creates it; shell completion needs its name
     script = folder / "bin" / "mamlbench"
     script.parent.mkdir()
     script.write_text(f"#!{sys.executable}\nfrom mamlbench.cli.main import main\n\nmain()\n")
@@ -100,7 +100,7 @@ def test_what_is_cited_is_this_version():
 
 
 def test_extras_are_installed_from_the_checkout():
-    """As no index has mamlbench; and each extra that is named is there."""
+    """No index has mamlbench; and each extra that is mentioned exists."""
     files = [*(ROOT / "mamlbench").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]
     text = "\n".join(file.read_text() for file in files)
     assert "mamlbench[" not in text
@@ -154,7 +154,7 @@ def test_shell_completion_installs(installed, shell):
 
 
 def test_help_does_not_wait_for_torch(installed):
-    """Importing torch takes seconds; help, completion and mistakes are for people who wait."""
+    """Importing torch takes seconds, and people wait for help, completion and error messages."""
     slow = ("torch", "pandas", "scipy", "matplotlib", "wandb")
     report = (
         "import sys; from mamlbench.cli.main import main; "

@@ -1,4 +1,4 @@
-"""Two words on the command line give what a paper, or its official code, has for that pair."""
+"""`algorithm=` and `dataset=` alone give the settings of the paper or its official code."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ PAIRS: dict[tuple[str, ...], dict[str, object]] = {
         "algorithm.first_order": True,
         "algorithm.inner_lr": pytest.approx(0.01 * 5),
         "algorithm.inner_steps": 5,
-        # 10, on a loss summed over 75 queries and divided by K = 1
+        # 10 for a loss that is summed over 75 queries and divided by K = 1
         "algorithm.clip": pytest.approx(10 / 75, rel=0.03),
         "dataset.queries": 15,
         "dataset.mean": None,
@@ -271,7 +271,7 @@ PAIRS: dict[tuple[str, ...], dict[str, object]] = {
         "algorithm.inner_lr": 0.0005,
         "algorithm.inner_batch": 20,
         "algorithm.inner_steps": 10,
-        "algorithm.iterations": 200_000,  # the step size goes to 0 where the training ends
+        "algorithm.iterations": 200_000,  # the step size reaches 0 at the end of training
         "dataset.ways": 20,
         "evaluation.transductive": False,
         "training.iterations": 200_000,

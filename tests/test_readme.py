@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands."""
+"""The README's examples run as they are printed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFERENCE = ROOT / "outputs" / "reference"
 
 
 def block(language: str, beginning: str) -> str:
-    """The fenced block of `language` that begins so."""
+    """The fenced block of `language` with this beginning."""
     blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
     (found,) = [text for text in blocks if text.startswith(beginning)]
     return found
@@ -42,7 +42,7 @@ def test_the_library_in_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_worked_example_of_an_algorithm(tmp_path: Path) -> None:
-    """In a copy of the project, with these two files alone, it keeps what every algorithm keeps."""
+    """Its two files, added to a copy of the project, pass the contracts of every algorithm."""
     ignore = shutil.ignore_patterns("__pycache__", "conf")
     shutil.copytree(ROOT / "mamlbench", tmp_path / "mamlbench", ignore=ignore)
     shutil.copytree(ROOT / "conf", tmp_path / "mamlbench" / "conf")

@@ -1,4 +1,4 @@
-"""An interrupted run that is started again ends as if it had never been interrupted."""
+"""A run that is interrupted and restarted ends as if it had never been interrupted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CASES = [
 
 
 def newer(folder: Path, than: int, command: runs.Command) -> int:
-    """When the last checkpoint was saved, in ns, once that is another than `than`."""
+    """Wait until the last checkpoint's time, in ns, differs from `than`, and return it."""
     last_moment = time.monotonic() + 60
     while time.monotonic() < last_moment and command.process.is_alive():
         if (at := runs.saved_at(folder)) not in (0, than):
@@ -50,7 +50,7 @@ def newer(folder: Path, than: int, command: runs.Command) -> int:
 def test_kill_at_random_instants(
     tmp_path: Path, algorithm: str, dataset: str, iterations: int
 ) -> None:
-    """While it trains, not only while it imports: each life saves a checkpoint or more before."""
+    """Each process saves at least one checkpoint before its kill, so it dies during training."""
     settings = [*SCHEDULE, f"training.iterations={iterations}"]
     undisturbed = experiment(runs.overrides(tmp_path / "a", algorithm, dataset, *settings))
     undisturbed.run()
@@ -149,7 +149,7 @@ def test_rows_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     run.folder.summary.unlink()
     with metrics.open("a") as file:
         row = ["35", *["0.5"] * (before_columns - 1)]
-        file.write(",".join(row) + "\n4")  # logged after the last checkpoint, the last line torn
+        file.write(",".join(row) + "\n4")  # after the last checkpoint; a torn last line
     again = experiment(arguments)
     again.run()
     assert runs.result(again.folder.path) == before

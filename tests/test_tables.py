@@ -1,4 +1,4 @@
-"""The tables' files: they are well formed, hold what was published, and find their runs."""
+"""The tables' files are well formed, hold the published values, and find their runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_every_checked_value_stands_with_the_same_digits(name):
     expected = published(name)
     assert cells.keys() == expected.keys()
     for place, printed in expected.items():
-        around = "" if "±" in printed else " ± "  # an interval from memory beside a checked value
+        around = "" if "±" in printed else " ± "  # an unchecked interval of a checked value
         text = cells[place].published_text
         assert text == printed or (
             around and text.startswith(printed + around) and cells[place].note
@@ -72,14 +72,14 @@ def test_experiments_of_a_table_exist(name):
 
 
 def test_runs_are_each_there_once():
-    """Two ways to write one run would do it twice."""
+    """A run written in two ways would run twice."""
     runs = list(dict.fromkeys(run for table in TABLES.values() for run in table.runs()))
     asked = {(run.experiment, frozenset(run.overrides), frozenset(run.evaluate)) for run in runs}
     assert len(asked) == len(runs)
 
 
 def test_particles_of_bayesian_maml_go_as_far_however_many_they_are():
-    """SVGD divides a step by their number; the preset's rates are of 5 particles."""
+    """SVGD divides a step by the number of particles; the preset's rates are for 5 particles."""
     overrides = [cell.run.overrides for cell in TABLES["bmaml_mini_imagenet"].cells[4:]]
     for chosen in overrides:
         values = dict(override.removeprefix("algorithm.").split("=") for override in chosen)
@@ -108,7 +108,7 @@ cells:
 
 @pytest.fixture
 def small(tmp_path):
-    """`small(old, new)`: the tree with SMALL in it, `old` in its text being `new`."""
+    """`small(old, new)`: a tree with the table SMALL, in which `new` replaces `old`."""
     (tmp_path / "table").mkdir()
 
     def tree(old: str = "", new: str = "") -> ConfigTree:
@@ -144,7 +144,7 @@ def test_a_cell_of_every_column(small):
     found = [(c.column, c.step, c.published_text, c.interval_kind) for c in table.cells]
     assert found[:2] == [("1", 1, "48.70 ± 1.80", "tasks95"), ("5", 5, "5", None)]
     assert len(table.cells) == 4
-    # the row ends where its list does; what is no list is said of each
+    # a row ends with its list; a value that is no list applies to every column
     table = load_table("small", small(first, "  - {row: B, published: [50], step: 2}"))
     assert [(c.column, c.step, c.published_text) for c in table.cells[:1]] == [("1", 2, "50")]
     table = load_table("small", small(first, "  - {row: B, published: 50}"))
@@ -226,7 +226,7 @@ def test_an_unknown_table():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cells_run_is_of_its_row_and_its_column(name):
-    """Of so many ways and shots as the table says, and with transduction where it says so."""
+    """It has the ways and shots that the table names, and transduction where the table says so."""
     for cell in TABLES[name].cells:
         said = re.search(
             r"(\d+)-way,? (\d+)-shot", f"{cell.column} {cell.row} {TABLES[name].title}"

@@ -1,4 +1,4 @@
-"""Batches of tasks: cut, and put together."""
+"""Batches of tasks are cut and joined."""
 
 from __future__ import annotations
 

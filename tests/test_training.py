@@ -1,4 +1,4 @@
-"""The outer loop heeds its options: seed, validation, patience."""
+"""The outer loop follows its options: seed, validation, patience."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_first_parameters_and_tasks_are_those_of_the_seed(tmp_path, monkeypatch):
-    """Each by itself: either one alone would make seeds differ."""
+    """Checked separately, because either one alone would make the seeds' results differ."""
     first = []
     for seed in (0, 1):
         settings = ["training.iterations=2", "training.validate_every=0", f"seed={seed}"]
@@ -46,7 +46,7 @@ def test_when_and_on_what_a_run_is_validated(tmp_path, monkeypatch):
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *settings))
     run.run()
     rows = pd.read_csv(run.folder.path / "metrics.csv").dropna(subset=["val/mse"])
-    assert rows["iteration"].tolist() == [2, 4, 5]  # also at the end
+    assert rows["iteration"].tolist() == [2, 4, 5]  # the last one at the end
     assert asked == [("val", 4)] * 3  # evaluation.validation_tasks; a test has 8
 
 
@@ -64,7 +64,7 @@ def test_patience_ends_a_training_and_counts_on_after_a_stop(tmp_path, monkeypat
 
 
 def test_steps_refused_before_patience_ends_a_training_count(tmp_path, monkeypatch):
-    """On a GPU nothing waits to see which they were, until a row or a checkpoint asks."""
+    """On a GPU, refused steps are known only when a row or a checkpoint asks for them."""
     runs.script_validation(monkeypatch, [0.5, 0.6])
     settings = ["training.validate_every=2", "training.patience=1", "training.log_every=50"]
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *settings))

@@ -1,4 +1,4 @@
-"""Long runs that are kept unfinished go on with the present code."""
+"""Long runs that are kept unfinished can continue with the present code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_run_that_is_kept_unfinished_can_go_on(path: Path) -> None:
     outputs = f"outputs={ROOT / 'outputs'}"
     run = experiment([*state["overrides"], "name=unfinished", outputs, "hardware=cpu"])
     assert run.folder.path == path.parent
-    assert 0 < state["iteration"] <= run.training.iterations  # or in its test
+    assert 0 < state["iteration"] <= run.training.iterations  # equal if it was being tested
     load_learner(run.learner, state, path)
     run.learner.optimizer.load_state_dict(state["optimizer"])
     run.learner.scheduler.load_state_dict(state["scheduler"])

@@ -1,1 +1,1 @@
-"""What a run shows of itself: its scores, its tasks, its films."""
+"""The figures of a run: scores, tasks and films."""

@@ -1,4 +1,4 @@
-"""What a body does before and after it adapts, as a strip of frames and a clip."""
+"""The motion of a body before and after adaptation, as a strip of frames and a clip."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TASKS = 2
 
 
 class _Watched(Environments):
-    """Environments whose states are kept, of the first episode of each task."""
+    """Environments that record the states of each task's first episode."""
 
     def __init__(self, environments: Environments, bodies: MuJoCoEnvironments) -> None:
         self._acted, self._bodies = environments, bodies
@@ -56,7 +56,7 @@ class _Watched(Environments):
 
     @property
     def film(self) -> np.ndarray:
-        """States [H + 1, T, values]; where all episodes have ended, the last one stays."""
+        """States [H + 1, T, values]; the last state repeats once all episodes have ended."""
         left = self.horizon + 1 - len(self.states)
         return np.stack(self.states + left * self.states[-1:])
 
@@ -69,15 +69,16 @@ def draw_film(
     hardware: Hardware,
     folder: Path,
 ) -> None:
-    """`frames.png` and `clip.gif`: one episode of the first meta-test tasks, before and after.
+    """Draw `frames.png` and `clip.gif` of the first meta-test tasks.
 
-    Nothing, and a line that says why, where this machine cannot render without a screen.
+    The frames show an episode of each task before and after adaptation, the clip the first task's
+    after adaptation. If this machine cannot render without a screen, only logs the reason.
 
     Args:
-        learner: as it was tested.
+        learner: the tested learner.
         dataset: loaded.
         protocol: of the test.
-        hardware: precision.
+        hardware: determines the precision.
         folder: where the files go.
     """
     watched = _Watched(dataset.environments, dataset.bodies)
@@ -101,7 +102,7 @@ def draw_film(
 
 
 def _strip(bodies: MuJoCoEnvironments, films: dict[int, np.ndarray], out: Path) -> None:
-    """A row for each task and number of inner steps; films [F, T, values] of states."""
+    """Draw a row for each task and number of inner steps; `films` are states [F, T, values]."""
     shown = [(task, step) for task in range(_TASKS) for step in films]
     times = np.linspace(0, len(films[0]) - 1, _FRAMES).astype(int)
     pictures = [frames(bodies, films[step][times, task]) for task, step in shown]

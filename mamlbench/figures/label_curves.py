@@ -1,4 +1,4 @@
-"""Active learning drawn: what a label is worth when the learner chooses it."""
+"""The figure of active learning: the value of labels that the learner chooses itself."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _LOOKS = {
 
 
 def label_curves(curve: Sequence[Mapping[str, Any]], metric: str, out: Path) -> None:
-    """The metric against the labels asked for, by strategy; beside it their paired difference.
+    """Draw the metric against the number of labels by strategy, and their paired difference.
 
-    Bands are 95% intervals over tasks. Without an uncertain choice there is one panel.
+    Bands are 95% intervals over tasks. There is only one panel if the learner has no uncertainty.
 
     Args:
-        curve: entry i has `random` and, where the learner can tell, `uncertainty` and `difference`,
-            each with `metric`, its `mean` and `ci95`, after i labels; as in summary.json.
-        metric: which metric.
+        curve: entry i holds the scores after i labels, as in summary.json: `random` and, if the
+            learner has an uncertainty, `uncertainty` and `difference`, each with the `mean` and
+            `ci95` of `metric`.
+        metric: name of the metric.
         out: PNG file.
     """
     paired = "difference" in curve[0]

@@ -1,4 +1,4 @@
-"""The figures of one run: what a person would look at first."""
+"""The figures of one run."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def draw_figures(
     hardware: Hardware,
     summary: Mapping[str, Any],
 ) -> None:
-    """Draw what suits the problem into the run's `figures/`.
+    """Draw the figures that suit the problem into the run's `figures/`.
 
     Args:
-        folder: of the run, with its `metrics.csv`.
-        learner: as it was tested.
+        folder: the run's folder, with its `metrics.csv` if there is one.
+        learner: the tested learner.
         dataset: loaded.
         protocol: of the test.
-        hardware: precision.
-        summary: of the run, as `summary.json` has it.
+        hardware: determines the precision.
+        summary: of the run, as in `summary.json`.
     """
     out = folder.figures
     if (folder.path / "metrics.csv").is_file():
@@ -139,7 +139,7 @@ def _adapted(
     protocol: Protocol,
     hardware: Hardware,
 ) -> tuple[TaskBatch, Adapted]:
-    """The tasks with other inputs to predict at, and the learner adapted to them."""
+    """The tasks with `inputs` as their query inputs, and the learner adapted to the tasks."""
     tasks = hardware.cast(replace(tasks, query=replace(tasks.query, x=inputs)))
     learner.eval()
     return tasks, learner.adapt(tasks.support, protocol.inner_steps)

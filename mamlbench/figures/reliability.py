@@ -1,4 +1,4 @@
-"""The reliability diagram of a classifier: is it right as often as it is sure?"""
+"""The reliability diagram of a classifier: its accuracy against its confidence."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _GAP = "#F0B48F"
 
 
 def reliability_diagram(bins: Bins, ece: Mapping[str, float], out: Path) -> None:
-    """Accuracy against confidence, a bar a bin, and below it how many queries each bin has.
+    """Draw accuracy against confidence, one bar per bin, and below it each bin's share of queries.
 
-    What lies between a bin's accuracy and its mean confidence is filled: above the diagonal the
-    learner is right more often than it is sure, below it less often.
+    The gap between a bin's accuracy and its mean confidence is filled. Above the diagonal the
+    learner is underconfident, below it overconfident.
 
     Args:
-        bins: of equal width, `queries` in each, their mean `confidence` and `accuracy` (None where
-            there are no queries), as in summary.json.
-        ece: the expected calibration error's `mean` and `ci95`.
+        bins: bins of equal width, as in summary.json: number of `queries`, their mean `confidence`
+            and `accuracy` (None without queries).
+        ece: `mean` and `ci95` of the expected calibration error.
         out: PNG file.
     """
     queries = np.array(bins["queries"], dtype=float)

@@ -1,4 +1,4 @@
-"""Figures of several learners that were sampled for one task, beside the truth."""
+"""Figures of several learners sampled for the same task, beside the truth."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def functions(
     samples: np.ndarray,
     out: Path,
 ) -> None:
-    """One panel a task: each sample's curve, their mean, the true curve and the points given.
+    """Draw one panel per task: each sample's curve, their mean, the truth and the points given.
 
     Args:
         x: [n] inputs, ascending.
         truth: [T, n] true values at x.
-        support_x: [T, K] inputs of the points adapted to.
+        support_x: [T, K] inputs of the support points.
         support_y: [T, K] their values.
         samples: [T, P, n] values of the samples at x.
         out: PNG file.
@@ -62,12 +62,12 @@ def boundaries(
     circles: np.ndarray,
     out: Path,
 ) -> None:
-    """One panel a task: where each sample ends class 1, over the mean of its probability.
+    """Draw one panel per task: each sample's boundary of class 1 over its mean probability.
 
     Args:
-        grid: [n] either coordinate of the points of a square grid, ascending.
-        probability: [T, P, n, n] of class 1, the second coordinate first.
-        support: [T, M, 2] the points adapted to.
+        grid: [n] values of either coordinate of a square grid, ascending.
+        probability: [T, P, n, n] of class 1, indexed by the second coordinate, then the first.
+        support: [T, M, 2] the support points.
         labels: [T, M] their classes, 0 or 1.
         circles: [T, 3] the true circle's centre and radius.
         out: PNG file.

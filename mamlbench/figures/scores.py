@@ -14,14 +14,14 @@ from mamlbench.figures import style
 from mamlbench.metrics import scale
 
 _SMOOTH_FROM = 120  # rows; with fewer, a running mean would only blur
-_LOG_FROM = 50.0  # largest over smallest value; with less, a linear axis shows more
+_LOG_FROM = 50.0  # largest over smallest value; below that, a linear axis shows more
 
 
 def learning_curve(metrics_csv: Path, out: Path) -> None:
-    """Loss and metrics in training and validation against the iteration, one panel each.
+    """Draw the loss and metrics in training and validation by iteration, one panel each.
 
     The validation's band is its 95% interval over tasks. Long training curves are drawn as a
-    running mean over the pale values themselves. Draws nothing where there is no row yet.
+    running mean over the pale raw values. Draws nothing if there is no row yet.
 
     Args:
         metrics_csv: the run's metrics.csv.
@@ -48,12 +48,12 @@ def learning_curve(metrics_csv: Path, out: Path) -> None:
 
 
 def score_by_step(by_step: Sequence[Mapping[str, Any] | None], metric: str, out: Path) -> None:
-    """The metric after each inner step that was scored: mean over the test tasks, 95% interval.
+    """Draw the metric after each scored inner step: mean over the test tasks, 95% interval.
 
     Args:
-        by_step: entry s holds `metric`, with `mean` and `ci95`, after s inner steps, or is None; as
-            in summary.json.
-        metric: which metric.
+        by_step: entry s holds `mean` and `ci95` of `metric` after s inner steps, or is None; as in
+            summary.json.
+        metric: name of the metric.
         out: PNG file.
     """
     factor = scale(metric)
@@ -72,7 +72,7 @@ def score_by_step(by_step: Sequence[Mapping[str, Any] | None], metric: str, out:
 
 
 def _metrics(rows: pd.DataFrame) -> list[str]:
-    """What to draw: the loss, and the metrics known in validation (of training, where none is)."""
+    """What to draw: the metrics of validation, or else of training, and the loss if it differs."""
     if rows.empty:
         return []
     known = rows.columns[rows.notna().any()]
@@ -87,7 +87,7 @@ def _metrics(rows: pd.DataFrame) -> list[str]:
 
 
 def _same_curves(rows: pd.DataFrame, first: str, second: str) -> bool:
-    """Whether two metrics are one under two names, as loss and mse are in regression."""
+    """Whether two metrics have the same values, as loss and mse do in regression."""
     return all(
         f"{side}/{first}" in rows
         and f"{side}/{second}" in rows

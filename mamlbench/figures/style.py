@@ -1,4 +1,4 @@
-"""How every figure looks, said once."""
+"""The common style of all figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from mamlbench.files import write_atomically
 from mamlbench.metrics import axis_label, scale
 
-# Okabe and Ito's palette, which people with any colour vision tell apart
+# Okabe and Ito's palette, distinguishable with any colour vision
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 INK, MUTED, GRID = "#222222", "#7A7A7A", "#E4E4E4"
 
@@ -48,7 +48,7 @@ STYLE: dict[str, Any] = {
 }
 
 CURVES = (BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9", "#882255")
-"""Of several curves in one figure."""
+"""Colours of several curves in one figure."""
 
 _IN_PAGES: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": "mamlbench"}
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
@@ -69,10 +69,10 @@ POINTS: dict[str, Any] = {
     "color": ORANGE,
     "zorder": 5,
 }
-"""The points that a learner was given."""
+"""Style of the points that a learner was given."""
 
 TRUTH: dict[str, Any] = {"color": INK, "lw": 1.2, "ls": (0, (4, 3))}
-"""What it should find."""
+"""Style of the truth that it should find."""
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def figure(out: Path, width: float, height: float) -> Iterator[Figure]:
     """A figure of `width` x `height` inches, written to `out` as PNG when the block ends.
 
     Raises:
-        UserError: the disk is full or the place not writable; nothing is left half-written.
+        UserError: the disk is full or `out` is not writable; no partial file is left.
     """
     with matplotlib.style.context(["default", STYLE]):
         drawn = Figure(figsize=(width, height), layout="constrained")
@@ -92,10 +92,10 @@ def figure(out: Path, width: float, height: float) -> Iterator[Figure]:
 
 @contextmanager
 def task_panels(tasks: int, width: float, height: float, out: Path) -> Iterator[list[Axes]]:
-    """A figure with a panel a task, at most three side by side, x and y named at the edges.
+    """A figure with one panel per task, at most three in a row; x and y are named at the edges.
 
     Args:
-        tasks: how many.
+        tasks: number of tasks.
         width: of a panel, inches.
         height: of a panel, inches.
         out: PNG file; see `figure`.
@@ -118,12 +118,12 @@ def task_panels(tasks: int, width: float, height: float, out: Path) -> Iterator[
 
 
 def svg(width: float, height: float, draw: Callable[[Figure], None]) -> str:
-    """A figure as an `<svg>` element for a page, its colours the page's CSS variables.
+    """A figure as an `<svg>` element for a page, coloured by the page's CSS variables.
 
     Args:
         width: inches.
         height: inches.
-        draw: puts the content into the figure.
+        draw: draws the content into the figure.
     """
     with matplotlib.style.context(["default", STYLE, _IN_PAGES]):
         drawn = Figure(figsize=(width, height), layout="constrained")
@@ -132,7 +132,7 @@ def svg(width: float, height: float, draw: Callable[[Figure], None]) -> str:
         drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     element = text.getvalue()
     element = element[element.index("<svg") :]
-    for removed in _OF_A_FILE:  # a page has several, and sets their size
+    for removed in _OF_A_FILE:  # a page has several figures and sets their size
         element = re.sub(removed, "", element)
     for colour, variable in _VARIABLES.items():
         element = element.replace(colour.lower(), f"var(--{variable})")
@@ -147,7 +147,7 @@ def count_axis(axes: Axes, label: str) -> None:
 
 
 def metric_axis(axes: Axes, metric: str) -> None:
-    """Name y after the metric, with its unit."""
+    """Label y with the metric and its unit."""
     axes.set_ylabel(axis_label(metric))
     if scale(metric) == 100.0:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

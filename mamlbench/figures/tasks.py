@@ -1,4 +1,4 @@
-"""Tasks, and what a learner makes of them: fits of functions, sheets of pictures."""
+"""Figures of tasks: functions with a learner's fits, and sheets of pictures."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def fits(
     learned: Mapping[int, np.ndarray],
     out: Path,
 ) -> None:
-    """One panel a task: the true curve, the points given, the learner before and after adapting.
+    """Draw one panel per task: truth, points given, and the learner before and after adapting.
 
     Args:
         x: [n] inputs, ascending.
         truth: [T, n] true values at x.
-        support_x: [T, K] inputs of the points adapted to.
+        support_x: [T, K] inputs of the support points.
         support_y: [T, K] their values.
-        learned: the learner's values at x, [T, n], by the number of inner steps taken.
+        learned: the learner's values at x, [T, n], by number of inner steps.
         out: PNG file.
     """
     with style.task_panels(len(truth), 3.3, 2.5, out) as panels:
@@ -39,7 +39,7 @@ def fits(
                 axes.plot(x, learned[steps][task], label=_steps_label(steps), **look[steps])
             axes.plot(support_x[task], support_y[task], label="points given", **style.POINTS)
         handles, labels = panels[0].get_legend_handles_labels()
-        beside = 3 if len(panels) in (1, 2, 4) else 7  # over one panel or two, over three
+        beside = 3 if len(panels) in (1, 2, 4) else 7  # up to two panels wide, or three
         panels[0].figure.legend(handles, labels, loc="outside upper center", ncols=beside)
 
 
@@ -50,12 +50,12 @@ def task_sheet(
     y_query: np.ndarray,
     out: Path,
 ) -> None:
-    """Sampled image tasks as a learner gets them: a row a class, support pictures, then queries.
+    """Draw image tasks as a learner gets them: a row per class, support pictures, then queries.
 
     Shows at most 4 tasks, 20 classes, and 5 support and 5 query pictures of each class.
 
     Args:
-        x_support: [T, M, C, H, W] pictures in [0, 1], C being 1 (grey) or 3 (colour).
+        x_support: [T, M, C, H, W] pictures in [0, 1]; C is 1 (grey) or 3 (colour).
         y_support: [T, M] class numbers.
         x_query: [T, M, C, H, W] pictures in [0, 1].
         y_query: [T, M] class numbers.
@@ -95,7 +95,7 @@ def task_sheet(
 
 
 def _mosaic(x: np.ndarray, y: np.ndarray, ways: int, count: int) -> np.ndarray:
-    """The first `count` pictures of each class in a row of their own, with grey lines between."""
+    """One row per class with its first `count` pictures, separated by grey lines."""
     channels, height, width = x.shape[1:]
     edge = max(1, width // 28)
     sheet = np.ones((ways * (height + edge) + edge, count * (width + edge) + edge, 3)) * 0.8
@@ -108,7 +108,7 @@ def _mosaic(x: np.ndarray, y: np.ndarray, ways: int, count: int) -> np.ndarray:
 
 
 def _step_look(fits: Mapping[int, np.ndarray]) -> dict[int, dict[str, Any]]:
-    """From pale and dotted before adaptation to dark and solid after the last step."""
+    """Line styles, from pale and dotted before adaptation to dark and solid after the last step."""
     adapted = [steps for steps in sorted(fits) if steps > 0]
     ramp = [style.GREEN if len(adapted) > 1 else style.BLUE, style.BLUE]
     blend = LinearSegmentedColormap.from_list("steps", ramp)

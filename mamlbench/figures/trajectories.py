@@ -1,4 +1,4 @@
-"""Where a policy goes in the plane, before and after it adapts."""
+"""The paths of a policy in the plane, before and after adaptation."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def draw_trajectories(
     hardware: Hardware,
     out: Path,
 ) -> None:
-    """Some episodes of the first meta-test tasks after 0, 1 and all inner steps.
+    """Draw some episodes of the first meta-test tasks after 0, 1 and all inner steps.
 
     Args:
-        learner: as it was tested.
+        learner: the tested learner.
         dataset: loaded.
         protocol: of the test.
-        hardware: precision.
+        hardware: determines the precision.
         out: PNG file.
     """
     sizes = protocol.shots_and_queries(dataset, "test")
@@ -50,7 +50,7 @@ def draw_trajectories(
     paths = {}
     for step in sorted({0, min(1, last), last}):
         met = met_by(tasks.query, step, adapted.params[step])
-        # with particles, some of each one's episodes
+        # the episodes of all particles, if there are several
         x, y = (values.reshape(len(tasks), -1, values.shape[-1]) for values in (met.x, met.y))
         numbers = Experience.of(y).number
         paths[step] = [_some(*task) for task in zip(x, numbers, strict=True)]
@@ -59,7 +59,7 @@ def draw_trajectories(
 
 
 def _some(positions: Tensor, numbers: Tensor) -> list[np.ndarray]:
-    """Of some episodes of one task the places [H, 2]; `numbers` are as in `Experience`."""
+    """The positions [H, 2] in some episodes of one task; `numbers` are as in `Experience`."""
     begins = torch.nonzero(numbers == 1).flatten()
     apart = max(1, len(begins) // _SHOWN_EPISODES)
     episodes = positions.tensor_split(begins[1:].cpu())
@@ -71,11 +71,11 @@ def _some(positions: Tensor, numbers: Tensor) -> list[np.ndarray]:
 def trajectories(
     goals: np.ndarray, paths: Mapping[int, Sequence[Sequence[np.ndarray]]], out: Path
 ) -> None:
-    """A row for each number of inner steps, a column a task: paths from the start, and the goal.
+    """Draw paths and goals: one row per number of inner steps, one column per task.
 
     Args:
         goals: [T, 2].
-        paths: by the number of inner steps, of each task the places [H, 2] of some episodes.
+        paths: by number of inner steps, for each task the positions [H, 2] in some episodes.
         out: PNG file.
     """
     rows, columns = len(paths), len(goals)

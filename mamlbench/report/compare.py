@@ -29,10 +29,10 @@ class Comparison:
 
     Attributes:
         one, other: the runs.
-        why_not: why their test tasks are not the same; None where they are.
-        options: of their settings that differ, by dotted name, with the value in each.
-        facts: what else differs: seed, iterations done, device, code.
-        differences: of each metric that both have, `other` less `one`; None where there is none.
+        why_not: why their test tasks differ; None if they are the same.
+        options: options that differ, by dotted name, with both values.
+        facts: what else differs, such as seed, device or code, with both values.
+        differences: `other` minus `one` for each metric that both have; None if not paired.
     """
 
     one: Run
@@ -48,10 +48,10 @@ class Comparison:
 
 
 def compare(first: Path, second: Path, strict: bool = False) -> Comparison:
-    """What differs between two runs.
+    """Compare two finished runs.
 
     Raises:
-        UserError: a folder without a finished run; with `strict`, runs that are not comparable.
+        UserError: a folder has no finished run, or `strict` and the runs are not comparable.
     """
     one, other = _read(first), _read(second)
     reason = why_not(one, other)
@@ -65,7 +65,7 @@ def compare(first: Path, second: Path, strict: bool = False) -> Comparison:
 
 
 def _names(one: Run, other: Run) -> list[str]:
-    """The metrics of both; the loss not where it is one of them, as it is in regression."""
+    """The metrics that both runs have, without the loss where another metric equals it."""
     shared = [name for name in one.measured if name in other.measured]
     renamed = any(
         name != "loss" and all(run.estimate(name) == run.estimate("loss") for run in (one, other))

@@ -1,4 +1,4 @@
-"""Curves in one pair of axes: their looks, what leaves the frame, a legend that fits."""
+"""Curves in one pair of axes: their style, values off the axis, and a legend that fits."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from mamlbench.figures import style
 from mamlbench.metrics import higher_is_better, scale
 
 _LINES = (("-", "o"), ("--", "s"), ("-.", "P"))
-"""Dashes and marker of the first curves, of as many again, and of the rest."""
-_MARKED = 21  # points of a curve at most, for each to have a marker
+"""Dashes and marker of the first `len(style.CURVES)` curves, of as many more, and of the rest."""
+_MARKED = 21  # points; a longer curve has no markers
 _PUBLISHED: dict[str, Any] = {"ls": ":", "lw": 0.9, "marker": "D", "ms": 5, "mfc": "none"}
 _EDGE: dict[str, Any] = {"ls": "", "ms": 5}
 _OUTSIDE = "is off the scale or not finite"
 
-_FAR = 20.0  # times the median of what is drawn
-_APART = 7.0  # points between what would lie on one another
+_FAR = 20.0  # the axis shows values up to this multiple of the median magnitude
+_APART = 7.0  # typographic points between marks that would overlap
 
 _ALL = 100.0  # percent
-_CROWDED = 0.1  # of what the axis shows
-_LEAST = 0.2  # percent
+_CROWDED = 0.1  # of the range of the values
+_LEAST = 0.2  # percent; least offset in the logarithm
 _TICKS = (0, 20, 40, 60, 80, 90, 95, 98, 99, 99.5)
 
-_WHOLE, _HALF = 72, 33  # characters of a legend that fit in one column, in each of two
-_LINE = 0.17  # inches of a line in a legend
+_WHOLE, _HALF = 72, 33  # characters of a legend line in one column, and in each of two
+_LINE = 0.17  # height of a legend line, inches
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Points along x with a band, in the unit that is shown.
+    """Points along x with a band, in display units (fractions in percent).
 
     Attributes:
         x: [n], ascending.
         mean: [n], NaN where it is not finite.
-        half: [n] half the band, NaN where there is none.
-        over_seeds: whether the band is of several seeds, and not of tasks.
+        half: [n] half the width of the band, NaN where there is none.
+        over_seeds: whether the band is over seeds; otherwise it is over tasks.
     """
 
     x: np.ndarray
@@ -54,11 +54,11 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Named:
-    """A curve and how it is told from the others.
+    """A curve with its legend text and style.
 
     Attributes:
-        label: in the legend; None where another curve says it.
-        place: among all that the figure may show, which gives it its colour and dashes.
+        label: legend text; None if the entry of another curve stands for it.
+        place: index among all curves of the figure; determines colour and line style.
         curve: its points.
     """
 
@@ -77,16 +77,16 @@ def plot(
 ) -> Axes:
     """Draw curves and their legend into an empty figure, which grows as the legend needs.
 
-    A mark at the edge is where a curve goes far beyond all others, or is not finite. Where the best
-    percentages would be a single line above a bad one, the axis is by the logarithm of the error.
+    Marks at the edge show where a curve is far beyond the others or not finite. Where the best
+    percentages are crowded below 100, the axis is logarithmic in the error.
 
     Args:
         figure: to draw into.
-        metric: what is along y.
-        curves: measured, with bands.
-        published: hollow, with their intervals.
-        always_named: a legend even of a single curve.
-        higher: whether more of the metric is better (None: as its name says).
+        metric: along y.
+        curves: measured, drawn with bands.
+        published: drawn hollow, with error bars.
+        always_named: whether even a single curve has a legend.
+        higher: whether a higher metric is better (None: known from its name).
     """
     axes = figure.subplots()
     higher = higher_is_better(metric) if higher is None else higher
@@ -113,7 +113,7 @@ def plot(
 
 
 def _looks(place: int) -> tuple[str, str, str]:
-    """Colour, dashes and marker."""
+    """Colour, line style and marker."""
     turn, number = divmod(place, len(style.CURVES))
     return style.CURVES[number], *_LINES[min(turn, len(_LINES) - 1)]
 
@@ -134,7 +134,7 @@ def _draw(axes: Axes, named: Named, transform: Transform) -> None:
 
 
 def _beside(axes: Axes, named: Named, curves: Sequence[Named]) -> Transform:
-    """Single points at one x may lie on one another: a place for each."""
+    """A transform that moves single points at the same x apart."""
     x = named.curve.x
     alike = [c for c in curves if len(c.curve.x) == len(x) == 1 and c.curve.x[0] == x[0]]
     if len(alike) < 2:
@@ -148,7 +148,7 @@ def _shifted(axes: Axes, transform: Transform, number: int, count: int) -> Trans
 
 
 def _scale(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Between which means the axis is; infinite where it shows them all."""
+    """The smallest and largest mean that the axis shows; infinite where it shows all."""
     means = np.concatenate([np.empty(0), *(curve.mean for curve in curves)])
     finite = means[np.isfinite(means)]
     near = finite[np.abs(finite) <= _FAR * np.median(np.abs(finite))] if finite.size else finite
@@ -162,7 +162,7 @@ def _is_inside(curve: Curve, scale: tuple[float, float]) -> np.ndarray:
 
 
 def _inside(curve: Curve, scale: tuple[float, float]) -> Curve:
-    """What the axis shows; where it leaves out means, no band that is wider than it either."""
+    """The curve with NaN for means off the axis and for bands wider than the axis."""
     inside = _is_inside(curve, scale)
     narrow = 2 * curve.half < scale[1] - scale[0]
     return replace(
@@ -175,7 +175,7 @@ def _inside(curve: Curve, scale: tuple[float, float]) -> Curve:
 def _mark_what_is_outside(
     axes: Axes, higher: bool, curves: Sequence[Named], scale: tuple[float, float]
 ) -> list[Line2D]:
-    """Marks at the edge, where curves leave the axis; returns what the legend says of them."""
+    """Mark at the edge where curves leave the axis; returns the legend entries of the marks."""
     worst = -np.inf if higher else np.inf
     cut = [named for named in curves if not _is_inside(named.curve, scale).all()]
     used = set()
@@ -205,14 +205,14 @@ def _mark_what_is_outside(
 
 
 def _spread_good_ones(axes: Axes, curves: Sequence[Curve]) -> None:
-    """Percentages by the logarithm of what they lack, where the best are crowded below 100."""
+    """Make the axis logarithmic in 100 − y where the best percentages are crowded below 100."""
     means = np.concatenate([np.empty(0), *(curve.mean for curve in curves)])
     if not np.isfinite(means).any():
         return
     low, high = np.nanmin(means), np.nanmax(means)
     if _ALL - high >= _CROWDED * (high - low):
         return
-    room = max(_ALL - high, _LEAST)  # so that 100 has a place
+    room = max(_ALL - high, _LEAST)  # keeps 100 on the axis
     axes.set_yscale(
         "function",
         functions=(

@@ -26,7 +26,7 @@ from mamlbench.report.runs import higher_is_better
 from mamlbench.tables import Table
 
 SIZE = (5.6, 3.5)
-_TITLE = 58  # characters of a line above a figure
+_TITLE = 58  # characters per line of a figure's title
 _MOST = len(style.CURVES)
 
 
@@ -35,10 +35,10 @@ class Drawing:
     """A figure that can be drawn as PNG or in a page.
 
     Attributes:
-        name: of its file.
-        title: above it.
-        caption: what curves, bands and points are.
-        draw: puts it into a figure.
+        name: file name without suffix.
+        title: shown above it.
+        caption: explains curves, bands and points.
+        draw: draws it into a figure.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Drawing:
 
 
 def drawings(found: Report) -> list[Drawing]:
-    """All figures of a report: those of the papers, then two of each dataset and setting."""
+    """All figures of a report: the papers' figures, then up to two for each folder table."""
     papers = [paper_figure(paper) for paper in found.papers if paper.table.kind == "figure"]
     of_folders = [drawing for table in found.folders for drawing in of_folder(table)]
     return [drawing for drawing in papers if drawing is not None] + of_folders
 
 
 def draw_all(found: Report, folder: Path) -> list[Path]:
-    """Draw them as PNG into a folder."""
+    """Draw a report's figures as PNG files into a folder."""
     paths = []
     for drawing in drawings(found):
         path = folder / f"{drawing.name}.png"
@@ -67,7 +67,7 @@ def draw_all(found: Report, folder: Path) -> list[Path]:
 
 
 def of_folder(table: FolderTable) -> list[Drawing]:
-    """Learning curves, and the score after each inner step, of a table's best entries."""
+    """Figures of a table's best entries: learning curves, and the score after each inner step."""
     shown = list(zip(table.labels, table.entries, strict=True))[:_MOST]
     more = len(table.entries) - len(shown)
     higher = higher_is_better((r for e in table.entries for r in e.runs), table.metric)
@@ -109,9 +109,9 @@ def _draw(figure: Figure, curves: Sequence[Named], axis: str, metric: str, highe
 
 
 def learning_curve(entry: Entry, metric: str) -> Curve | None:
-    """Validation against the iteration (training, where there is none), over the seeds.
+    """Mean over seeds of the validation metric (or else the training metric) by iteration.
 
-    Of the iterations that all seeds have.
+    Covers the iterations that all seeds have.
     """
     tables = [rows for run in entry.runs if (rows := run.curve()) is not None]
     for column in (f"val/{metric}", f"train/{metric}"):
@@ -133,9 +133,9 @@ def learning_curve(entry: Entry, metric: str) -> Curve | None:
 
 
 def score_by_step(entry: Entry, metric: str) -> Curve:
-    """The test metric after the inner steps that all seeds have scored, in their mean.
+    """Mean over seeds of the test metric after each inner step that all seeds have scored.
 
-    Band: the mean of their intervals.
+    The band is the mean of the seeds' intervals.
     """
     all_runs = zip(*(run.summary.test.by_step for run in entry.runs), strict=False)
     steps = [step for step, found in enumerate(all_runs) if None not in found]
@@ -149,7 +149,7 @@ def score_by_step(entry: Entry, metric: str) -> Curve:
 
 
 def score_by_label(entry: Entry, metric: str) -> Curve | None:
-    """The metric after each label that active learning chose, of the lowest seed."""
+    """The lowest seed's metric after each label that active learning chose."""
     found = (entry.first.summary.model_extra or {}).get("active_learning")
     if not found or any("uncertainty" not in step for step in found["curve"]):
         return None
@@ -164,13 +164,13 @@ _WHOLE_CURVES: dict[str, Callable[[Entry, str], Curve | None]] = {
     "iterations": learning_curve,
     "labels": score_by_label,
 }
-"""Figures of which one run makes a whole curve, by what is along x."""
+"""Figures in which one run makes a whole curve, by the quantity along x."""
 
 
 def paper_figure(paper: PaperTable) -> Drawing | None:
     """A paper's figure from our runs, with the published points where their values are known.
 
-    None where no run of it is there and nothing was published in numbers.
+    None without runs and published values.
     """
     if all(line.ours is None and line.cell.published is None for line in paper.lines):
         return None
@@ -187,7 +187,7 @@ def paper_figure(paper: PaperTable) -> Drawing | None:
 
 
 def _bands(curves: Sequence[Named]) -> str:
-    """What the bands of these curves are; a single point has none that can be seen."""
+    """What the curves' bands show, in words; a single point has no visible band."""
     banded = [c.curve for c in curves if len(c.curve.x) > 1 and np.isfinite(c.curve.half).any()]
     seeds, tasks = "one standard deviation over seeds", "the 95% interval over tasks"
     if not banded:
@@ -222,7 +222,7 @@ def _ours_and_published(paper: PaperTable) -> tuple[list[Named], list[Named]]:
             ours.append(Named(name, further if number else place, curve))
             further += number > 0
             measured.add(row)
-    if table.x in _WHOLE_CURVES:  # what was published is where they end
+    if table.x in _WHOLE_CURVES:  # published values are where the curves end
         if not ours:
             return [], []
         positions = dict.fromkeys(positions, max(float(named.curve.x[-1]) for named in ours))
@@ -235,10 +235,10 @@ def _ours_and_published(paper: PaperTable) -> tuple[list[Named], list[Named]]:
 
 
 def _versions(row: str, lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """The measured lines of a row by the curve that they are of, which has the row's name.
+    """The measured lines of a row by curve name; a single curve has the row's name.
 
-    Where a cell has several results, each is of a curve of its own, named after its code or what
-    else tells it apart; of equal runs, after the folder.
+    Where a cell has several results, each is on its own curve, named after the options or code
+    that distinguish it; equal runs also after the folder.
     """
     by_cell: dict[str, list[tuple[Line, Entry]]] = defaultdict(list)
     for line in lines:
@@ -294,7 +294,7 @@ def _name_x(axes: Axes, table: Table, positions: Mapping[str, float]) -> None:
 
 
 def _positions(columns: Sequence[str]) -> dict[str, float]:
-    """Where each column is along x: at its number, where all begin with one; else evenly apart."""
+    """Each column's x: its leading number if all columns have one, otherwise evenly spaced."""
     numbers = [_number(column) for column in columns]
     known = [number for number in numbers if number is not None]
     return dict(zip(columns, known if len(known) == len(columns) else range(len(columns))))  # noqa: B905

@@ -1,4 +1,4 @@
-"""Runs that give one number together: the seeds of one setting."""
+"""Groups of runs that give one result together: the seeds of one setting."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mamlbench.report.runs import Run
 
 _SHOWN_OPTIONS = 4
 _BESIDE = ("hardware.precision", "warm_start", "data_sha256", "trained_on", "mujoco")
-"""Of a setting beside its config's groups; labels show them always."""
+"""Options of a setting outside the config's groups; labels show all of these that differ."""
 _UNKNOWN = -1
 _AS_TRAINED = {
     "evaluation.shots": "dataset.shots",
     "evaluation.inner_steps": "algorithm.inner_steps",
 }
-"""Where an option of the protocol is null, the test takes this one."""
+"""If a protocol's option is null, the test uses the option named here."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Entry:
     """Runs of one setting with different seeds.
 
     Attributes:
-        runs: in the order of their seeds.
-        shortened: what they did less of than their cell asks for.
-        otherwise_tested: options of the protocol in which they differ: the cell's, theirs.
+        runs: sorted by seed.
+        shortened: what they did less of than their cell asks for, in words.
+        otherwise_tested: protocol options that differ, with the cell's value and theirs.
     """
 
     runs: tuple[Run, ...]
@@ -40,18 +40,18 @@ class Entry:
 
     @property
     def first(self) -> Run:
-        """The run of the lowest seed."""
+        """The run with the lowest seed."""
         return self.runs[0]
 
     @property
     def fewest_iterations(self) -> int | None:
-        """Outer steps of the seed with the fewest; None where those of one are not recorded."""
+        """The fewest outer steps of any seed; None unless all are recorded."""
         known = [run.iterations for run in self.runs if run.iterations is not None]
         return min(known) if len(known) == len(self.runs) else None
 
     @property
     def iterations(self) -> str:
-        """Outer steps in words; of seeds that stopped apart the fewest and the most."""
+        """Outer steps in words; the fewest and the most where seeds differ."""
         fewest = self.fewest_iterations
         if fewest is None:
             return "not recorded"
@@ -60,7 +60,7 @@ class Entry:
 
     @property
     def code(self) -> str:
-        """The code that they ran, with the seeds of each where it was not one."""
+        """The code of the runs; where it differs, each with its seeds."""
         seeds: dict[str, list[str]] = defaultdict(list)
         for run in self.runs:
             seeds[run.short_code].append(str(run.seed))
@@ -71,12 +71,12 @@ class Entry:
 
     @property
     def has_one_code(self) -> bool:
-        """Whether all ran the same code."""
+        """Whether all runs used the same code."""
         return len({run.code for run in self.runs}) == 1
 
 
 def data_words(entry: Entry, entries: Iterable[Entry]) -> str | None:
-    """Which data an entry is of, where others of the same dataset are of other data."""
+    """Which data an entry used, if entries of the same dataset used different data."""
     own, every = entry.first.summary, (e.first.summary for e in entries)
     hashes = {summary.data_sha256 for summary in every if summary.dataset == own.dataset}
     if len(hashes) < 2:
@@ -85,9 +85,10 @@ def data_words(entry: Entry, entries: Iterable[Entry]) -> str | None:
 
 
 def entries_of_cell(matches: Sequence[Match]) -> list[Entry]:
-    """What to show in a cell: the runs of full length and its own protocol, or the nearest to it.
+    """What a cell shows: full-length runs tested by its own protocol, or the nearest to that.
 
-    Of runs shorter than the cell asks for, the longest of each code.
+    Runs of other protocols count only if no run has the cell's. If all runs are shortened, the
+    longest of each code are shown.
     """
     own = [m for m in matches if not m.otherwise_tested] or list(matches)
     by_run = {id(m.run): m for m in own}
@@ -100,15 +101,15 @@ def entries_of_cell(matches: Sequence[Match]) -> list[Entry]:
 
 
 def entries_of_folder(runs: Iterable[Run]) -> list[Entry]:
-    """All settings, in the order in which they come."""
+    """The runs grouped by setting, in order of first appearance."""
     return [Entry(tuple(group)) for group in _by_setting(runs)]
 
 
 def labels(entries: Sequence[Entry]) -> list[str]:
-    """The algorithm of each entry, and the options by which it differs from others of it.
+    """Name each entry by its algorithm and the options in which that algorithm's entries differ.
 
-    Where the few shown are the same too: the others in which those differ, how long it was
-    trained, on how much it was tested, its code.
+    Names that are still equal get, as far as these differ, the remaining options, the iterations,
+    the number of test tasks and the code.
     """
     options = completed([entry.first.options for entry in entries])
     found = [entry.first.summary.algorithm for entry in entries]
@@ -124,7 +125,7 @@ def labels(entries: Sequence[Entry]) -> list[str]:
 def _alike(
     names: Sequence[str], options: Sequence[Mapping[str, Any]]
 ) -> list[list[Mapping[str, Any]]]:
-    """For each name, the options of all that have it."""
+    """For each name, the options of all entries with that name."""
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for name, own in zip(names, options, strict=True):
         found[name].append(own)
@@ -141,7 +142,7 @@ def _label(entry: Entry, own: Mapping[str, Any], others: Sequence[Mapping[str, A
 
 
 def _apart(own: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The options in which one of the others differs, but for sizes; of groups first."""
+    """The options in which any of the others differs, except sizes; those in groups first."""
     apart = [
         name
         for name in dict.fromkeys(name for other in others for name in other)
@@ -158,7 +159,7 @@ def _shown(own: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 
 def _told_apart(names: Sequence[str], words: Sequence[str]) -> list[str]:
-    """The names; those that are there more than once with their words, where these differ."""
+    """Append its words to each name that occurs with different words."""
     found: dict[str, set[str]] = defaultdict(set)
     for name, word in zip(names, words, strict=True):
         found[name].add(word)
@@ -179,7 +180,7 @@ def _test_tasks(entry: Entry) -> str:
 
 
 def _longest(entries: Sequence[Entry]) -> list[Entry]:
-    """Of each code the longest; unknown lengths, where there are no others."""
+    """The longest entries of each code; those of unknown length only if all are unknown."""
     longest: dict[str, int] = defaultdict(lambda: _UNKNOWN)
     for run in (run for entry in entries for run in entry.runs):
         longest[run.code] = max(longest[run.code], _length(run))
@@ -191,7 +192,7 @@ def _length(run: Run) -> int:
 
 
 def _by_setting(runs: Iterable[Run]) -> list[list[Run]]:
-    """Seeds of one setting together; those of different code too, if no seed is there twice."""
+    """Group the runs of each setting; by code too if a seed occurs more than once."""
     settings: dict[str, list[Run]] = defaultdict(list)
     listed = list(runs)
     for run, options in zip(listed, completed([run.options for run in listed]), strict=True):
@@ -213,11 +214,11 @@ def _by_setting(runs: Iterable[Run]) -> list[list[Run]]:
 
 
 def _setting(run: Run, options: dict[str, Any]) -> list[Any]:
-    """What seeds of one setting have in common; `options` may be changed."""
-    if options["warm_start"] is not None:  # seeds may have begun from seeds of one other setting
+    """What seeds of one setting have in common; may modify `options`."""
+    if options["warm_start"] is not None:  # seeds may start from the seeds of another setting
         options["warm_start"] = re.sub(r"\bseed\d+(?=/|$)", "seed*", str(options["warm_start"]))
     tests_only = run.config.get("checkpoint") is not None
-    # seeds that lost patience at different steps did what their setting asks for, each of them
+    # seeds that stopped early at different steps all did what their setting asks for
     of_its_own = options.get("training.patience") is not None and not run.summary.of_unfinished
     return [options, tests_only, None if of_its_own else run.iterations]
 
@@ -239,7 +240,7 @@ def _value(options: Mapping[str, Any], name: str) -> Any:
 
 
 def _option(name: str, value: Any) -> str:
-    """`inner_lr=0.4`; of a class its group and name alone, `network=Conv4`."""
+    """`inner_lr=0.4`; for a class, its group and name: `network=Conv4`."""
     group, _, option = name.partition(".")
     text = json.dumps(value) if not isinstance(value, str) else value
     if option == "_target_":

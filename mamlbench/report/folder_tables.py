@@ -1,4 +1,4 @@
-"""Any runs, a table for each dataset and setting."""
+"""Tables of arbitrary runs, one for each dataset, setting and metric."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class FolderTable:
     """All results on one dataset in one setting.
 
     Attributes:
-        dataset: name of its config.
-        setting: as in `5way1shot`.
-        metric: by which they are read.
-        entries: the settings of learners, best first.
-        labels: their names.
-        results: theirs; None where a run lacks the metric.
+        dataset: its config's name.
+        setting: such as `5way1shot`.
+        metric: the runs' main metric.
+        entries: groups of seeds, best first.
+        labels: the entries' names.
+        results: the entries' results; None if a run lacks the metric.
     """
 
     dataset: str
@@ -43,7 +43,7 @@ class FolderTable:
 
     @property
     def protocols(self) -> list[str]:
-        """All protocols in it, in words."""
+        """The entries' protocols in words, each once."""
         return list(dict.fromkeys(e.first.summary.evaluation for e in self.entries))
 
     def pairing(self) -> Pairing:
@@ -52,7 +52,7 @@ class FolderTable:
         return pair_up([*zip(names, runs, strict=True)], self.metric)
 
     def sheets(self) -> list[Sheet]:
-        """The results; and the paired differences of those that were tested on the same tasks."""
+        """The results, and the paired differences of those tested on the same tasks."""
         notes, name, protocols = Notes(), metrics.label(self.metric), self.protocols
         codes = {entry.code for entry in self.entries}
         rows: list[list[str | Marked]] = [
@@ -74,7 +74,7 @@ class FolderTable:
         return [listed] if paired is None else [listed, paired]
 
     def _remarks(self, entry: Entry, protocols: Sequence[str], codes: Set[str]) -> Iterator[str]:
-        """On one result, of what not all have in common."""
+        """Footnotes on one result: mainly what not all results have in common."""
         if len(protocols) > 1:
             yield f"protocol: {entry.first.summary.evaluation}"
         if len(codes) > 1 or not entry.has_one_code:
@@ -88,14 +88,14 @@ class FolderTable:
 
 
 def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable]:
-    """The runs by dataset, setting and metric.
+    """Group runs into tables by dataset, setting and metric.
 
     Args:
         runs: finished runs.
         strict: refuse a table with results of different protocols.
 
     Raises:
-        UserError: `strict`, and there is such a table.
+        UserError: `strict` and there is such a table.
     """
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
@@ -117,6 +117,6 @@ def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable
 
 
 def training_time(entry: Entry) -> str:
-    """Of all seeds together; a dash where a checkpoint was tested."""
+    """Training time of all seeds together; a dash if a checkpoint was only tested."""
     seconds = sum(run.summary.train.seconds for run in entry.runs)
     return str(timedelta(seconds=round(seconds))) if seconds else "–"

@@ -1,4 +1,4 @@
-"""Which runs belong to which cells of the papers' tables: those whose config is the cell's."""
+"""Match runs to the cells of the papers' tables by their configs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _PROTOCOL = {
     *("evaluation.queries", "evaluation.select", "evaluation.inner_steps"),
     "dataset.test_goals_seed",
 }
-"""How a test may differ from a cell's and still be of it, with a footnote: other shots, say, or
-another normalisation are another cell."""
+"""Options in which a run's test may differ from its cell's, with a footnote. A run that differs in
+other options, such as shots or normalisation, belongs to another cell."""
 _CHOSEN = ("algorithm", "dataset", "network", "evaluation")
 
 
@@ -31,8 +31,8 @@ class Setting:
 
     Attributes:
         options: flat, all interpolations resolved.
-        scaled: names of the options that follow from `training.iterations`.
-        begins_warm: with what another run has learned.
+        scaled: names of the options that depend on `training`'s, such as the iterations.
+        begins_warm: whether it starts with what another run has learned.
     """
 
     options: Mapping[str, Any]
@@ -46,8 +46,8 @@ class Match:
 
     Attributes:
         run: the run.
-        shortened: what it did less of.
-        otherwise_tested: options of the protocol in which it differs: the cell's, the run's.
+        shortened: what it did less of than the cell asks for, in words.
+        otherwise_tested: protocol options that differ, with the cell's value and the run's.
     """
 
     run: Run
@@ -58,7 +58,7 @@ class Match:
 def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[Cell, list[Match]]:
     """The runs of each cell.
 
-    A run whose protocol is not that of any cell is still shown where all else agrees, and says so.
+    A run that matches no cell exactly also matches the cells from which only its protocol differs.
     """
     found: dict[Cell, list[Match]] = {}
     by_options = _by_options(runs)
@@ -66,7 +66,7 @@ def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[Cell, list[Match
     for cell in (cell for table in tables for cell in table.cells):
         if cell.run is None:
             continue
-        if cell.run not in of_run:  # the cells of several inner steps share one
+        if cell.run not in of_run:  # cells of different inner steps share a run
             of_run[cell.run] = _matches(cell.run, by_options)
         found[cell] = of_run[cell.run]
     every = (m for matches in of_run.values() for m in matches)
@@ -78,7 +78,7 @@ def match(tables: Iterable[Table], runs: Sequence[Run]) -> dict[Cell, list[Match
 
 
 def _by_options(runs: Iterable[Run]) -> list[tuple[Mapping[str, Any], list[Run]]]:
-    """The runs by their flat options, which the seeds of one setting share."""
+    """Group the runs by their flat options, which the seeds of one setting share."""
     found: dict[str, tuple[Mapping[str, Any], list[Run]]] = {}
     for run in runs:
         options = flat(run.config)
@@ -102,7 +102,7 @@ def _matches(
         for run in runs:
             planned = options["training.iterations"]
             at_most = planned if run.iterations is None else run.iterations
-            # longer training is another result, and so is what was not trained at all
+            # longer training, or none at all, gives another result
             is_another = at_most > length or run.iterations == 0 < length
             is_another = is_another or run.trained_on is not None
             if not is_another and bool(run.config["warm_start"]) == setting.begins_warm:
@@ -112,7 +112,7 @@ def _matches(
 
 
 def _apart(setting: Setting, options: Mapping[str, Any]) -> Mapping[str, tuple[Any, Any]] | None:
-    """Options of the protocol that differ, sizes aside; None where it is another setting."""
+    """Protocol options that differ, except sizes; None if the setting is another one."""
     apart = differences(setting.options, options)
     as_long = "training.iterations" not in apart
     kept = {
@@ -125,7 +125,7 @@ def _apart(setting: Setting, options: Mapping[str, Any]) -> Mapping[str, tuple[A
 
 @cache
 def setting_of_cell(run: TableRun) -> Setting:
-    """The setting that a table's run composes, of full length.
+    """The full-length setting that a table's run composes.
 
     Raises:
         UserError: an override that does not fit the config tree.
@@ -155,7 +155,7 @@ def setting_of_cell(run: TableRun) -> Setting:
 
 
 def _may_be(raw: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
-    """Whether what a cell's files say outright agrees with a run; composing it takes far longer."""
+    """Whether the literal values in a cell's files agree with a run; far faster than composing."""
     return all(options.get(name, value) == value for name, value in raw.items())
 
 
@@ -166,7 +166,7 @@ def _as_written(run: TableRun) -> dict[str, Any]:
     for override in run.overrides:
         name, text = key_and_value(override)
         if name in _CHOSEN:
-            found.pop(target := f"{name}._target_", None)  # of one's own choice nothing is known
+            found.pop(target := f"{name}._target_", None)  # unknown for a user's own config
             found |= {n: v for n, v in _defaults_of(name, text).items() if n == target}
         else:
             found[name] = parser.parse_override(override).value()
@@ -183,7 +183,7 @@ def _as_written(run: TableRun) -> dict[str, Any]:
 
 @cache
 def _defaults_of(group: str, choice: str) -> Mapping[str, Any]:
-    """Flat options of `conf/<group>/<choice>.yaml` as written there, with those it builds on."""
+    """Flat options as written in `conf/<group>/<choice>.yaml` and the configs it builds on."""
     path = own_root() / group / f"{choice}.yaml"
     if not path.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""The whole report as one page that needs nothing but itself."""
+"""The whole report as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mamlbench.words import number_of
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _DRAWN = 25
-"""How many tables of a folder have their two figures; more would make the page slow to open."""
+"""How many folder tables get figures; more would make the page slow to open."""
 
 _TONES = {
     "within": "good",
@@ -41,7 +41,7 @@ def write_page(found: Report, out: Path) -> None:
     """Write a report as an HTML file.
 
     Raises:
-        UserError: the place is not writable.
+        UserError: `out` is not writable.
     """
     write_atomically(out, page(found))
 
@@ -76,7 +76,7 @@ def _content(found: Report) -> dict[str, Any]:
 
 
 def _tiles(found: Report) -> list[dict[str, Any]]:
-    """How many cells came out how; what two papers print counts once, as in a README."""
+    """Counts of cells by verdict; a number that two papers print counts once, as in a README."""
     tables = {paper.table.name: paper.table for paper in found.papers}.values()
     counts = tally(line for _, lines in coverage(found.papers, tables) for line in lines)
     counts["runs"] = len(found.runs)
@@ -84,14 +84,14 @@ def _tiles(found: Report) -> list[dict[str, Any]]:
 
 
 class _Details:
-    """What the page says of each entry, once."""
+    """The details of each entry on the page, collected once per entry."""
 
     def __init__(self) -> None:
         self.shown: list[dict[str, Any]] = []
         self._anchors: dict[tuple[Path, ...], str] = {}
 
     def anchor(self, entry: Entry) -> str:
-        """Where on the page the entry's command and config are."""
+        """The page anchor of the entry's command and config."""
         key = tuple(run.folder for run in entry.runs)
         if key not in self._anchors:
             self._anchors[key] = f"run-{len(self._anchors) + 1}"
@@ -158,7 +158,7 @@ def _paper(paper: PaperTable, details: _Details) -> dict[str, Any]:
 
 
 def _folded(lines: Sequence[Line]) -> str:
-    """What the numbers below a figure say, in a line."""
+    """A one-line summary of the numbers below a figure."""
     counts = tally(lines)
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
     points = f"{number_of(len(lines), 'point')} in numbers"
@@ -192,7 +192,7 @@ def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Detai
 
 
 def _widest(lines: Sequence[Line]) -> dict[str, float]:
-    """How far from zero the differences and intervals of each metric reach."""
+    """For each metric, how far from zero its differences and intervals reach."""
     found: dict[str, float] = {}
     for line in lines:
         if line.difference is not None and line.ours is not None:
@@ -203,7 +203,7 @@ def _widest(lines: Sequence[Line]) -> dict[str, float]:
 
 
 def _plot(line: Line, widest: dict[str, float]) -> dict[str, float] | None:
-    """Places in a drawing of 100 units: zero is at 50."""
+    """Positions in a drawing 100 units wide, with zero at 50."""
     if line.difference is None or line.ours is None or not widest[line.cell.metric]:
         return None
     unit = 48 / widest[line.cell.metric]
@@ -251,7 +251,7 @@ def _folder(table: FolderTable, details: _Details, drawn: bool) -> dict[str, Any
 def _paired(
     found: Pairing, title: str, anchors: Mapping[tuple[str, Marked], str]
 ) -> dict[str, Any] | None:
-    """The differences as texts and keys; `anchors` are of each column's names."""
+    """The differences as texts and sort keys; `anchors` are by column and name."""
     sheet = found.sheet(title)
     if sheet is None:
         return None

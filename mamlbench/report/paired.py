@@ -1,4 +1,4 @@
-"""Learners on the same test tasks: the difference on each task, and its interval."""
+"""Paired comparison of learners on the same test tasks: mean differences and their intervals."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _OF_TRAINING = ("dataset.shots", "dataset.queries", "dataset.train_shots")
 _TOLD = 3
 _ONLY = "only"
 _ALL_PAIRS = 4
-"""Of more results on the same tasks, not each is compared with each."""
+"""Up to this many results on the same tasks, all pairs are compared."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean over tasks of one result less another, in the unit that is shown.
+    """The difference of two results over tasks, in display units (fractions in percent).
 
     Attributes:
-        mean: over tasks, each task's being its mean over the seeds.
-        ci95: half its 95% interval over tasks, paired.
-        n_tasks: tasks that both were tested on.
-        seeds: those that both ran.
+        mean: mean over tasks of each task's mean over seeds.
+        ci95: half the width of its paired 95% interval over tasks.
+        n_tasks: number of tasks that both were tested on.
+        seeds: of the paired runs.
     """
 
     mean: float
@@ -46,13 +46,13 @@ class Pair:
     """Two results on the same test tasks.
 
     Attributes:
-        name: the result that the other is taken from.
-        other: the better one.
+        name: the worse result.
+        other: the better result, which is subtracted from it.
         metric: as `summary.json` names it.
-        column: of the paper's table; empty in a folder's.
-        difference: `name` less `other`.
-        seeds: of the two, in words.
-        otherwise: options of the protocol in which they differ, on the same tasks.
+        column: of the paper's table; empty in a folder table.
+        difference: `name` minus `other`.
+        seeds: the paired seeds, in words.
+        otherwise: protocol options in which the two differ, although the tasks are the same.
     """
 
     name: Marked
@@ -70,8 +70,8 @@ class Left:
 
     Attributes:
         name: the result.
-        why: it is in none.
-        apart: how its test tasks differ from the nearest ones; empty where that is not why.
+        why: the reason.
+        apart: how its test tasks differ from the most similar ones; empty for another reason.
     """
 
     name: str
@@ -81,18 +81,18 @@ class Left:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Results by the test tasks that they share.
+    """Pairs of results on the same test tasks.
 
     Attributes:
-        pairs: in each group on the same tasks.
-        left: the others.
+        pairs: those compared, by group of results on the same tasks.
+        left: the results in no pair.
     """
 
     pairs: tuple[Pair, ...]
     left: tuple[Left, ...]
 
     def sheet(self, title: str) -> Sheet | None:
-        """The differences as texts; None where there are none."""
+        """The differences as texts; None if there are no pairs."""
         if not self.pairs:
             return None
         in_columns = any(pair.column for pair in self.pairs)
@@ -117,7 +117,7 @@ class Pairing:
         return found
 
     def lines(self, explained: bool) -> list[str]:
-        """`not paired: NAME: why`, one for each reason; `explained` says how the tasks differ."""
+        """`not paired: NAMES: why`, one for each reason; `explained` adds how the tasks differ."""
         by_reason: dict[str, list[str]] = {}
         for left in self.left:
             apart = f" ({left.apart})" if explained and left.apart else ""
@@ -126,9 +126,9 @@ class Pairing:
 
 
 def why_not(one: Run, other: Run) -> str | None:
-    """Why two runs' test tasks are not the same, in words; None where they are.
+    """Why two runs' test tasks differ, in words; None if they are the same.
 
-    Task i depends on data, shots and queries alone: not on the run's seed, nor on how many tasks.
+    Task i depends only on data, shots and queries, not on the run's seed or the number of tasks.
     """
     found = _apart(one, other)
     more = [f"and {len(found) - _TOLD} more"] if len(found) > _TOLD else []
@@ -164,10 +164,10 @@ def _tested_on(run: Run) -> dict[str, Any]:
 def difference(
     ours: Sequence[Run], theirs: Sequence[Run], metric: str, step: int | None = None
 ) -> Difference | None:
-    """`ours` less `theirs`, paired by seed and task.
+    """`ours` minus `theirs`, paired by seed and task.
 
-    None where no seed is in both, tasks' scores were not kept, or one that both have is not finite.
-    Two single runs are paired by task whatever their seeds.
+    Two single runs are paired by task whatever their seeds. None if no seed is in both, the tasks'
+    scores were not kept, or a score of a shared task is not finite.
     """
     import pandas as pd
 
@@ -192,14 +192,14 @@ def difference(
 
 
 def difference_text(metric: str, found: Difference | None) -> str:
-    """`+0.52 ± 0.31`; a dash where there is none."""
+    """`+0.52 ± 0.31`; a dash for None."""
     if found is None:
         return "–"
     return f"{number(metric, found.mean, '+')} ± {number(metric, found.ci95)}"
 
 
 def tested_otherwise(one: Run, other: Run) -> tuple[str, ...]:
-    """Options of the protocol, beside those that make the tasks, in which two runs differ."""
+    """Those of the options `transductive` and `select` in which two runs' protocols differ."""
     protocols = [run.config["evaluation"] for run in (one, other)]
     return tuple(
         f"evaluation.{name}"
@@ -211,13 +211,13 @@ def tested_otherwise(one: Run, other: Run) -> tuple[str, ...]:
 def pair_up(
     ranked: Sequence[_Named], metric: str, step: int | None = None, column: str = ""
 ) -> Pairing:
-    """Results by the test tasks that they share.
+    """Pair results that were tested on the same tasks.
 
     Args:
-        ranked: name and runs of each result, best first; one alone has no partner to lack.
-        metric: by which they are compared.
+        ranked: name and runs of each result, best first; a single one is not left unpaired.
+        metric: the metric to compare.
         step: after how many inner steps (None: the last).
-        column: of a paper's table, for the pairs.
+        column: of the paper's table, kept in the pairs.
     """
     if len(ranked) < 2:
         return Pairing((), ())
@@ -265,9 +265,10 @@ def _on_the_same_tasks(results: Sequence[_Named]) -> list[list[_Named]]:
 
 
 def _couples(group: Sequence[_Named]) -> Iterator[tuple[_Named, _Named]]:
-    """Of a small group all; of a large one each with the best of those of the same seeds.
+    """All pairs of a small group; in a large one with equal seeds, each result with the best.
 
-    Where seeds are the same, a difference is that of the two means.
+    A large group with different seeds is split by seeds, and the best of each part is also paired
+    with the best of all. With equal seeds, a difference is that of the two means.
     """
     by_seeds: dict[tuple[int, ...], list[_Named]] = {}
     for named in group:
@@ -284,7 +285,7 @@ def _couples(group: Sequence[_Named]) -> Iterator[tuple[_Named, _Named]]:
 
 
 def _alone(name: str, runs: Sequence[Run], others: Sequence[Run]) -> Left:
-    """A result that has all its scores, beside what it might have been paired with."""
+    """Why a result with all its scores is in no pair; `others` are the other results."""
     nearest = min(others, key=lambda other: len(_apart(runs[0], other)))
     apart = why_not(runs[0], nearest)
     if apart:
@@ -303,7 +304,7 @@ def _seeds(ours: Sequence[Run], theirs: Sequence[Run], found: Difference) -> str
 
 
 def rank(found: Result | None) -> float:
-    """What results are sorted by, best first; what is not finite comes last."""
+    """The key by which results are sorted: best first, not finite or missing last."""
     if found is None or not found.is_finite:
         return float("inf")
     return -found.mean if found.higher_is_better else found.mean

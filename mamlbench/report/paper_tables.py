@@ -27,10 +27,10 @@ class Line:
 
     Attributes:
         cell: the paper's.
-        entry: our runs; None where there are none.
-        ours: what they give; None without runs, or where they lack the metric.
-        verdict: what it says.
-        marks: numbers of its footnotes; first of the published value, then of ours.
+        entry: our runs; None if there are none.
+        ours: their result; None without runs, or if a run lacks the metric.
+        verdict: how our result compares with the published value.
+        marks: footnote numbers, first of the published value, then of ours.
     """
 
     cell: Cell
@@ -41,21 +41,21 @@ class Line:
 
     @property
     def difference(self) -> float | None:
-        """Ours less published, in the unit that is shown."""
+        """Ours minus published, in display units (fractions in percent)."""
         if self.ours is None or not self.ours.is_finite or self.cell.published is None:
             return None
         return self.ours.mean - self.cell.published
 
     @property
     def difference_text(self) -> str:
-        """`+0.31`, with a true minus; a dash where there is none."""
+        """`+0.31`, with a typographic minus sign; a dash if there is no difference."""
         if self.difference is None:
             return "–"
         return metrics.number(self.cell.metric, self.difference, "+")
 
     @property
     def asked_iterations(self) -> int | None:
-        """The outer steps of the cell's own setting."""
+        """The outer steps that the cell's setting asks for."""
         if self.cell.run is None:
             return None
         found: Any = setting_of_cell(self.cell.run).options.get("training.iterations")
@@ -63,7 +63,7 @@ class Line:
 
     @property
     def iterations_text(self) -> str:
-        """`60,000`, `4,000 of 60,000` or `not recorded`; a dash where there are no runs."""
+        """`60,000`, `4,000 of 60,000` or `not recorded`; a dash without runs."""
         if self.entry is None:
             return "–"
         done, fewest = self.entry.iterations, self.entry.fewest_iterations
@@ -73,7 +73,7 @@ class Line:
         )
 
     def published_text(self, with_kind: bool) -> str:
-        """As printed, with the kind of its ± where `with_kind`."""
+        """The published value as printed; `with_kind` adds the kind of its ±."""
         text = self.cell.published_text.replace("-", "−")
         if self.cell.interval is None or not with_kind:
             return text
@@ -86,8 +86,8 @@ class PaperTable:
 
     Attributes:
         table: the paper's.
-        lines: of each cell one, or one for each of its results.
-        footnotes: to which the lines' marks refer.
+        lines: one for each result of a cell, or one for a cell without results.
+        footnotes: texts to which the lines' marks refer.
         remarks: on the whole table.
     """
 
@@ -98,7 +98,7 @@ class PaperTable:
 
     @property
     def published_kind(self) -> str | None:
-        """What every printed ± is, in words; None where they differ or there are none."""
+        """The kind of every printed ±, in words; None if kinds differ or there is no ±."""
         kinds = {line.cell.interval_kind for line in self.lines if line.cell.interval is not None}
         return KINDS[str(kinds.pop())] if len(kinds) == 1 else None
 
@@ -128,7 +128,7 @@ class PaperTable:
         return Sheet(title, columns, rows, self.footnotes, self.remarks)
 
     def sheets(self) -> list[Sheet]:
-        """The same, and the paired differences of its results."""
+        """The table as texts, and the paired differences of its results."""
         pairs, listed = self.pairing(), self.sheet()
         listed = replace(listed, remarks=[*self.remarks, *pairs.lines(explained=True)])
         paired = pairs.sheet(self.table.title)
@@ -153,7 +153,7 @@ class PaperTable:
 
 
 def _ranked(lines: Sequence[Line]) -> list[tuple[Marked, tuple[Run, ...]]]:
-    """Best first, each once, named by its row; with the marks of ours where a row has several."""
+    """Results best first, each once, named by row; with footnote marks if a row has several."""
     rows = Counter(line.cell.row for line in lines)
     found: dict[tuple[Path, ...], tuple[Marked, tuple[Run, ...]]] = {}
     for line in sorted(lines, key=lambda line: rank(line.ours)):
@@ -172,10 +172,10 @@ def paper_table(
     Args:
         table: the paper's.
         matches: the runs of each cell.
-        strict: refuse runs that were tested otherwise than the table asks for.
+        strict: refuse runs that were tested by another protocol than their cell's.
 
     Raises:
-        UserError: `strict`, and there are such runs.
+        UserError: `strict` and there are such runs.
     """
     shown = {cell: entries_of_cell(matches.get(cell, [])) for cell in table.cells}
     if strict:
@@ -200,7 +200,7 @@ def paper_table(
 
 
 def _left_out(table: Table, matches: Mapping[Cell, Sequence[Match]]) -> list[str]:
-    """Of runs that were tested otherwise and stand behind one of the cell's own protocol."""
+    """Remarks on runs of other protocols, hidden because their cell has runs of its own."""
     found = {}
     for cell in table.cells:
         of_cell = matches.get(cell, [])
@@ -216,7 +216,7 @@ def _left_out(table: Table, matches: Mapping[Cell, Sequence[Match]]) -> list[str
 def _shorter(
     table: Table, matches: Mapping[Cell, Sequence[Match]], shown: Iterable[Entry]
 ) -> list[str]:
-    """Of shortened runs that stand behind longer ones: where the first is, and how many."""
+    """A remark on shortened runs hidden behind longer ones: the first, and how many more."""
     seen = {run.folder for entry in shown for run in entry.runs}
     every = [m for cell in table.cells for m in matches.get(cell, [])]
     folders = list(
@@ -237,7 +237,7 @@ def _apart(otherwise_tested: Mapping[str, tuple[Any, Any]]) -> str:
 
 
 def tally(lines: Iterable[Line]) -> dict[str, int]:
-    """How many lines have which verdict; those with none of them are left out."""
+    """Count the lines by verdict, without verdicts that do not occur."""
     verdicts = [line.verdict for line in lines]
     words, tones = Counter(v.word for v in verdicts), Counter(v.tone for v in verdicts)
     counts = {
@@ -263,7 +263,10 @@ def _line(cell: Cell, entry: Entry, marks: tuple[tuple[int, ...], tuple[int, ...
 def _remarks(
     entry: Entry, entries: Sequence[Entry], words: set[str], everything: Sequence[Entry]
 ) -> Iterator[str]:
-    """On a result: `entries` are of its cell, `words` and `everything` of its table."""
+    """Footnotes on a result of a cell.
+
+    `entries` are the cell's; `words` are the protocols and `everything` all entries of its table.
+    """
     if len(words) > 1:
         yield f"protocol: {entry.first.summary.evaluation}"
     if entry.otherwise_tested:

@@ -1,4 +1,4 @@
-"""How many of the numbers that papers print are measured, and how those came out."""
+"""Which of the numbers that papers print are measured, and how they compare."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mamlbench.tables import Cell, Table
 
 
 def printed_once(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Line]]:
-    """The results of cells with a published number; what two papers print, once."""
+    """The results for published numbers; a number that two papers print comes once."""
     seen = set()
     for paper in papers:
         for line in paper.lines:
@@ -25,7 +25,7 @@ def printed_once(papers: Sequence[PaperTable]) -> Iterator[tuple[PaperTable, Lin
 
 
 def counted_once(papers: Sequence[PaperTable]) -> list[tuple[PaperTable, Line]]:
-    """The same, of a cell with several results the first alone."""
+    """As `printed_once`, with only the first result of each cell."""
     found: dict[tuple[object, ...], tuple[PaperTable, Line]] = {}
     for paper, line in printed_once(papers):
         found.setdefault(_of_cell(line.cell), (paper, line))
@@ -35,13 +35,13 @@ def counted_once(papers: Sequence[PaperTable]) -> list[tuple[PaperTable, Line]]:
 def coverage(
     papers: Sequence[PaperTable], tables: Collection[Table]
 ) -> list[tuple[Table, list[Line]]]:
-    """Of every table that is known, the printed numbers that have a run, measured or not.
+    """For each known table, the printed numbers for which it names a run, measured or not.
 
-    What two tables print stands in the first that measured it, or else in the first.
+    A number in two tables counts in the first that measured it, or else in the first.
 
     Args:
-        papers: the tables with our results; they may lack what has none.
-        tables: all that are known, whole.
+        papers: the tables with our results; cells without results may be missing.
+        tables: all known tables, complete.
     """
     lines: dict[str, list[Line]] = {}
     for paper, line in counted_once(papers):
@@ -57,6 +57,6 @@ def coverage(
 
 
 def _of_cell(cell: Cell) -> tuple[object, ...]:
-    """What the same cell of another paper's table has too."""
+    """What identifies a cell, and is equal for the same cell in another paper's table."""
     run = None if cell.run is None else replace(cell.run, config_dir=None)
     return run, cell.metric, cell.step, cell.published_text

@@ -16,12 +16,12 @@ from mamlbench.loggers.csv_logger import kept_rows
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        iteration: outer steps of the last row of metrics.csv, 0 before there is one.
-        iterations: outer steps in all, None where the run has not said so yet.
-        seconds_left: to the end of meta-training, None where nothing tells.
+        iteration: outer steps done, by the last row of metrics.csv (0 without one) or status.json.
+        iterations: outer steps planned; None if config.yaml does not say.
+        seconds_left: estimated time to the end of meta-training; None if unknown.
     """
 
     iteration: int
@@ -35,13 +35,13 @@ class Progress:
 
     @property
     def left_in_words(self) -> str:
-        """`0:01:30`, or nothing."""
+        """`0:01:30`, or an empty text if unknown."""
         left = self.seconds_left
         return "" if left is None else str(timedelta(seconds=round(left)))
 
 
 def of(folder: Path) -> Progress:
-    """The progress of the run that is kept in a folder."""
+    """The progress of the run in a folder."""
     iterations, batch = _planned(folder / "config.yaml")
     path = folder / "metrics.csv"
     iteration, rate = _last_logged(path)
@@ -61,7 +61,7 @@ def _planned(path: Path) -> tuple[int | None, int | None]:
 
 
 def _last_logged(path: Path) -> tuple[int, float | None]:
-    """Iteration and last tasks per second of the rows before the first that is damaged."""
+    """The last iteration and tasks per second before the first damaged row."""
     iteration, rate = 0, None
     with suppress(OSError, ValueError, KeyError, TypeError):
         for iteration, row in kept_rows(path.read_text("utf-8")):  # noqa: B007 -- returned

@@ -1,4 +1,4 @@
-"""The part of a README that shows our measured results: made from runs, never typed by hand."""
+"""The part of a README with our measured results, generated from runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rewrite(path: Path, found: Report) -> None:
     """Put the results between the two marks of a file.
 
     Raises:
-        UserError: no such file, it has no such marks, or it is not writable.
+        UserError: the file cannot be read, lacks the marks, or is not writable.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -49,7 +49,7 @@ def rewrite(path: Path, found: Report) -> None:
 
 
 def block(found: Report) -> str:
-    """The marked part, its marks included."""
+    """The generated part, including its marks."""
     notes = Notes()
     published = list(printed_once(found.papers))
     others = [_other(entry, metric) for entry, metric in _unpublished(found)]
@@ -66,7 +66,7 @@ def block(found: Report) -> str:
 
 
 def _covered(tables: Sequence[tuple[Table, Sequence[Line]]]) -> list[str]:
-    """How many numbers are measured, in a line, then by table."""
+    """How many numbers are measured: one line for all, then a table by paper table."""
     total = tally(line for _, lines in tables for line in lines)
     printed, left = sum(total.values()), total.get("not run", 0)
     told = ", ".join(f"{count} {word}" for word, count in total.items() if word != "not run")
@@ -86,7 +86,7 @@ def _covered(tables: Sequence[tuple[Table, Sequence[Line]]]) -> list[str]:
 
 
 def _linked(table: Table) -> str:
-    """Its title, as a link to the paper where arXiv has it."""
+    """The table's title, as a link if its paper is on arXiv."""
     number = re.search(r"\d{4}\.\d{5}", table.paper)
     return f"[{table.title}](https://arxiv.org/abs/{number[0]})" if number else table.title
 
@@ -96,7 +96,7 @@ def _folded(summary: str, parts: Sequence[str]) -> list[str]:
 
 
 def _compact(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose lines do not change where others do."""
+    """A Markdown table without padding, so that a change leaves the other lines as they are."""
     rule = ["---", *["--:"] * (len(columns) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (columns, rule, *rows))
 
@@ -117,7 +117,7 @@ def _row(paper: PaperTable, line: Line, entry: Entry, notes: Notes) -> list[str]
 
 
 def _marks(line: Line, side: int, paper: PaperTable, notes: Notes) -> str:
-    """The table's footnotes among those of the whole part; a column says the protocol."""
+    """A line's footnote marks, renumbered for the whole part; protocols have a column instead."""
     texts = (paper.footnotes[mark - 1] for mark in line.marks[side])
     kept = (text for text in texts if not text.startswith("protocol: "))
     return "".join(f" [{notes.mark(text)}]" for text in kept)
@@ -152,7 +152,7 @@ def _other(entry: Entry, metric: str) -> list[str]:
 
 
 def _command(written: str) -> str:
-    """As it was typed, without what changes no result; as it is, where no shell would take it."""
+    """The command without overrides that change no result; unchanged if it cannot be parsed."""
     try:
         _, *overrides = shlex.split(written)
     except ValueError:

@@ -18,14 +18,14 @@ from mamlbench.tables import Cell, Table, load_table, load_tables
 
 @dataclass(frozen=True)
 class Report:
-    """What was asked for.
+    """The tables of a report and their runs.
 
     Attributes:
         papers: tables of the papers with our runs beside them.
         folders: the runs by dataset and setting.
-        runs: all runs that are in one of them.
-        skipped: what looks like a run but could not be read.
-        known: all tables that runs were looked for in, whole.
+        runs: all runs in these tables.
+        skipped: folders that look like a run's but could not be read.
+        known: all papers' tables that were asked for, complete.
     """
 
     papers: tuple[PaperTable, ...]
@@ -50,11 +50,11 @@ def report_tables(
 ) -> Report:
     """The papers' tables of these names (`all`: every one), with the runs below the folders.
 
-    Of the tables these rows alone, of the runs these seeds (None: all). The tables are of `tree`
-    (None: mamlbench's own).
+    Only the given rows and seeds are included (None: all). The tables are those of `tree` (None:
+    mamlbench's own).
 
     Raises:
-        UserError: a table, row or folder that there is not; with `strict`, other protocols.
+        UserError: a table, row or folder does not exist, or `strict` and a protocol differs.
     """
     wanted = load_tables(tree) if "all" in names else [load_table(name, tree) for name in names]
     tables = [table.only(rows, seeds) for table in wanted]
@@ -72,12 +72,12 @@ def report_tables(
 def report_folders(
     folders: Sequence[Path], strict: bool = False, tree: ConfigTree | None = None
 ) -> Report:
-    """All runs below the folders, first beside what the papers published, where that is known.
+    """All runs below the folders: beside published values where there are any, then all of them.
 
-    Known is what the tables of `tree` say (None: mamlbench's own).
+    Published values are those in the tables of `tree` (None: mamlbench's own).
 
     Raises:
-        UserError: a folder that there is not, or no finished run in any.
+        UserError: a folder does not exist, no run is finished, or `strict` and protocols differ.
     """
     runs, skipped = collect(folders)
     if not runs:
@@ -96,7 +96,7 @@ def report_folders(
 
 
 def _measured(table: Table, matches: Mapping[Cell, Sequence[Match]]) -> Table:
-    """The table's cells that have runs."""
+    """The table with only the cells that have runs."""
     return replace(table, cells=tuple(cell for cell in table.cells if matches.get(cell)))
 
 

@@ -1,4 +1,4 @@
-"""Results of runs with several seeds, and what they say of a published value."""
+"""Results over several seeds, and how they compare with a published value."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mamlbench.report.runs import Run, higher_is_better
 
 _OUR_INTERVAL = "our interval"
 _POINT = 1.0
-"""Accuracy whose ± is of another kind than ours, or is none, is compared within a point."""
+"""Tolerance in percentage points for an accuracy with another kind of ± than ours, or none."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Ours, in the unit that is shown (fractions in percent).
+    """Our result, in display units (fractions in percent).
 
     Attributes:
-        mean: over tasks and seeds; nan where a task's score is not finite.
-        ci95: half the 95% interval over tasks, of the seeds' mean on each task; None where a
-            task's score is not finite.
-        seeds: which ran.
-        seed_sd: standard deviation over the seeds; None for one.
-        n_tasks: meta-test tasks.
-        higher_is_better: whether more of it is.
+        mean: over tasks and seeds; NaN if a task's score is not finite.
+        ci95: half the width of the 95% interval over tasks, of each task's mean over seeds; None
+            if a task's score is not finite or there is only one task.
+        seeds: of the runs.
+        seed_sd: standard deviation over the seeds; None for a single seed.
+        n_tasks: number of meta-test tasks.
+        higher_is_better: whether a higher value is better.
     """
 
     mean: float
@@ -40,15 +40,15 @@ class Result:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every task has a score."""
+        """Whether every task's score is finite."""
         return math.isfinite(self.mean)
 
 
 def result(runs: Sequence[Run], metric: str, step: int | None = None) -> Result | None:
-    """What runs of one setting with different seeds give together; None where one lacks it.
+    """The joint result of one setting's seeds; None if a run lacks the metric.
 
-    The interval of several seeds is over tasks, each task's score being its mean over the seeds.
-    Where the tasks' scores were not kept it is the mean of the seeds' own, which is no narrower.
+    The interval of several seeds is over tasks, of each task's mean over seeds. If the tasks'
+    scores were not kept, it is the mean of the seeds' own intervals, which is no narrower.
     """
     found = [run.estimate(metric, step) for run in runs]
     known = [e for e in found if e is not None]
@@ -85,7 +85,7 @@ def _over_tasks(runs: Sequence[Run], metric: str, step: int | None) -> float | N
 
 
 def score_text(metric: str, found: Result | None) -> str:
-    """`94.27 ± 0.89`, or that it is not finite."""
+    """`94.27 ± 0.89` or `not finite`; a dash without a result."""
     if found is None:
         return "–"
     half = None if found.ci95 is None else found.ci95 / scale(metric)
@@ -93,7 +93,7 @@ def score_text(metric: str, found: Result | None) -> str:
 
 
 def seeds_text(metric: str, found: Result | None) -> str:
-    """`0`, or `0, 1, 2 (sd 0.31)`; of many, the first and the last; a dash without a result."""
+    """`0`, `0, 1, 2 (sd 0.31)` or, of many in a row, `0–9 (sd 0.31)`; a dash without a result."""
     if found is None:
         return "–"
     seeds = list(found.seeds)
@@ -107,13 +107,13 @@ def seeds_text(metric: str, found: Result | None) -> str:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What our result says of a published one.
+    """How our result compares with a published one.
 
     Attributes:
         word: within, below, above, unclear, diverged, shortened, not run, published only or not
             published.
-        why: what it was judged by, in a few words.
-        tone: good, better, worse or none, for its looks.
+        why: the criterion or reason, in a few words.
+        tone: good, better, worse or none; determines its colour.
     """
 
     word: str
@@ -122,7 +122,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """The word, and why where that adds something."""
+        """The word, with `why` if that adds something."""
         if self.word == "published only":
             return "–"
         told = self.word in ("within", "unclear", "not run", "shortened")
@@ -138,24 +138,24 @@ def verdict(
     kind: str | None,
     shortened: Sequence[str] = (),
 ) -> Verdict:
-    """Compare like with like: a printed interval over tasks with ours, anything else with care.
+    """Compare our result with a published one, by the kind of its printed ±.
 
-    - `tasks95`: within, if our mean lies in the printed interval;
-    - another kind of ±, or none, of an accuracy: within, if our mean is at most 1 point away;
-    - of another metric: within, if the published value lies in our 95% interval over tasks, or
-      our mean in the printed ±; but unclear, if our interval is wider than the value is large.
+    - `tasks95`: within if our mean lies in the printed interval;
+    - an accuracy with another kind of ±, or none: within if our mean is at most 1 point away;
+    - another metric: within if the published value lies in our 95% interval over tasks, or our
+      mean in the printed ±; unclear if half our interval exceeds the value's magnitude.
     """
     if not ours.is_finite:
         tone = "none" if published is None or shortened else "worse"
         return Verdict("diverged", "a task's score is not finite", tone)
     if shortened:
-        # how many iterations there were stands beside every result
+        # the number of iterations is shown beside every result
         return Verdict("shortened", "; ".join(s for s in shortened if "iterations" not in s))
     if published is None:
         return Verdict("not published")
     apart = ours.mean - published
     bound, why = _bound(ours, metric, interval, kind)
-    # decimal numbers are not binary ones: 98.3 is within 98.7 ± 0.4
+    # tolerance for binary rounding: 98.3 is within 98.7 ± 0.4
     if abs(apart) <= bound + 1e-9:
         if why == _OUR_INTERVAL and bound > abs(published):
             return Verdict("unclear", "our interval is wider than the value")

@@ -1,4 +1,4 @@
-"""What reports read of a run's `summary.json` and `config.yaml`, and what must be in them."""
+"""The fields of a run's `summary.json` and `config.yaml` that reports need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Measured(BaseModel):
-    """A mean over tasks and half its 95% interval, as `summary.json` has them."""
+    """A mean over tasks and half the width of its 95% interval, as in `summary.json`."""
 
     model_config = ConfigDict(extra="ignore")
     mean: float | None
@@ -43,7 +43,7 @@ class _TrainedIn(BaseModel):
 
 
 class Summary(BaseModel):
-    """What reports need of a `summary.json`; the rest is left as it is."""
+    """The fields of a `summary.json` that reports need; others are kept unchecked."""
 
     model_config = ConfigDict(extra="allow")
     metric: str
@@ -84,7 +84,7 @@ class _Hardware(BaseModel):
 
 
 class Config(BaseModel):
-    """What reports need of a `config.yaml`; the rest is left as it is."""
+    """The fields of a `config.yaml` that reports need; others are kept unchecked."""
 
     model_config = ConfigDict(extra="allow")
     training: _Length

@@ -1,4 +1,4 @@
-"""Finished runs below a folder, read from their files: no torch, a thousand in seconds."""
+"""Read finished runs from their files: without torch, a thousand in seconds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Skipped:
 
     Attributes:
         path: the folder.
-        why: in words.
+        why: the reason, in words.
     """
 
     path: Path
@@ -51,8 +51,8 @@ class Run:
 
     Attributes:
         folder: where its files lie.
-        config: of `config.yaml`.
-        summary: of `summary.json`.
+        config: content of `config.yaml`.
+        summary: content of `summary.json`.
     """
 
     folder: Path
@@ -61,15 +61,15 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Of initial parameters and meta-training tasks, of whichever run did the training."""
+        """Seed of initial parameters and meta-training tasks, from the run that trained."""
         trained = self.summary.trained_in
         return self.summary.seed if trained is None or trained.seed is None else trained.seed
 
     @property
     def code(self) -> str:
-        """The commit, `+` after it where the code was changed since; without one, the version.
+        """The commit, with a `+` for uncommitted changes; the version if there is no commit.
 
-        Of a run that went on with other code, all of them in turn.
+        For a run that continued with other code, all of them in order.
         """
         if self.summary.commits:
             return _STEPS.sub("", self.summary.commits)
@@ -78,12 +78,12 @@ class Run:
 
     @property
     def short_code(self) -> str:
-        """The code as a footnote shows it, with the outer steps that each did."""
+        """The code as a footnote shows it; of several commits, each with its outer steps."""
         return _COMMIT.sub(r"commit \1", self.summary.commits or self.code)
 
     @cached_property
     def options(self) -> Mapping[str, Any]:
-        """What makes its setting, flat: of its config, and what else counts as another result."""
+        """The flat options of its setting: its config's, and others that change the result."""
         return {
             **flat(self.config),
             "hardware.precision": self.config["hardware"]["precision"],
@@ -95,7 +95,7 @@ class Run:
 
     @property
     def trained_on(self) -> str | None:
-        """How a tested checkpoint was trained, in words, where that is not what the config says."""
+        """How a tested checkpoint was trained, in words, if the config does not say the same."""
         own, run = self.summary, self.summary.trained_in
         if run is None:
             return None
@@ -106,35 +106,32 @@ class Run:
 
     @property
     def mujoco(self) -> str | None:
-        """MuJoCo's version, where it moves the bodies."""
+        """MuJoCo's version, if it simulates the dataset."""
         return (
             self.summary.versions.get("mujoco") if "frame_skip" in self.config["dataset"] else None
         )
 
     @property
     def iterations(self) -> int | None:
-        """Outer steps of the training run, also where another run did them.
-
-        None where they are not recorded.
-        """
+        """Outer steps of the training, even if another run did it; None if not recorded."""
         if self.config.get("checkpoint") is None:
             return self.summary.train.iterations
         reached = self.summary.trained_iterations
         if self.config["evaluation"].get("select") == "last" or self.summary.of_unfinished:
             return reached
-        # reached is the best checkpoint's own iteration: how far its run went on is not recorded,
-        # but one that came to its end did all that were planned, if it had no patience to lose
+        # reached is the best checkpoint's iteration; how far its run continued is not recorded,
+        # but a finished run did all planned iterations unless it could stop early
         training, run = self.config["training"], self.summary.trained_in
         planned = training["iterations"] if run is None else run.iterations
         return max(reached, planned) if training.get("patience") is None else None
 
     @property
     def measured(self) -> list[str]:
-        """The metrics after the last inner step."""
+        """Names of the metrics after the last inner step."""
         return list(self.summary.test.by_step[-1] or {})
 
     def estimate(self, metric: str, step: int | None = None) -> Measured | None:
-        """The metric after so many inner steps (None: the last), if it was measured."""
+        """The metric after `step` inner steps (None: the last), if it was measured."""
         by_step = self.summary.test.by_step
         if step is not None and step >= len(by_step):
             return None
@@ -142,13 +139,13 @@ class Run:
 
     @property
     def tests(self) -> Path | None:
-        """The file of each test task's scores, if it was kept."""
+        """The file with the scores of each test task, if it was kept."""
         return next((self.folder / n for n in _TESTS if (self.folder / n).is_file()), None)
 
     def by_task(self, metric: str, step: int | None = None) -> pd.Series | None:
-        """The metric of each test task after so many inner steps (None: the last), by task number.
+        """The metric of each test task after `step` inner steps (None: the last), by task number.
 
-        None where it was not kept.
+        None if it was not kept.
         """
         last = len(self.summary.test.by_step) - 1
         place = metric, last if step is None else step
@@ -158,7 +155,7 @@ class Run:
 
     @cached_property
     def _by_task(self) -> dict[tuple[str, int], pd.Series | None]:
-        """What was read; several comparisons ask for the same, and all steps may be large."""
+        """Cache of what was read: several comparisons share it, but all steps may be large."""
         return {}
 
     def _read_tasks(self, metric: str, step: int) -> pd.Series | None:
@@ -183,19 +180,19 @@ class Run:
 
 
 def higher_is_better(runs: Iterable[Run], metric: str) -> bool:
-    """Whether more of a metric is better: as runs say of their own, or else as its name does."""
+    """Whether a higher metric is better: from a run whose main metric it is, or else its name."""
     said = (run.summary.higher_is_better for run in runs if run.summary.metric == metric)
     return next(said, metrics.higher_is_better(metric))
 
 
 def collect(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
-    """All finished runs at and below the folders, each once, in the order of their paths.
+    """All finished runs at and below the folders, each once; by path within each folder.
 
     Returns:
-        the runs, and what looks like a run but cannot be read.
+        the runs, and the folders that look like a run's but cannot be read.
 
     Raises:
-        UserError: a folder that is not there.
+        UserError: a folder does not exist.
     """
     found: dict[Path, Run] = {}
     skipped: list[Skipped] = []
@@ -213,10 +210,10 @@ def collect(folders: Iterable[Path]) -> tuple[list[Run], list[Skipped]]:
 
 
 def read_run(folder: Path) -> Run:
-    """One run.
+    """Read the run in a folder.
 
     Raises:
-        UserError: what is wrong with its files, without their names.
+        UserError: says what is wrong with its files, without naming the folder.
     """
     try:
         summary = Summary.model_validate(json.loads((folder / "summary.json").read_bytes()))
@@ -231,7 +228,7 @@ def read_run(folder: Path) -> Run:
 
 
 def _numbers(path: Path, columns: Set[str] | None = None) -> pd.DataFrame | None:
-    """What a CSV has of these columns (None: all); None, and a warning, where it is damaged."""
+    """These columns of a CSV (None: all), as far as it has them; None and a warning if damaged."""
     import pandas as pd
 
     try:
@@ -264,7 +261,7 @@ def _places(folder: Path) -> Iterator[Path]:
 
 
 def _without_copies(runs: Sequence[Run]) -> list[Run]:
-    """A run that was kept elsewhere too is one run: the same result, to the last digit."""
+    """Keep the first of several copies of a run, which agree to the last digit of the result."""
     seen: dict[str, Run] = {}
     for run in runs:
         summary = run.summary

@@ -1,4 +1,4 @@
-"""A table of texts, and how it is written: on a terminal, as Markdown, as LaTeX."""
+"""Tables of texts, written to a terminal, as Markdown or as LaTeX."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Notes:
     texts: list[str] = field(default_factory=list)
 
     def mark(self, text: str) -> int:
-        """The footnote's number, from 1 on."""
+        """The footnote's number, counted from 1; a new text is added."""
         if text not in self.texts:
             self.texts.append(text)
         return self.texts.index(text) + 1
@@ -42,14 +42,14 @@ def numbered(footnotes: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table to be read.
+    """A table as a reader sees it.
 
     Attributes:
-        title: above it.
-        columns: their names; the first names the rows.
+        title: shown above it.
+        columns: column names; the first column names the rows.
         rows: texts, one for each column.
-        footnotes: to which marks in the table refer, by their place.
-        remarks: below them, on the whole table.
+        footnotes: texts that marks in the table refer to, counted from 1.
+        remarks: on the whole table, below the footnotes.
     """
 
     title: str
@@ -60,7 +60,7 @@ class Sheet:
 
     @property
     def notes(self) -> list[str]:
-        """What stands below it: the footnotes with their numbers, then the remarks."""
+        """Lines below the table: the footnotes with their numbers, then the remarks."""
         return [*numbered(self.footnotes), *self.remarks]
 
 
@@ -70,7 +70,7 @@ def print_result_table(
     rows: Sequence[Sequence[object]],
     console: Console | None = None,
 ) -> None:
-    """Print a table to stdout: drawn on a terminal, as Markdown where it is piped.
+    """Print a table to stdout: drawn on a terminal, as Markdown if stdout is piped.
 
     The first column names the rows and is aligned to the left, the others to the right.
     """
@@ -90,7 +90,7 @@ def print_result_table(
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table, aligned for reading as text too.
+    """A Markdown table, aligned to be readable as plain text.
 
     The first `left` columns are aligned to the left, the others to the right.
     """
@@ -106,7 +106,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], left: 
 
 
 def to_terminal(sheets: Sequence[Sheet]) -> None:
-    """Print them: drawn on a terminal, as Markdown where that is piped."""
+    """Print sheets: drawn on a terminal, as Markdown if stdout is piped."""
     for number, sheet in enumerate(sheets):
         if number:
             print()
@@ -118,7 +118,7 @@ def to_terminal(sheets: Sequence[Sheet]) -> None:
 
 
 def to_markdown(sheets: Sequence[Sheet]) -> str:
-    """Sections with a table and its notes."""
+    """A section for each sheet, with its table and notes."""
     parts = []
     for sheet in sheets:
         rows = [list(map(str, row)) for row in sheet.rows]
@@ -155,7 +155,7 @@ def to_latex(sheets: Sequence[Sheet]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """In one line, without what ends a cell."""
+    """The text in one line, with `|` escaped."""
     return " ".join(text.split()).replace("|", r"\|")
 
 

@@ -1,6 +1,6 @@
-"""How the runs below an outputs folder stand: queued, running, preempted, failed or finished.
+"""The state of each run below an outputs folder, such as queued, running or failed.
 
-Told by the runs' own files, by what was submitted, and by squeue where there is SLURM.
+Determined from the runs' own files, the submissions, and squeue where there is SLURM.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _GOES_ON = "the same command goes on"
 _WITHOUT_A_WORD = "killed without a word"
 _NOBODY_TO_ASK = "submitted; there is no squeue here to ask"
 _GONE = queue.Job("GONE", "", "")
-"""SLURM forgets jobs minutes after they have ended."""
+"""A job that squeue does not list; SLURM forgets jobs minutes after they end."""
 _TELLS_NOTHING = ("GONE", "COMPLETED", "COMPLETING", "FAILED")
 
 
 @dataclass(frozen=True)
 class Row:
-    """How one run stands.
+    """The state of one run.
 
     Attributes:
         state: one of `STATES`.
-        run: its folder, or its command line where it has none.
-        job: SLURM's id, or nothing.
-        iteration: outer steps done, of all.
-        left: time to its end.
+        run: its folder, or its command line if the folder is unknown.
+        job: SLURM's job id, if any.
+        iteration: outer steps done and planned, as `200/4000`.
+        left: estimated time to the end of meta-training.
         note: why it waits, stopped or failed.
     """
 
@@ -55,10 +55,10 @@ class Row:
 
 
 def show(outputs: Path) -> str:
-    """How the runs below `outputs` (or a folder within) stand, as text for a terminal.
+    """The states of the runs below `outputs` (or a folder within it), as text for a terminal.
 
     Raises:
-        UserError: there is no such folder, and nothing was submitted to be there.
+        UserError: the folder does not exist, and no run in it was submitted.
     """
     rows = collect(outputs)
     if not rows and not outputs.is_dir():
@@ -76,7 +76,7 @@ def show(outputs: Path) -> str:
 
 
 def collect(outputs: Path) -> list[Row]:
-    """A row for each run below `outputs`, and for each that was submitted to be there."""
+    """A row for each run below `outputs`, including runs that were only submitted."""
     root = _root(outputs)
     newest: dict[Path, SubmittedCell] = {}
     homeless: list[SubmittedCell] = []
@@ -84,7 +84,7 @@ def collect(outputs: Path) -> list[Row]:
         for cell in cells:
             if cell.folder is not None:
                 newest.setdefault(cell.folder, cell)
-            elif number == 0:  # of earlier ones nobody knows whether they were mended since
+            elif number == 0:  # earlier ones may have been repeated since
                 homeless.append(cell)
     asked = outputs.absolute()
     folders = set(_run_folders(asked)) | {f for f in newest if asked == f or asked in f.parents}
@@ -96,13 +96,13 @@ def collect(outputs: Path) -> list[Row]:
 
 
 def _root(outputs: Path) -> Path:
-    """The folder that sweeps were started with as `outputs`, which may be above the one asked."""
+    """The `outputs` folder of the sweeps, which may lie above the given one."""
     path = outputs.absolute()
     return next((p for p in (path, *path.parents) if (p / ".sweep").is_dir()), path)
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
-    """The folders of runs below, without a look into them."""
+    """The runs' folders at and below a folder; run folders are not searched."""
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -142,9 +142,9 @@ def _row(
 def _state(
     folder: Path, status: Status | None, cell: SubmittedCell | None, slurm: queue.Job | None
 ) -> tuple[str, str]:
-    """One of `STATES`, and what there is to say about it.
+    """One of `STATES`, and a note on it.
 
-    `slurm` is None for a run without a job, and where there is no squeue to ask.
+    `slurm` is None for a run without a job, and if there is no squeue.
     """
     said = None if status is None else status.state
     if slurm is not None and slurm.is_waiting:
@@ -167,7 +167,7 @@ def _state(
 
 
 def _homeless(cell: SubmittedCell, known: dict[str, queue.Job] | None) -> Row:
-    """A run that only itself could have told the folder of."""
+    """A row for a submitted run whose folder is unknown until the run itself tells it."""
     name = " ".join(cell.overrides)
     if cell.returned:
         return Row("finished", name, cell.job)
@@ -181,7 +181,7 @@ def _homeless(cell: SubmittedCell, known: dict[str, queue.Job] | None) -> Row:
 
 
 def _shortened(rows: list[Row]) -> Iterable[Row]:
-    """Finished runs that differ in the seed as one row, and no more rows than one can read."""
+    """Merge finished runs that differ only in the seed, and limit the number of rows."""
     if rows and rows[0].state == "finished":
         together: dict[str, list[str]] = {}
         for row in rows:

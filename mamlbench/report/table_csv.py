@@ -27,7 +27,7 @@ OF_TWO = ("kind", "name", "a", "b", "a_ci95", "b_ci95", "difference", "differenc
 def to_csv(papers: Sequence[PaperTable], folders: Sequence[FolderTable]) -> str:
     """A line for each cell and result, then one for each setting; fractions are in percent.
 
-    What papers print has the digits that they print.
+    Published numbers keep their printed digits.
     """
     rows: list[dict[str, Any]] = []
     for paper in papers:
@@ -58,10 +58,10 @@ def to_csv(papers: Sequence[PaperTable], folders: Sequence[FolderTable]) -> str:
 
 
 def comparison_to_csv(found: Comparison) -> str:
-    """A line for each thing that differs between the runs, then one for each metric.
+    """A line for each fact and option that differs between the runs, then one for each metric.
 
-    `kind` is `run` (where they are, and facts of them), `option` or `metric`; fractions are in
-    percent, and differences are those of b less a, paired by task.
+    `kind` is `run` (folder, seed, device and other facts), `option` or `metric`; fractions are in
+    percent, and differences are b minus a, paired by task.
     """
     folders = str(found.one.folder), str(found.other.folder)
     rows: list[dict[str, Any]] = [
@@ -79,7 +79,7 @@ def comparison_to_csv(found: Comparison) -> str:
 def _csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     import pandas as pd
 
-    # as objects: a column of counts in which some are missing would become one of fractions
+    # as objects: a column of integers with missing values would become floats
     return str(pd.DataFrame(rows, columns=list(columns), dtype=object).to_csv(index=False))
 
 
@@ -121,7 +121,7 @@ def _of_entry(entry: Entry | None, found: Result | None) -> dict[str, Any]:
 
 
 def _iterations(entry: Entry) -> int | str | None:
-    """One number, or one for each seed, as `seeds` has them; None where one is not recorded."""
+    """One number, or one for each seed if they differ; None if any is not recorded."""
     done = [run.iterations for run in entry.runs]
     if None in done or len(set(done)) == 1:
         return None if None in done else done[0]

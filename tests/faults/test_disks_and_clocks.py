@@ -1,4 +1,4 @@
-"""Disks that fill, refuse or rot, clocks that go backwards, caches that many build at once."""
+"""Full, read-only and damaged files, clocks that go backwards, caches that many build at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The folder of a run that nothing disturbed."""
+    """The folder of an undisturbed run."""
     outputs = tmp_path_factory.mktemp("whole")
     with runs.without_figures():
         run = experiment(runs.overrides(outputs, "maml", "sinusoid", *SETTINGS))
@@ -45,13 +45,13 @@ def whole(tmp_path_factory):
 
 
 def assert_same(whole: Path, other: Path) -> None:
-    """Byte-equal, but for the folder in the command."""
+    """The results are byte-equal, except for the folder in the command."""
     expected, found = runs.result(whole), runs.result(other)
     expected["summary"]["command"] = found["summary"]["command"]
     assert found == expected
 
 
-# --- a newest checkpoint that is damaged ----------------------------------------------------------
+# --- damaged checkpoints --------------------------------------------------------------------------
 
 DAMAGES = {
     "empty": lambda good: b"",
@@ -80,7 +80,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, caplog, whole, da
     assert warnings[0].endswith("; going on from the one before, of iteration 10")
     (best,) = warnings[1:]
     assert re.fullmatch(r".*/best\.pt: is not of iteration \d+; the best begins anew", best)
-    # it has not taken the place of the good one, and can be looked at
+    # the damaged checkpoint has not replaced the good one, and is kept for inspection
     assert checkpoint.load(before)["iteration"] == 10
     assert newest.with_name("checkpoint_damaged.pt").read_bytes() == bad
     assert checkpoint.load(newest)["iteration"] == 12
@@ -100,7 +100,7 @@ def test_both_are_damaged(tmp_path, whole):
 
 
 def test_full_at_one_size_after_another(disk, whole):
-    """Each start gets further and says which file did not fit; the last one ends as if alone."""
+    """Each start gets further and names the file that did not fit; the last ends undisturbed."""
     complaints = []
     for kilobytes in itertools.count(8, 8):
         folder = disk(f"size={kilobytes}k")
@@ -121,7 +121,7 @@ def test_outputs_that_can_only_be_read(disk, whole, tmp_path):
     run = experiment(arguments)
     shutil.copytree(whole, run.folder.path)
     disk("ro")
-    # what is finished there is shown all the same
+    # a finished run there is shown all the same
     assert run.run() == json.loads((whole / "summary.json").read_text())
     for more in ("seed=1", "restart=true"):
         with pytest.raises(UserError, match=r"cannot write .*: not writable, .* is read-only$"):
@@ -147,7 +147,7 @@ def test_times_of_files_mean_nothing(tmp_path, whole):
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS))
     shutil.copytree(whole, run.folder.path)
     run.folder.summary.unlink()
-    # as after a clock that was wrong: the one before is the younger, and all are of the future
+    # as after a wrong clock: the previous checkpoint is the younger one, and all are in the future
     for number, path in enumerate(sorted(run.folder.path.iterdir())):
         os.utime(path, (4e9 + number, 4e9 + number))
     run.run()
@@ -155,12 +155,12 @@ def test_times_of_files_mean_nothing(tmp_path, whole):
     assert not (run.folder.path / "checkpoint_damaged.pt").exists()
 
 
-# --- a cache that many build ----------------------------------------------------------------------
+# --- a cache built by many processes --------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_a_cache_that_64_processes_want_at_once_one_of_them_killed(tmp_path, monkeypatch):
-    """On a folder that they share; the first to build it dies in the middle of that."""
+    """The processes share a folder; the first to build the cache is killed halfway."""
     monkeypatch.setattr(store, "user_cache_path", lambda name: tmp_path / "own" / name)
     for number in range(6):
         path = tmp_path / "pictures" / f"class{number % 2}" / f"{number}.png"
@@ -197,6 +197,6 @@ def test_a_cache_that_64_processes_want_at_once_one_of_them_killed(tmp_path, mon
     os.close(opener)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     assert sorted(codes) == [-9] + [0] * 63
-    assert decoded.read_text() == "x" * (3 + 6)  # by the one that died, and once by all others
+    assert decoded.read_text() == "x" * (3 + 6)  # by the killed process, and once by all others
     left = {path.suffix for path in (tmp_path / "cache").iterdir()}
     assert left <= {".npy", ".json", ".lock", ".source"}

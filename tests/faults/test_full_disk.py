@@ -1,4 +1,4 @@
-"""A file system that is really full: the last good files survive, the error names the file."""
+"""A really full file system: the last good files survive, and the error names the file."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""kill -9 at every step of a write, and in the middle of the bytes: nothing is ever half there."""
+"""kill -9 at every step of a write, and amid the bytes: no file is ever half-written."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mamlbench.compose import experiment
 from mamlbench.loggers import CSVLogger, RunInfo, csv_logger
 
 WRITING = {module.__file__ for module in (checkpoint, files, csv_logger, locks)}
-"""The files whose lines are the instants."""
+"""The source files of the code that writes; the instants of a kill are their lines."""
 
 
 def in_a_child(work: Callable[[], None]) -> int:
-    """Exit code of a process that does only this; negative after a signal that ended it."""
+    """The exit code of a child process that does only `work`; negative if a signal ended it."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -35,7 +35,7 @@ def in_a_child(work: Callable[[], None]) -> int:
 
 
 def killed_at(instant: int, work: Callable[[], None]) -> Callable[[], None]:
-    """`work`, ended by kill -9 before so many lines of the code that writes have begun."""
+    """`work`, ended by kill -9 just before the line number `instant` of `WRITING` that it runs."""
 
     def run() -> None:
         begun = 0
@@ -58,7 +58,7 @@ def killed_at(instant: int, work: Callable[[], None]) -> Callable[[], None]:
 
 
 def lines_of(work: Callable[[], None]) -> int:
-    """Lines of the code that writes that `work` goes through."""
+    """How many lines of `WRITING` `work` runs."""
     count = 0
 
     def trace(frame, event, argument):
@@ -103,13 +103,13 @@ def test_at_every_line_of_saving_a_checkpoint(tmp_path):
         files.remove_leftovers(tmp_path)
         for iteration in (1, 2):
             save(tmp_path, iteration)
-    # before it, between its two replacements, and after them
+    # killed before the two replacements of files, between them, and after them
     assert seen == {(2, 1), (None, 2), (3, 2)}
 
 
 @pytest.mark.parametrize("bytes_written", [1, 100, 700, 1200])
 def test_in_the_middle_of_a_checkpoints_bytes(tmp_path, bytes_written):
-    """The kernel ends the process at this size of a file, as a kill in the middle of a write."""
+    """The kernel ends the process at this file size, like a kill in the middle of a write."""
     save(tmp_path, 1)
 
     def killed_in_the_middle() -> None:
@@ -125,7 +125,7 @@ def test_in_the_middle_of_a_checkpoints_bytes(tmp_path, bytes_written):
 
 
 def log(folder: Path, iteration: int, metrics: dict[str, float]) -> None:
-    """Go on with a log after `iteration`, and add a row."""
+    """Continue a log after `iteration` and add a row."""
     logger = CSVLogger()
     logger.start(RunInfo(folder, "run", "abc-0", {}, iteration, 100))
     logger.log(iteration + 1, metrics)
@@ -134,7 +134,7 @@ def log(folder: Path, iteration: int, metrics: dict[str, float]) -> None:
 
 @pytest.mark.parametrize(("metrics", "apart"), [({"a": 0.5}, 2), ({"a": 0.5, "b": 0.25}, 5)])
 def test_at_the_lines_of_writing_a_log(tmp_path, metrics, apart):
-    """A row, and a row that brings a column."""
+    """With a row, and with a row that adds a column."""
     for iteration in range(3):
         log(tmp_path, iteration, {"a": float(iteration)})
     whole = (tmp_path / "metrics.csv").read_bytes()
@@ -149,7 +149,7 @@ def test_at_the_lines_of_writing_a_log(tmp_path, metrics, apart):
         assert code == -signal.SIGKILL
         rows = csv_logger._rows(tmp_path / "metrics.csv")
         assert [row[:2] for row in rows[1:4]] == [["1", "0.0"], ["2", "1.0"], ["3", "2.0"]]
-        log(tmp_path, 3, metrics)  # as the same command does
+        log(tmp_path, 3, metrics)  # as a restart does
         assert (tmp_path / "metrics.csv").read_bytes() == after
 
 

@@ -1,4 +1,4 @@
-"""Launches that meet: two of one run, the next after a crash, 64 at a time."""
+"""Concurrent launches: two of one run, the next after a crash, 64 at a time."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_two_launches_of_one_run(tmp_path):
     first.wait()
     assert (folder / ".lock").is_file()  # left by the crash
     for checkpoint in folder.glob("checkpoint*.pt"):
-        checkpoint.unlink()  # the next one is of the next launch
+        checkpoint.unlink()  # the next one is the next launch's
     again = runs.Command(arguments)
     patience = threading.Timer(60, again.send, [signal.SIGKILL])
     patience.start()
     again.wait_for(folder / "checkpoint.pt")
     patience.cancel()
     again.send(signal.SIGTERM)
-    assert again.wait() == 128 + signal.SIGTERM  # it trained, until it was told
+    assert again.wait() == 128 + signal.SIGTERM  # it trained until the signal
     assert not (folder / ".lock").exists()
 
 
@@ -113,7 +113,7 @@ def test_finished_by_another_process_at_the_last_moment(tmp_path, monkeypatch):
 
 def test_a_lock_whose_holder_is_gone(tmp_path):
     lock = tmp_path / ".lock"
-    lock.write_text('{"process": 1, "host": "elsewhere"}')  # as a crash on a shared disk leaves it
+    lock.write_text('{"process": 1, "host": "elsewhere"}')  # left by a crash on a shared disk
     with only_one(lock, "it"):
         pass
     child = os.fork()
@@ -149,18 +149,18 @@ def test_a_requeued_job_waits_for_what_is_left_of_its_own_last_life(tmp_path, mo
     try:
         with pytest.raises(Busy), only_one(lock, "it"):
             pass
-        monkeypatch.setattr(time, "sleep", say_so_and_sleep)  # between two looks at the lock
+        monkeypatch.setattr(time, "sleep", say_so_and_sleep)  # called between two tries
         monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
         with only_one(lock, "it"):
             assert asleep
     finally:
-        os.close(waits)  # the child goes on, whatever failed here
+        os.close(waits)  # the child continues, whatever failed here
         os.waitpid(child, 0)
 
 
 @pytest.mark.slow
 def test_64_processes_that_start_one_run_together(tmp_path):
-    """Forked from this one, which has imported torch: one trains, the others say so or show it."""
+    """One process trains; the others say so or show its result. Forked after importing torch."""
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS)
     prepared = experiment(arguments)
     trained = tmp_path / "trained"
@@ -181,7 +181,7 @@ def test_64_processes_that_start_one_run_together(tmp_path):
                     run(trainer, logger)
 
                 Trainer.run = counted
-                os.read(gate, 1)  # until the last has been started
+                os.read(gate, 1)  # waits until the last has been started
                 with contextlib.redirect_stderr(io.StringIO()):
                     prepared.run()
                 code = 0
@@ -203,7 +203,7 @@ def test_64_processes_that_start_one_run_together(tmp_path):
 
 @pytest.mark.slow
 def test_64_runs_that_start_together(tmp_path):
-    """64 cells of a sweep make the same folders at the same moment."""
+    """64 cells of a sweep create the same folders at the same moment."""
     gate, opener = os.pipe()
     children = []
     for seed in range(64):

@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Every figure that is saved, as matplotlib holds it."""
+    """All saved figures, as matplotlib objects."""
     kept = []
     save = Figure.savefig
 

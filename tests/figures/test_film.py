@@ -1,4 +1,4 @@
-"""Frames of a body, before and after it adapts."""
+"""Frames of a body before and after adaptation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mamlbench.rl.locomotion import Locomotion
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The states of each series of frames, which are black."""
+    """The states of each series of frames; the frames themselves are black."""
     kept = []
 
     def frames(bodies, states):
@@ -41,7 +41,7 @@ def draw(folder):
 
 
 def test_frames_and_a_clip_are_of_the_episodes_steps(tmp_path, shown):
-    """A row each of two tasks before and after: six moments from the first state to the last."""
+    """For two tasks, a row before and a row after: six times from the first state to the last."""
     draw(tmp_path)
     assert [len(states) for states in shown] == [6, 6, 6, 6, 4]
     for states in shown:

@@ -1,4 +1,4 @@
-"""The curves of active learning show the numbers they are given."""
+"""The curves of active learning show the given numbers."""
 
 from __future__ import annotations
 

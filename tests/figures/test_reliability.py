@@ -1,4 +1,4 @@
-"""The reliability diagram shows the numbers it is given."""
+"""The reliability diagram shows the given numbers."""
 
 from __future__ import annotations
 

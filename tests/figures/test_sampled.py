@@ -24,7 +24,7 @@ def test_functions(tmp_path, drawn):
 
 
 def test_boundaries_are_where_each_sample_is_undecided(tmp_path, drawn):
-    """Probabilities that fall with x: the boundary of each is a vertical line."""
+    """Probabilities that fall with x have vertical lines as boundaries."""
     grid = np.linspace(-5, 5, 21)
     ends = np.array([[-1.0, 2.0], [0.5, 3.0]])
     ramp = 0.5 - 0.04 * (grid - ends[..., None])  # [T, P, n]

@@ -77,7 +77,7 @@ def test_a_long_training_curve_is_smoothed_without_moving(tmp_path, drawn):
     scores.learning_curve(path, tmp_path / "a.png")
     raw, smooth = drawn[0].axes[0].lines
     assert raw.get_ydata().tolist() == straight.tolist()
-    # a running mean leaves the inside of a straight line where it is
+    # a running mean does not change the inside of a straight line
     assert smooth.get_ydata()[20:-20] == pytest.approx(straight[20:-20])
 
 
@@ -140,7 +140,7 @@ def test_fits(tmp_path, drawn):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_task_sheet_has_each_picture_in_its_class_row(tmp_path, drawn, channels):
-    # each picture is flat, its grey telling class and place: 0.1 * class + 0.01 * place
+    # each picture is uniformly grey, which encodes class and place: 0.1 * class + 0.01 * place
     size, ways, shots, queries = 28, 3, 1, 2
     labels = np.repeat(np.arange(ways), shots + queries)
     places = np.tile(np.arange(shots + queries), ways)
@@ -171,7 +171,7 @@ def test_a_sheet_shows_a_part_of_large_tasks_and_blanks_for_missing_pictures(tmp
     assert len(drawn[0].axes) == 4
     sheet = drawn[0].axes[0].images[0].get_array()
     assert sheet.shape == (20 * 9 + 1, 10 + 2 + 10, 3)
-    assert (sheet[1:9, 13:21] == 0).all()  # the one query, in the row of class 0
+    assert (sheet[1:9, 13:21] == 0).all()  # the only query, in the row of class 0
     assert (sheet[10:18, 13:21] == 0.8).all()
 
 

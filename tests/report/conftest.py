@@ -1,4 +1,4 @@
-"""Configs that several tests of reports start from."""
+"""Fixtures with configs for the tests of reports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _sinusoid() -> dict[str, Any]:
 
 @pytest.fixture
 def sinusoid(_sinusoid: dict[str, Any]) -> Callable[..., dict[str, Any]]:
-    """`sinusoid(training__iterations=5)`: the config of MAML's table 2, with changes."""
+    """`sinusoid(training__iterations=5)`: the config of MAML's Table 2, with changes."""
 
     def changed(**values: Any) -> dict[str, Any]:
         config = copy.deepcopy(_sinusoid)

@@ -1,4 +1,4 @@
-"""Finished runs as their files, without training anything."""
+"""Write the files of finished runs without training anything."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def keep(
     metric: str = "mse",
     **summary: Any,
 ) -> Path:
-    """A finished run in `folder`: `scores` [S+1, T] are of each test task after each step."""
+    """Write a finished run to `folder`; `scores` [S+1, T] are by inner step and test task."""
     folder.mkdir(parents=True)
     command = f"mamlbench experiment=maml/sinusoid seed={seed}"
     about = {"command": command, "versions": {"mamlbench": "0.1.0"}, "commit": commit}
@@ -47,7 +47,7 @@ def keep(
     steps, tasks = scores.shape
     by_step = []
     for row in scores:
-        half = 3.182446305284263 * row.std(ddof=1) / np.sqrt(tasks)  # t of 3 degrees of freedom
+        half = 3.182446305284263 * row.std(ddof=1) / np.sqrt(tasks)  # t for 3 degrees of freedom
         by_step.append({metric: {"mean": row.mean(), "ci95": half, "n_tasks": tasks}})
     protocol, iterations = config["evaluation"], config["training"]["iterations"]
     train = {"iterations": iterations, "seconds": 60.0 + seed, "skipped": 0}
@@ -83,5 +83,5 @@ def keep(
 
 
 def texts(sheet: Sheet) -> list[list[str]]:
-    """Its rows as a reader sees them, with their marks."""
+    """The rows of a sheet as a reader sees them, with their marks."""
     return [[*map(str, row)] for row in sheet.rows]

@@ -1,4 +1,4 @@
-"""The command `mamlbench-report`, within the test's process: what it prints, and its exit code."""
+"""The command `mamlbench-report` in the test's process: its output and exit codes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_part_of_a_table(report, outputs):
     assert code == 0
     found = [line.split("|")[1:6] for line in out.splitlines() if line.startswith("| M")]
     assert [row[0].strip() for row in found] == ["MAML"] * 3
-    assert found[0][3].strip().startswith("0.750 ±")  # of seed 1 alone
+    assert found[0][3].strip().startswith("0.750 ±")  # seed 1 alone
     _, out, _ = report("+table=maml_sinusoid", "table.rows=['Pretrained on all tasks',MAML]")
     assert "| Pretrained on all tasks |" in out
     assert "0.700 ± 0.305" in out
@@ -195,7 +195,7 @@ def test_two_runs_in_other_formats(report, outputs):
     assert rows.loc["folder", ["a", "b"]].to_list() == ["outputs/a0", "outputs/b"]
     assert rows.loc["algorithm.inner_lr", ["a", "b"]].to_list() == ["0.01", "0.02"]
     assert rows.loc["mse", ["a", "b", "tasks"]].astype(float).to_list() == [0.4, 0.25, 4]
-    # -0.1, -0.2, -0.1, -0.2: standard deviation 0.057735, t of 3 degrees of freedom 3.18245
+    # -0.1, -0.2, -0.1, -0.2: standard deviation 0.057735, t for 3 degrees of freedom 3.18245
     apart = rows.loc["mse", ["difference", "difference_ci95"]].to_list()
     assert apart == pytest.approx([-0.15, 3.18245 * 0.057735 / 2], rel=1e-4)
 
@@ -283,7 +283,7 @@ def test_the_marked_part_of_a_readme(report, outputs):
     assert re.search(
         r"\n\| \[MAML, Table 2: .*\]\(https://arxiv.org/abs/1703.03400\) \| MAML \| 1 \|", text
     )
-    assert "Figures 3 and 6" not in text  # which have no printed numbers
+    assert "Figures 3 and 6" not in text  # they have no printed numbers
     assert "| `mamlbench experiment=maml/sinusoid` |" in text
     assert report("outputs", "--readme", "README.md")[0] == 0
     assert path.read_text() == text
@@ -299,7 +299,7 @@ def test_a_command_that_no_shell_would_take_is_shown_as_it_is(report, outputs):
 
 
 def test_a_readme_of_a_part_is_refused(report, outputs):
-    """Whose line would say of all other tables that they have not been run."""
+    """The README would lose the results of all other tables."""
     text = f"{readme.BEGIN}\n{readme.END}\n"
     (outputs.parent / "README.md").write_text(text)
     code, _, err = report("+table=maml_sinusoid", "outputs", "--readme", "README.md")
@@ -329,7 +329,7 @@ def test_the_status_of_runs_is_shown(report, monkeypatch):
 
 
 def test_the_command_does_not_wait_for_torch(outputs):
-    """Importing torch takes seconds, which a report does not need."""
+    """Importing torch takes seconds, and a report does not need it."""
     program = (
         "import sys; from mamlbench.cli.report import main; main(sys.argv[1:]); "
         "print([name for name in ('torch', 'matplotlib', 'wandb') if name in sys.modules])"

@@ -19,7 +19,7 @@ def test_the_difference_is_paired_by_task(tmp_path, sinusoid):
     one = read_run(kept.keep(tmp_path / "a", sinusoid()))
     other = read_run(kept.keep(tmp_path / "b", sinusoid(algorithm__inner_lr=0.02), BETTER))
     found = difference([other], [one], "mse")
-    # -0.1, -0.2, -0.1, -0.2: standard deviation 0.057735, t of 3 degrees of freedom 3.18245
+    # -0.1, -0.2, -0.1, -0.2: standard deviation 0.057735, t for 3 degrees of freedom 3.18245
     assert (found.mean, found.ci95) == pytest.approx((-0.15, 3.18245 * 0.057735 / 2), rel=1e-4)
     assert (found.n_tasks, found.seeds) == (4, (0,))
     # the two results' own intervals are far wider than that of their difference
@@ -80,7 +80,7 @@ def test_an_option_that_one_run_lacks_is_what_its_class_does_without_it(tmp_path
 
 
 def test_a_task_without_a_score_leaves_no_paired_interval(tmp_path, sinusoid):
-    """Nor does it where another task, seed or metric has one."""
+    """Even if other tasks and another seed have scores."""
     scores = BETTER.copy()
     scores[-1, 2] = np.nan
     first = kept.keep(tmp_path / "a", sinusoid())
@@ -95,13 +95,13 @@ def test_a_task_without_a_score_leaves_no_paired_interval(tmp_path, sinusoid):
     )
     assert difference([other, ours], [one, theirs], "mse") is None
     assert difference([other, ours], [theirs], "mse").mean == pytest.approx(-0.15)
-    # a task that one of them was not tested on is another matter
+    # a task that only one of them was tested on does no harm
     fewer = read_run(kept.keep(tmp_path / "c", sinusoid(), scores[:, :2]))
     assert difference([fewer], [one], "mse").n_tasks == 2
 
 
 def also_measured(folder, metric, **changed):
-    """Another metric of a kept run: its MSE, but for what is changed in each step's mean."""
+    """Add a metric to a kept run: its MSE, with changes to each step's estimate."""
     summary = json.loads((folder / "summary.json").read_text())
     for found in summary["test"]["by_step"]:
         found[metric] = {**found["mse"], **changed}
@@ -185,7 +185,7 @@ def test_a_folder_without_a_run(tmp_path, sinusoid):
 
 
 def test_algorithms_on_the_same_tasks(tmp_path, sinusoid):
-    """The best comes first, the others are compared with it; what was tested otherwise is not."""
+    """The best comes first; others are compared with it if their test tasks are the same."""
     settings = {
         "a": (sinusoid(), kept.SCORES),
         "b": (sinusoid(algorithm__inner_lr=0.02), BETTER),
@@ -214,7 +214,7 @@ def test_algorithms_on_the_same_tasks(tmp_path, sinusoid):
 
 
 def test_what_did_not_end_in_a_number_is_never_the_best(tmp_path, sinusoid):
-    """Where more is better too; nor is the rest of a setting of which one seed diverged."""
+    """Even if higher is better, and even if only one seed of a setting diverged."""
     good, better = np.full((3, 4), 0.8), np.array([[0.9, 0.8, 0.9, 1.0]] * 3)
     diverged = np.full((3, 4), np.nan)
     settings = {

@@ -1,4 +1,4 @@
-"""Where percentages are crowded below 100, the axis is by their error."""
+"""If percentages are crowded below 100, the axis is logarithmic in the error."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def drawn(metric, *means):
 
 
 def heights(axes, *values):
-    """How high in the frame these values are, from 0 to 1."""
+    """The heights of these values in the axes, from 0 to 1."""
     points = axes.transData.transform([(0.0, value) for value in values])
     return axes.transAxes.inverted().transform(points)[:, 1]
 

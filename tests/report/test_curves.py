@@ -18,7 +18,7 @@ from mamlbench.tables import Cell, Printed, Table, TableRun
 
 @pytest.fixture
 def seeds(tmp_path, sinusoid):
-    """Two seeds, whose scores are 0.2 apart."""
+    """Two seeds whose scores differ by 0.2."""
     return Entry(
         tuple(
             read_run(kept.keep(tmp_path / str(s), sinusoid(), kept.SCORES + 0.2 * s, seed=s))
@@ -30,7 +30,7 @@ def seeds(tmp_path, sinusoid):
 def test_the_band_of_several_seeds_is_their_standard_deviation(seeds):
     found = curves.learning_curve(seeds, "mse")
     assert found.x.tolist() == [1, 2, 3]
-    # 3, 2, 1 and 3, 3, 3
+    # of 3, 2, 1 and 3, 3, 3
     assert found.mean.tolist() == [3.0, 2.5, 2.0]
     assert found.half == pytest.approx(np.array([0.0, 1.0, 2.0]) / np.sqrt(2))
 
@@ -106,7 +106,7 @@ def looks(line):
 
 
 def bands(axes):
-    """How high each band is that is drawn."""
+    """The height of each visible band."""
     boxes = [band.get_datalim(axes.transData) for band in axes.collections]
     return [box.height for box in boxes if np.isfinite(box.height) and box.height > 0]
 
@@ -212,7 +212,7 @@ def test_a_row_keeps_its_colour_whatever_else_is_measured(seeds):
 
 @pytest.fixture
 def versions(tmp_path, sinusoid):
-    """A run of each of two commits, the second with scores of half the first's."""
+    """A run of each of two commits; the second's scores are half the first's."""
     commits = (kept.CODE, "abcdef0" + "0" * 33)
     return [
         read_run(kept.keep(tmp_path / c, sinusoid(), kept.SCORES / n, commit=c))

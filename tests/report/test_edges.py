@@ -1,4 +1,4 @@
-"""Verdicts on the edge, and what may be paired or pooled."""
+"""Edge cases of verdicts, and of which runs may be paired or pooled."""
 
 import kept
 import numpy as np
@@ -14,16 +14,16 @@ from mamlbench.report.runs import read_run
 @pytest.mark.parametrize(
     ("metric", "mean", "ci95", "published", "interval", "kind", "word", "why"),
     [
-        # on the edge is within, whatever binary numbers make of it: 98.7 - 98.3 > 0.4
+        # the edge is within, in spite of binary rounding: 98.7 - 98.3 > 0.4
         ("accuracy", 98.3, 1.0, 98.7, 0.4, "tasks95", "within", "the printed interval"),
         ("accuracy", 98.29, 0.1, 98.7, 0.4, "tasks95", "below", "intervals overlap"),
         ("accuracy", 97.65, 0.1, 98.65, None, None, "within", "1 point"),
         ("accuracy", 97.64, 0.1, 98.65, None, None, "below", "1 point"),
         ("mse", 0.43, 0.08, 0.35, None, None, "within", "our interval"),
-        # intervals overlap where together they are wider than the gap
+        # intervals overlap if their sum exceeds the gap
         ("accuracy", 98.0, 0.4, 98.7, 0.4, "tasks95", "below", "intervals overlap"),
         ("accuracy", 97.8, 0.4, 98.7, 0.4, "tasks95", "below", "the printed interval"),
-        # a printed ± that is narrower than our interval takes nothing away from it
+        # a printed ± narrower than our interval has no effect
         ("mse", 0.40, 0.08, 0.35, 0.03, "seeds_sd", "within", "our interval"),
     ],
 )
@@ -59,7 +59,7 @@ def test_skipped_outer_steps_are_said(tmp_path, sinusoid):
 
 
 def test_seeds_of_unlike_numbers_of_tasks(tmp_path, sinusoid):
-    """Those that all were tested on make the interval, and the fewest are told."""
+    """The interval is over the tasks that all seeds share; the smallest number is reported."""
     fewer = sinusoid(evaluation__tasks=3)
     runs = [
         read_run(kept.keep(tmp_path / "0", sinusoid(), seed=0)),

@@ -1,4 +1,4 @@
-"""Which runs are seeds of one setting, and what the settings of a folder are called."""
+"""Which runs are seeds of one setting, and how the settings of a folder are named."""
 
 import kept
 import pytest
@@ -9,7 +9,7 @@ from mamlbench.report.runs import read_run
 
 @pytest.fixture
 def entries(tmp_path, sinusoid):
-    """`entries(of_run, ...)`: what runs of seeds 0, 1, ... make, each by its config and summary."""
+    """`entries(run, ...)`: groups of runs with seeds 0, 1, ..., each given as (config, summary)."""
 
     def made(*runs):
         found = []
@@ -39,7 +39,7 @@ def test_other_data_are_no_other_seed(entries, sinusoid):
 
 
 def test_a_checkpoint_of_other_training_is_no_other_seed(entries, sinusoid):
-    """Which folder reports once ended with a traceback for."""
+    """Reports of such a folder once ended with a traceback."""
     made = {"algorithm": "maml", "dataset": "sinusoid", "setting": "5shot", "iterations": 70_000}
     config = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
     known = {"trained_iterations": 70_000, "of_unfinished": False}
@@ -49,7 +49,7 @@ def test_a_checkpoint_of_other_training_is_no_other_seed(entries, sinusoid):
 
 
 def test_seeds_from_before_a_new_option(entries, sinusoid):
-    """It counts as what its class does without it."""
+    """A missing option counts as its class's default."""
     older, other = sinusoid(), sinusoid(algorithm__adapt_norm=True)
     assert older["algorithm"].pop("adapt_norm") is False
     found = entries((older, {}), (sinusoid(), {}), (other, {}))
@@ -80,7 +80,7 @@ def test_another_mujoco_is_no_other_seed(entries, sinusoid):
     ],
 )
 def test_another_warm_start_is_no_other_seed(entries, sinusoid, places, together):
-    """But seeds may have begun from the seeds of one other setting."""
+    """But seeds may start from the seeds of another setting."""
     found = entries(*(({**sinusoid(), "warm_start": place}, {}) for place in places))
     assert seeds(found) == ([[0, 1]] if together else [[0], [1]])
     names = ["maml"] if together else [f"maml warm_start={place or 'null'}" for place in places]
@@ -102,7 +102,7 @@ def test_what_is_of_a_setting_beside_its_config_is_shown_beside_any_options(entr
 
 
 def test_one_learner_tested_twice_has_two_names(entries, sinusoid):
-    """Also where others differ from both by as many options as a name shows."""
+    """Even if another entry differs from both in as many options as a name shows."""
     far = {f"algorithm__{name}": 7 for name in ("inner_lr", "inner_steps", "outer_lr")}
     far = sinusoid(**far, algorithm__adapt_norm=True, evaluation__shots=7)
     tested = [sinusoid(evaluation__transductive=value) for value in (True, False)]
@@ -119,9 +119,9 @@ def test_seeds_that_lost_patience_at_different_steps(entries, sinusoid):
     config = sinusoid(training__patience=3, evaluation__select="best")
     (found,) = entries((config, run(16_000)), (config, run(10_000)))
     assert found.iterations == "10,000–16,000"
-    # without patience, what did less is another result
+    # without patience, a shorter run is another result
     assert seeds(entries((sinusoid(), run(16_000)), (sinusoid(), run(10_000)))) == [[0], [1]]
-    # and with it, what was stopped by somebody
+    # and with patience, so is a run that was interrupted
     tested = {**config, "checkpoint": "outputs/elsewhere"}
     known = {"trained_iterations": 500, "of_unfinished": True}
     found = entries((tested, run(0, **known)), (tested, run(0, trained_iterations=700)))
@@ -135,7 +135,7 @@ def test_what_learned_nothing_says_so(entries, sinusoid):
 
 
 def test_equal_names_are_told_apart(entries, sinusoid):
-    """By their length; where that is one too, by their test tasks, or else by their code."""
+    """By their length, or if that is equal by their test tasks, or else by their code."""
     changed = sinusoid(algorithm__inner_lr=0.5)
     found = entries(
         (changed, {}),

@@ -1,4 +1,4 @@
-"""What `scripts/keep_reference.py` keeps of a run can be reported as the run itself."""
+"""A run kept by `scripts/keep_reference.py` can be reported like the run itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "keep_reference.py"
 
 @pytest.fixture
 def keep_reference(monkeypatch, tmp_path):
-    """`keep_reference(run, name)`: the exit code, and where it was kept."""
+    """`keep_reference(run, name)`: the exit code and the folder of the kept run."""
     spec = importlib.util.spec_from_file_location("keep_reference", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

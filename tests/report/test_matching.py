@@ -84,7 +84,7 @@ def test_a_shorter_run_says_so(tmp_path, sinusoid):
 
 
 def test_a_longer_run_is_another_result(tmp_path, sinusoid):
-    """A policy that has learned nothing is not one that has, of the same config otherwise."""
+    """A cell that asks for an untrained network does not match a trained one."""
     runs = [read_run(kept.keep(tmp_path / "a", sinusoid()))]
     asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "training.iterations=0"))
     assert row_of(table(cell(run=asked)), runs)[0][-1] == "not run"
@@ -124,13 +124,13 @@ def test_iterations_that_are_not_recorded_are_no_full_length(tmp_path, sinusoid)
     asked = (*RUN.overrides, "training.patience=3", "evaluation.select=best")
     tables = table(cell(run=TableRun("maml/sinusoid", asked)))
     assert row_of(tables, runs)[0][-2:] == ["not recorded", "shortened"]
-    # of two that are no full length, the known one; and what is of full length hides both
+    # of two that lack full length, the known length is shown; a full-length run hides both
     config = sinusoid(training__iterations=7000, algorithm__iterations=7000, **patient)
     runs.append(read_run(kept.keep(tmp_path / "b", config, commit="f" * 40)))
     assert row_of(tables, runs)[0][-2] == "7,000 of 70,000"
     runs.append(read_run(kept.keep(tmp_path / "c", sinusoid(**patient))))
     assert row_of(tables, runs)[0][-2] == "70,000"
-    # a network that was trained for who knows how long is not an untrained one
+    # a network of unknown training length does not count as untrained
     untrained = TableRun("maml/sinusoid", (*asked, "training.iterations=0"))
     assert row_of(table(cell(run=untrained)), runs[:1])[0][-1] == "not run"
 
@@ -175,10 +175,10 @@ def test_a_run_from_before_an_option_was_there(tmp_path, sinusoid):
     del config["algorithm"]["adapt_norm"], config["evaluation"]["active_rounds"]
     runs = [read_run(kept.keep(tmp_path / "a", config))]
     assert row_of(table(cell()), runs)[0][-1] == "within (our interval)"
-    # but not where the cell asks for something else than the default
+    # but not if the cell asks for another value than the default
     asked = TableRun("maml/sinusoid", ("evaluation.tasks=4", "algorithm.adapt_norm=true"))
     assert row_of(table(cell(run=asked)), runs)[0][-1] == "not run"
-    # its value is the class's default, whatever new configs say: the goals of no script
+    # its value is the class's default, whatever new configs say: no script's goals
     drawn = TableRun("maml/half_cheetah_dir", ("evaluation.tasks=4",))
     config = kept.composed(f"experiment={drawn.experiment}", *drawn.overrides)
     del config["dataset"]["test_goals_seed"]
@@ -239,7 +239,7 @@ def test_another_protocol_has_a_footnote_or_is_refused(tmp_path, sinusoid):
     assert notes[0] == ("[1] tested with evaluation.queries=15 (the paper: shots)")
     with pytest.raises(UserError, match=r"MAML, 1: .*a was tested with evaluation.queries=15"):
         shown(table(cell()), runs, strict=True)
-    # where a run has the cell's own protocol, the other is not shown in its place
+    # if a run has the cell's own protocol, the other run is not shown
     runs.append(read_run(kept.keep(tmp_path / "b", sinusoid(), kept.SCORES * 2)))
     row, notes = row_of(table(cell()), runs)
     assert row[3] == "1.300 ± 0.609"

@@ -1,4 +1,4 @@
-"""Runs of an objective of the user's own are read by its metric, in its direction."""
+"""Runs of a user's own objective are ranked by its metric and direction."""
 
 import json
 
@@ -21,7 +21,7 @@ R2 = np.array([[0.1, 0.2, 0.1, 0.2], [0.6, 0.7, 0.6, 0.7]])
 
 
 class OfVariance(Regression):
-    """Regression that is read by the share of the variance that it explains."""
+    """Regression whose metric is the explained share of the variance."""
 
     metric = "r2"
     higher_is_better = True
@@ -33,7 +33,7 @@ class OfVariance(Regression):
 
 @pytest.fixture
 def keep(tmp_path, sinusoid):
-    """`keep(NAME, inner_lr, scores, higher_is_better)`: a run with scores of r2, and a loss."""
+    """`keep(NAME, inner_lr, scores, higher_is_better)`: a run with scores of r2 and a loss."""
 
     def run(name, rate, scores, higher=True, **summary):
         config = sinusoid(algorithm__inner_lr=rate)
@@ -57,7 +57,7 @@ def test_a_run_says_what_it_is_read_by(monkeypatch, tmp_path):
     assert (summary["metric"], summary["higher_is_better"]) == ("r2", True)
     found = read_run(run.folder.path)
     assert (found.summary.metric, higher_is_better([found], "r2")) == ("r2", True)
-    assert not higher_is_better([found], "mse")  # as its name says
+    assert not higher_is_better([found], "mse")  # known from its name
     assert higher_is_better([found], "accuracy")
 
 
@@ -69,7 +69,7 @@ def test_the_best_by_its_own_metric_is_first(keep):
 
 
 def paper_of(run, **options):
-    """A table of one's own with a published r2 of 0.3."""
+    """A user's own table with a published r2 of 0.3."""
     asked = TableRun("maml/sinusoid", ("evaluation.tasks=4",))
     cell = Cell("MAML", "1", asked, "r2", None, Printed("0.3"))
     names = ("mine", "Mine", "mine", "Table 1", "r2", ("MAML",), ("1",))

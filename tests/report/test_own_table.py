@@ -1,4 +1,4 @@
-"""`mamlbench-report --config-dir`: tables of the user's own, their cells composed with it."""
+"""`mamlbench-report --config-dir`: a user's own tables, composed with that folder's configs."""
 
 import re
 import sys
@@ -37,7 +37,7 @@ evaluation:
 
 @pytest.fixture
 def report(capsys, monkeypatch, tmp_path):
-    """`report(*arguments)` beside `my_conf`, with a run of its table's row Own below `outputs`."""
+    """`report(*arguments)` in a folder with `my_conf` and a run of its row Own in `outputs`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     for name, text in (("table/mine", TABLE), ("experiment/my_own", EXPERIMENT)):
@@ -65,7 +65,7 @@ def test_a_table_of_ones_own(report, flags):
 
 
 def test_a_cell_whose_algorithm_is_ones_own(report, tmp_path):
-    """One of mamlbench's experiments with it, and a value as the command line takes it."""
+    """The cell is one of mamlbench's experiments with it and a command-line value."""
     overrides = ["algorithm=mine", "algorithm.inner_lr=3e-3"]
     folder, own = tmp_path / "my_conf", "defaults: [maml, _self_]\n_target_: my_lab.Mine\n"
     (folder / "algorithm").mkdir()
@@ -82,7 +82,7 @@ def test_a_cell_whose_algorithm_is_ones_own(report, tmp_path):
 def test_it_is_among_all_and_beside_the_runs_of_a_folder(report):
     _, out, _ = report("--config-dir=my_conf", "+table=all", "--format", "markdown")
     titles = re.findall(r"^### (.*)$", out, flags=re.MULTILINE)
-    assert titles[0] == "My table (mine)"  # with results before those without
+    assert titles[0] == "My table (mine)"  # tables with results come first
     assert len(titles) == len(ConfigTree().choices("table")) + 1
     _, out, _ = report("--config-dir=my_conf", "outputs")
     assert re.findall(r"^(\S.*)\n\n\|", out, flags=re.MULTILINE)[0] == "My table (mine)"
@@ -139,7 +139,7 @@ def test_a_cell_that_cannot_be_composed_is_named(report, tmp_path):
 
 
 def test_defaults_of_ones_own_class_are_known(report, tmp_path):
-    """An option that is newer than a run counts as what its class does without it."""
+    """An option that a run lacks because it is newer counts as its class's default."""
     (tmp_path / "my_report_lab.py").write_text(
         "class Mine:\n    def __init__(self, inner_lr=0.37, newer=3): ...\n"
     )

@@ -1,4 +1,4 @@
-"""The report's page: what is in it, and how it works in a browser."""
+"""The report's page: its content, and its behaviour in a browser."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SENT = "Network.requestWillBeSent"
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
-    """A page with a paper's table, three settings, and a name that is HTML."""
+    """A page with a paper's table, three settings, and a name that looks like HTML."""
     folder = tmp_path_factory.mktemp("runs") / "<b>outputs & more</b>"
     config = kept.composed(*kept.SINUSOID)
     for seed in (0, 1):
@@ -54,7 +54,7 @@ def test_every_link_has_its_place_and_none_leads_outside(html):
     assert {address for address in addresses if not address.startswith("data:")} <= places
     # each number leads to its command and config
     scores = re.findall(r'<a class="score" href="#(run-\d+)">([^<]+)</a>', html)
-    # step 1 of Table 2, 0 to 2 of Figure 3, the settings, and their differences
+    # step 1 of Table 2, steps 0 to 2 of Figure 3, the settings, and their differences
     assert len(scores) == 1 + 3 + 3 + 3
     for anchor, _ in scores:
         part = html.split(f'<details id="{anchor}"')[1].split("<details id=")[0]
@@ -94,7 +94,7 @@ def test_what_two_papers_print_is_counted_once(tmp_path):
     assert f"<dt>not run</dt><dd>{len(cells) - 1}</dd>" in page(everything)
 
 
-# Machado, Oliveira and Fernandes' matrices for people who lack one kind of cones, in linear RGB
+# Machado, Oliveira and Fernandes' matrices for vision without one kind of cones, in linear RGB
 VISIONS = {
     "all": np.eye(3),
     "no long": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
@@ -122,7 +122,7 @@ def test_everybody_tells_the_curves_apart(html):
     css = html.partition("</style>")[0]
     themes = re.findall(r"--page:.*?\}", css, flags=re.DOTALL)
     assert len(themes) == 3
-    assert themes[1].split() == themes[2].split()  # dark by the system, and by the button
+    assert themes[1].split() == themes[2].split()  # dark by system setting, and by the button
     for theme in themes[:2]:
         curves = re.findall(r"--curve\d: (#\w{6});", theme)
         assert len(curves) == len(style.CURVES)
@@ -137,7 +137,7 @@ def test_everybody_tells_the_curves_apart(html):
 
 @pytest.fixture(scope="module")
 def falling(tmp_path_factory):
-    """A page of three settings whose accuracy differs by 5 and by 55 points."""
+    """A page of three settings whose accuracies are 5 and 55 points apart."""
     folder = tmp_path_factory.mktemp("falling")
     config = kept.composed(*kept.SINUSOID)
     for number, lost in enumerate((0.0, 0.05, 0.6)):
@@ -150,7 +150,7 @@ def falling(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """Chromium without a window, by Debian's packages."""
+    """Headless Chromium from Debian's packages."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
     from selenium.webdriver.chrome.service import Service
 
@@ -174,14 +174,14 @@ def opened(browser, html, tmp_path):
 
     def open_(size, scheme="light", text=html):
         path.write_text(text)
-        # without motion, since a click does not wait until scrolling has ended
+        # reduced motion, because a click does not wait until scrolling has ended
         chosen = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
         features = [{"name": name, "value": value} for name, value in chosen.items()]
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         for kind in ("performance", "browser"):
-            browser.get_log(kind)  # what was before
+            browser.get_log(kind)  # discards earlier entries
         browser.get(path.as_uri())
         return browser
 
@@ -197,7 +197,7 @@ TABLES = "#runs-sinusoid-10shot-mse table"
 
 
 def column(driver, name, tables=TABLES):
-    """What is below the head of that name, in whichever of the tables has one."""
+    """The texts below the header of that name, in the first table that has it."""
     return driver.execute_script(
         "for (const table of document.querySelectorAll(arguments[1])) {"
         " const heads = [...table.tHead.rows[0].cells].map(cell => cell.innerText.trim());"
@@ -217,7 +217,7 @@ def test_a_click_sorts_a_column(opened):
         head.find_element("tag name", "button").click()
         assert head.get_attribute("aria-sort") == order
         assert column(driver, "MSE") == rows
-    # the rows move as a whole
+    # rows move as a whole
     assert column(driver, "learner")[0] == "maml inner_lr=0.03"
 
 
@@ -230,7 +230,7 @@ def test_differences_are_sorted_as_numbers(opened, falling):
     for order in ([1, 2, 0], [0, 2, 1]):
         driver.find_element("xpath", f"//button[starts-with(., '{name}')]").click()
         assert column(driver, name, tables) == [before[n] for n in order]
-    # the number of the one, and the name of the other, lead to their commands
+    # the number links to the command of one result, the name to that of the other
     row = driver.find_elements("css selector", f"{tables} tbody tr")[-1]
     links = row.find_elements("tag name", "a")
     assert [link.text for link in links] == ["−60.00 ± 11.02", "maml inner_lr=0.01"]
@@ -325,7 +325,7 @@ def test_points_of_a_figure_are_folded_below_it(opened):
     assert part.location["y"] > driver.find_element("tag name", "figure").location["y"]
     part.find_element("tag name", "summary").click()
     assert part.find_element("css selector", ".score").is_displayed()
-    # what is open on a desktop is folded on a phone
+    # parts that are open on a desktop are folded on a phone
     opened_parts = "return document.querySelectorAll('main details[open]').length"
     assert opened(PHONE).execute_script(opened_parts) == 0
     assert opened(DESKTOP).execute_script(opened_parts) == 2  # contents, differences
@@ -342,6 +342,6 @@ def test_light_and_dark_by_the_systems_choice_and_by_the_button(opened):
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
     assert np.median(screenshot(driver)) > 230
-    # text stands out from what is behind it
+    # text stands out from its background
     assert light.min() < 60
     assert dark.max() > 200

@@ -1,4 +1,4 @@
-"""Which results a report pairs with which, and what it says of the others."""
+"""Which results a report pairs, and what it says about the others."""
 
 import kept
 import numpy as np
@@ -38,12 +38,12 @@ def keep_two_rows(folder):
 
 
 def test_a_papers_table_is_followed_by_the_differences_of_its_rows(tmp_path):
-    """In each column of the same metric, at the column's step."""
+    """In each column, by its metric and at its step."""
     keep_two_rows(tmp_path)
     listed, paired = report_tables(["maml_sinusoid"], [tmp_path]).sheets()
     assert paired.title == f"{listed.title.partition(' (')[0]}: differences on the same test tasks"
     assert paired.columns[2:] == ("difference (± 95%, paired)", "tasks", "seeds", "from")
-    # after one step, of 0, 1 and 2: that is all there is
+    # the runs have steps 0 to 2, so only the column of step 1 has results
     assert kept.texts(paired) == [
         ["Pretrained on all tasks", "1", "+0.150 ± 0.092", "4", "0", "MAML"]
     ]
@@ -91,7 +91,7 @@ def test_of_a_few_each_is_compared_with_each(shown):
 
 
 def test_of_many_those_of_the_same_seeds_are_compared(shown):
-    """What has other seeds is by its best compared with the best of all."""
+    """Of results with other seeds, the best is compared with the best of all."""
     runs = {f"a{n}": (0.01 + 0.001 * n, kept.SCORES + n, 0, {}) for n in range(3)}
     for seed in (0, 1):
         for n in (0, 1):

@@ -1,4 +1,4 @@
-"""How many published numbers are measured is counted by table, each number once."""
+"""Measured published numbers are counted by table, each number once."""
 
 import re
 
@@ -16,14 +16,14 @@ def by_table(papers):
 
 
 def printed(name):
-    """The table's printed numbers that have a run, with their column."""
+    """The cells of a table with a printed number and a run."""
     return [c for c in load_table(name).cells if c.run and c.published is not None]
 
 
 def test_without_runs_each_printed_number_is_not_run():
     counts = by_table([])
     assert counts["maml_sinusoid"] == {"not run": len(printed("maml_sinusoid"))} == {"not run": 15}
-    assert "maml_sinusoid_steps" not in counts  # which has no printed numbers
+    assert "maml_sinusoid_steps" not in counts  # it has no printed numbers
     assert all(list(of_table) == ["not run"] for of_table in counts.values())
 
 

@@ -82,7 +82,7 @@ def test_what_was_not_published_is_not_judged():
 def test_one_seed(tmp_path, sinusoid):
     run = read_run(kept.keep(tmp_path / "a", sinusoid()))
     found = result([run], "mse", 1)
-    # 0.5, 0.7, 0.9, 0.5: standard deviation 0.19149, t of 3 degrees of freedom 3.18245
+    # 0.5, 0.7, 0.9, 0.5: standard deviation 0.19149, t for 3 degrees of freedom 3.18245
     assert (found.mean, found.ci95) == pytest.approx((0.65, 3.18245 * 0.19149 / 2), rel=1e-4)
     assert (found.seeds, found.seed_sd, found.n_tasks) == ((0,), None, 4)
     assert score_text("mse", found) == "0.650 ± 0.305"
@@ -98,11 +98,11 @@ def test_several_seeds(tmp_path, sinusoid):
     found = result(runs, "mse")
     # each task's mean over the seeds: 0.35, 0.65, 0.45, 0.55; standard deviation 0.12910
     assert (found.mean, found.ci95) == pytest.approx((0.5, 3.18245 * 0.12910 / 2), rel=1e-4)
-    # means 0.4 and 0.6
+    # the seeds' means are 0.4 and 0.6
     assert found.seed_sd == pytest.approx(0.2 / np.sqrt(2))
     assert seeds_text("mse", found) == "0, 2 (sd 0.141)"
     (tmp_path / "2" / "test_tasks.csv").unlink()
-    # then the mean of the seeds' own intervals
+    # without the tasks' scores, the mean of the seeds' own intervals
     halves = [3.18245 * values.std(ddof=1) / 2 for values in (kept.SCORES[-1], more[-1])]
     anew = [read_run(run.folder) for run in runs]
     assert result(anew, "mse").ci95 == pytest.approx(np.mean(halves), rel=1e-4)

@@ -24,9 +24,9 @@ def test_a_run_is_read(tmp_path, sinusoid):
     ("select", "reached", "unfinished", "iterations"),
     [
         ("last", 40, False, 40),
-        ("last", 120, False, 120),  # the test may have been asked for less than it was trained
-        ("best", 40, False, 100),  # of a run that came to its end, later than to its best
-        ("best", 40, True, 40),  # of a run that was stopped: nobody knows what would have followed
+        ("last", 120, False, 120),  # it may be trained for longer than the test's config says
+        ("best", 40, False, 100),  # a finished run, whose best came before its end
+        ("best", 40, True, 40),  # an interrupted run: only the best is certain
     ],
 )
 def test_the_iterations_of_a_tested_checkpoint(
@@ -57,12 +57,12 @@ def test_a_checkpoint_that_was_trained_on_something_else(tmp_path, sinusoid):
         made = {**own, **apart}
         folder = kept.keep(tmp_path / str(number), config, train=train, **known, trained_in=made)
         run = read_run(folder)
-        assert run.iterations == 50  # those of its own plan, not of the test's
+        assert run.iterations == 50  # those planned for the training, not the test's
         assert run.trained_on == run.options["trained_on"] == on
 
 
 def test_a_tested_checkpoint_has_the_seed_of_its_training(tmp_path, sinusoid):
-    """Whatever was typed for the test, which has none of its own."""
+    """Whatever the seed of the test's command, because a test has no seed of its own."""
     made = {"algorithm": "maml", "dataset": "sinusoid", "setting": "10shot", "iterations": 50}
     config = {**sinusoid(), "checkpoint": "outputs/elsewhere"}
     folder = kept.keep(tmp_path / "a", config, seed=2, trained_in={**made, "seed": 1})

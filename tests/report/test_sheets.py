@@ -1,4 +1,4 @@
-"""Tables of texts, as files and terminals have them."""
+"""Tables of texts in files and on terminals."""
 
 import io
 import re
@@ -25,7 +25,7 @@ def test_two_marks_are_not_one_number():
 
 @pytest.mark.parametrize("name", ["MAML [12]", "maml hidden=[40]"])
 def test_a_number_in_a_name_is_no_mark(tmp_path, sinusoid, name):
-    """Neither in the table nor in the differences, which mark a row of several results."""
+    """Neither in the table nor in the differences, which mark rows with several results."""
     for number in range(2):
         scores, code = kept.SCORES * (1 + number), str(number) * 40
         kept.keep(tmp_path / str(number), sinusoid(), scores, commit=code)

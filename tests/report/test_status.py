@@ -1,4 +1,4 @@
-"""How runs stand, told by their files and by a stand-in for squeue."""
+"""The states of runs, from their files and a stand-in for squeue."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from mamlbench.slurm.submitted import SubmittedCell, keep, log_of, new_folder
 
 @pytest.fixture
 def outputs(tmp_path, monkeypatch):
-    """An empty folder of outputs where no SLURM is."""
+    """An outputs folder that does not exist yet, on a machine without SLURM."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     return tmp_path / "outputs"
@@ -33,7 +33,7 @@ def squeue(outputs: Path, *lines: str) -> None:
 
 
 def run_folder(outputs: Path, name: str, rows: int = 0) -> Path:
-    """A run of 400 iterations of 5 tasks that has logged every tenth, at 50 tasks a second."""
+    """A run of 400 iterations of 5 tasks, logged every tenth iteration at 50 tasks a second."""
     folder = outputs / "default" / name / "seed0"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("training: {iterations: 400, meta_batch_size: 5}\n")
@@ -57,7 +57,7 @@ def write_status(folder: Path, **status: object) -> None:
 
 
 def ends(folder: Path, error: BaseException, meanwhile=lambda: True) -> None:
-    """A run that ends with an error, and what holds before."""
+    """End a run with an error; `meanwhile` must hold before that."""
     with recorded(folder):
         assert meanwhile()
         raise error
@@ -74,7 +74,7 @@ def test_a_run_tells_that_it_works_and_what_ended_it(outputs):
     folder = run_folder(outputs, "a", rows=20)
     now = (folder / "metrics.csv").stat().st_mtime + 1e6
     os.utime(folder / "metrics.csv", (now, now))
-    # 200 of 400 iterations are left, of 5 tasks each, 50 tasks a second
+    # 200 of 400 iterations are left, with 5 tasks each, at 50 tasks a second
     working = Row("running", "default/a/seed0", "", "200/400", "0:00:20", "")
     with pytest.raises(Stopped):
         ends(folder, Stopped(signal.SIGTERM, 204), lambda: collect(outputs) == [working])
@@ -103,7 +103,7 @@ def test_a_run_tells_that_it_works_and_what_ended_it(outputs):
 
     with recorded(folder):
         (folder / "summary.json").write_text("{}")
-        assert collect(outputs)[0].state == "running"  # begun anew
+        assert collect(outputs)[0].state == "running"  # started again
     assert not (folder / "status.json").exists()
     assert collect(outputs) == [Row("finished", "default/a/seed0")]
 
@@ -115,7 +115,7 @@ def test_a_run_whose_process_is_gone_has_failed(outputs):
     with pytest.raises(KeyboardInterrupt):
         ends(folder, KeyboardInterrupt())
     assert collect(outputs)[0].note == "by SIGINT; the same command goes on"
-    # its number is another process's now
+    # its process id now belongs to another process
     write_status(folder, **{**killed, "process_began": "1"})
     assert collect(outputs)[0].state == "failed"
     assert collect(outputs)[0].note == "killed without a word; the same command goes on"

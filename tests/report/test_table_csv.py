@@ -22,7 +22,7 @@ def rows_of(text):
 
 @pytest.fixture
 def rows(tmp_path, sinusoid):
-    """Two cells with a run and one without, of which the paper prints two."""
+    """Two cells with a run and one without; two have a published value."""
     asked = TableRun("maml/sinusoid", ("evaluation.tasks=4",))
     cells = (
         Cell("MAML", "1", asked, "mse", 1, Printed("5.60"), Printed("0.10"), "tasks95"),

@@ -13,7 +13,7 @@ function applyTheme() {
 }
 toggle.addEventListener("click", () => {
   chosen = toggle.getAttribute("aria-pressed") === "true" ? "light" : "dark";
-  try { localStorage.setItem("mamlbench-theme", chosen); } catch { /* a file may not store */ }
+  try { localStorage.setItem("mamlbench-theme", chosen); } catch { /* a page opened as a file may not store */ }
   applyTheme();
 });
 prefersDark.addEventListener("change", applyTheme);
