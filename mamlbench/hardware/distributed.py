@@ -27,7 +27,7 @@ from mamlbench.tasks import Examples, TaskBatch
 Result = TypeVar("Result")
 
 _PATIENCE = timedelta(hours=2)
-"""Time for work that one process does alone, such as starting W&B; a dead one is noticed at once."""
+"""For work that one process does alone, such as starting W&B; a dead one is noticed at once."""
 _TO_SAY, _TO_END = timedelta(seconds=10), timedelta(seconds=60)
 _ENDING, _THROUGH = "ending", "through"
 """How processes part: the first process sets `ending` when it stops working, and `through` when it
@@ -101,7 +101,7 @@ class Ranks:
     def combined(
         self, means: Sequence[Tensor], by_task: Sequence[Tensor], share: Share
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Means over all tasks from those over this process's, and values of all tasks from its own.
+        """Combine the processes' means over tasks, and their values by task, into those of all tasks.
 
         Args:
             means: of any shapes, the same on every process.
