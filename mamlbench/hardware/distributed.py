@@ -101,7 +101,7 @@ class Ranks:
     def combined(
         self, means: Sequence[Tensor], by_task: Sequence[Tensor], share: Share
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Combine the processes' means over tasks, and their values by task, into those of all tasks.
+        """Combine all processes' means over tasks, and values by task, into those of all tasks.
 
         Args:
             means: of any shapes, the same on every process.
