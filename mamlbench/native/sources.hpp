@@ -12,7 +12,7 @@ constexpr int64_t SHORT_ROW = 8;
 
 inline int64_t parts(int64_t total, int64_t size) { return (total + size - 1) / size; }
 
-// Sizes of the images, their maps and the patches in between; the fields are those of a grid in convolution.py.
+// Sizes of the images, their maps and the patches in between; the fields are `Grid.numbers` of networks/grid.py.
 struct Grid {
     int64_t height, width, down, across, kernel, stride, top, left;
 

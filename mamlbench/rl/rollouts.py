@@ -19,7 +19,7 @@ from mamlbench.rl.objective import normal_log_prob
 from mamlbench.tasks import Examples
 
 _MOST_TURNS = 16
-"""Rounds of episodes at most: shorter ones than 1/16 of the horizon give too few steps."""
+"""The most rounds of episodes; if episodes average under 1/16 of the horizon, steps are too few."""
 
 
 @dataclass(frozen=True)

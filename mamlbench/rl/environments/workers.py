@@ -157,7 +157,7 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _work(pipe: Connection, make: Callable[[], Runner]) -> None:
-    os.setsid()  # signals that the terminal or `timeout` sends to the group: the parent decides
+    os.setsid()  # signals of the terminal or `timeout` to the group reach the parent, which decides
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # SLURM warns every process of the time limit
     runner = None
     while True:
