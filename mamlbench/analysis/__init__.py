@@ -1,4 +1,4 @@
-"""Studies that are no runs: they measure the algorithms themselves."""
+"""Studies other than runs: they measure the algorithms themselves."""
 
 from mamlbench.analysis.taylor import TaylorStudy
 

@@ -36,15 +36,15 @@ terms in inner_lr²."""
 
 @dataclass(frozen=True)
 class Coefficients:
-    """What one algorithm makes of k mini-batches.
+    """The coefficients of one algorithm's expected meta-gradient for k mini-batches.
 
     Attributes:
         algorithm: `MAML`, `FOMAML` or `Reptile`.
-        k: mini-batches it sees of each task.
+        k: mini-batches that the algorithm sees of each task.
         predicted: c0 and c1 of the paper.
         measured: c0 and c1 of the implementation.
-        off: norm of what AvgGrad and AvgGradInner do not explain in the two terms, relative.
-        remainder: norm of meta-gradient - predicted expansion, over that of AvgGrad, for each α.
+        off: relative norm of the part of each term that AvgGrad or AvgGradInner does not explain.
+        remainder: |meta-gradient - predicted expansion| / |AvgGrad|, for each α.
     """
 
     algorithm: str
@@ -56,10 +56,10 @@ class Coefficients:
 
 
 class Draws:
-    """Every way to draw k of a task's m mini-batches in order, as a support set of T·m^k tasks.
+    """All ordered draws of k of a task's m mini-batches, as a support set of T·m^k tasks.
 
-    Inner step i of a task learns from its draw i, so the mean over these tasks is the expectation
-    over independent draws, exactly.
+    Inner step i of a task learns from its draw i, so the mean over these tasks is exactly the
+    expectation over independent draws.
     """
 
     def __init__(self, x: Tensor, y: Tensor, task: Tensor, drawn: Tensor) -> None:
@@ -67,7 +67,7 @@ class Draws:
 
     @classmethod
     def every(cls, x: Tensor, y: Tensor, k: int) -> Draws:
-        """All of them for x and y [T, m, M, C]."""
+        """All draws for x and y [T, m, M, C]."""
         tasks, minibatches = x.shape[:2]
         orders = list(itertools.product(range(tasks), *[range(minibatches)] * k))
         numbers = torch.tensor(orders)
@@ -86,25 +86,25 @@ class Draws:
 
 
 class TaylorStudy:
-    """Do MAML, FOMAML and Reptile do to the gradient what Reptile's analysis says?
+    """Are the meta-gradients of MAML, FOMAML and Reptile those of Reptile's analysis?
 
-    On sinusoids cut into mini-batches and a small tanh network in float64, the expected
-    meta-gradient is computed by the algorithms themselves at several inner step sizes α; a
-    polynomial through them gives its value and slope at α = 0, which are compared with AvgGrad
-    E[g1] and AvgGradInner E[H2 g1].
+    On sinusoids split into mini-batches, with a small tanh network in float64, the algorithms
+    themselves compute the expected meta-gradient at several inner step sizes α. A polynomial
+    through these gives its value and slope at α = 0, which are compared with AvgGrad E[g1] and
+    AvgGradInner E[H2 g1].
 
     Args:
         folder: where `reptile_taylor.csv` and `reptile_taylor.png` go.
-        inner_lrs: the step sizes α, more than 0 and distinct.
+        inner_lrs: at least three distinct step sizes α above 0.
         ks: numbers k of mini-batches that an algorithm sees of each task.
-        tasks: sinusoids.
+        tasks: number of sinusoids.
         minibatches: m, of which k are drawn independently.
-        examples: points in a mini-batch.
+        examples: points per mini-batch.
         hidden: width of each of the network's hidden layers.
         seed: of the network and the sinusoids.
 
     Raises:
-        BadValue: an argument out of range.
+        BadValue: an argument is out of range.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class TaylorStudy:
         self.x, self.y = points.x.double().view(shape), points.y.double().view(shape)
 
     def run(self) -> list[Coefficients]:
-        """Measure, print a table, and write it and the figure into the folder.
+        """Measure; print a table; write the table and the figure to the folder.
 
         Raises:
             UserError: the folder cannot be written.
@@ -158,7 +158,8 @@ class TaylorStudy:
     def average_terms(self) -> tuple[Tensor, Tensor]:
         """AvgGrad and AvgGradInner, [all parameters].
 
-        With independent mini-batches E[g1·g2] of a task is |E[g]|², and E[H2 g1] half its gradient.
+        With independent mini-batches, a task's E[g1·g2] is |E[g]|², and E[H2 g1] is half the
+        gradient of that.
         """
         parameters = dict(self.network.named_parameters())
         losses = Regression().loss(
@@ -173,14 +174,14 @@ class TaylorStudy:
         """The algorithm's expected meta-gradient, [all parameters], by its own `meta_gradient`."""
         learner, scale = self._learner(algorithm, k, inner_lr)
         draws = Draws.every(self.x, self.y, k)
-        # algorithms take a support set that is gathered at each inner step, if it can be cut
+        # algorithms accept a support set that makes each step's examples, if it can be sliced
         tasks = TaskBatch(support=cast(Examples, draws), query=draws(k - 1))
         learner.meta_gradient(tasks)
         gradients = [cast(Tensor, p.grad).clone() for p in self.network.parameters()]
         return _flat(gradients) / scale
 
     def _learner(self, algorithm: str, k: int, inner_lr: float) -> tuple[MetaLearner, float]:
-        """The learner, and by what its meta-gradient is to be divided."""
+        """The learner, and the number to divide its meta-gradient by."""
         options: dict[str, Any] = {"inner_lr": inner_lr}
         if algorithm == "Reptile":
             options |= {"inner_steps": k, "inner_optimizer": "sgd", "inner_batch": None}
@@ -205,7 +206,7 @@ class TaylorStudy:
 
 
 def _value_and_slope_at_zero(at: tuple[float, ...], values: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the polynomial in α through values [n, ...] at n step sizes."""
+    """Value and slope at 0 of the polynomial in α through values [n, ...] at n step sizes."""
     largest = max(at)  # powers of numbers near 1 keep the system well conditioned
     powers = np.vander(np.array(at) / largest, increasing=True)
     polynomial = torch.linalg.solve(torch.from_numpy(powers), values)

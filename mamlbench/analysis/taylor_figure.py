@@ -27,11 +27,11 @@ def draw(
     predicted: Mapping[str, Callable[[int], tuple[float, float]]],
     out: Path,
 ) -> None:
-    """Measured coefficients on the paper's lines, and what the expansion leaves over.
+    """Draw measured coefficients on the paper's lines, and the remainder of the expansion.
 
     Args:
         results: of each algorithm and k.
-        inner_lrs: the step sizes that their remainders belong to.
+        inner_lrs: the step sizes of the results' remainders.
         predicted: both coefficients of each algorithm as functions of k.
         out: PNG file.
     """
@@ -58,7 +58,7 @@ def _coefficients(
     sign = (1.0, -1.0)[term]
     for algorithm, look in _LOOK.items():
         own = [result for result in results if result.algorithm == algorithm]
-        # MAML and FOMAML share a line: dashes let both be seen
+        # MAML and FOMAML share a line; dashes make both visible
         dashed = (0, (4, 3)) if algorithm == "FOMAML" else "-"
         theory = [sign * predicted[algorithm](k)[term] for k in ks]
         axes.plot(ks, theory, color=look["color"], lw=1.4, ls=dashed, label=f"{algorithm}, paper")

@@ -1,1 +1,1 @@
-"""What `scripts/benchmark.py` measures: works, rivals, times, memory, the machine's rates."""
+"""Measurements of `scripts/benchmark.py`: works, rivals, times, memory, the machine's rates."""

@@ -27,7 +27,7 @@ TABLES = Path("outputs") / "benchmark"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line, its script's name first; gives the exit code."""
+    """Run the command line, which starts with the script's name; returns the exit code."""
     script, *rest = arguments
     return exit_code_of("benchmark.py", lambda: _run(script, rest))
 
@@ -100,12 +100,12 @@ def _compare(
         case = {"case": name} | _timed(work, hardware, options)
         if not options.only_times:
             case |= _costs(script, name, work, hardware, options)
-            eager = Ours(work, replace(hardware, replay=False))  # torch counts what it is told of
+            eager = Ours(work, replace(hardware, replay=False))  # torch counts no replayed steps
             ours = Ours(work, hardware)
             measure.warm([ours])
             operations = arithmetic(eager.step)
             convolutions = convolution_rate(eager.step, ours.step)
-            matmul = matmul_rate(hardware)  # beside them, for others may use the machine too
+            matmul = matmul_rate(hardware)  # right after, because the machine may be shared
             case |= reached(matmul, operations, case["ours_s"], convolutions)
         agree &= case["max_grad_diff"] < AGREE
         cases.append(case)
@@ -116,7 +116,7 @@ def _compare(
 
 
 def _timed(work: Work, hardware: Hardware, options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of a step of each, and how many times ours the first rival takes."""
+    """Seconds per step of each implementation, and the ratio of the first rival's to ours."""
     apart = measure.disagreement(work, replace(hardware, precision="float64"))
     built = [kind(work, hardware) for kind in implementations(work)]
     measure.warm(built)

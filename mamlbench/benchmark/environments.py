@@ -1,4 +1,4 @@
-"""The command line of `scripts/environment_speed.py`: environment steps a second."""
+"""The command line of `scripts/environment_speed.py`: environment steps per second."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mamlbench.rl.environments.gym_adapter import maker
 
 
 def HalfCheetah() -> Any:  # noqa: N802  named as what it makes
-    """Gymnasium's `HalfCheetah-v5` with one time step in a step, as ours has."""
+    """Gymnasium's `HalfCheetah-v5` with one time step per step, as in ours."""
     make: Any = maker("HalfCheetah-v5")
     return make(frame_skip=1)
 
@@ -34,7 +34,7 @@ def Ant() -> Any:  # noqa: N802
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command line, its script's name first; gives the exit code."""
+    """Run the command line, which starts with the script's name; returns the exit code."""
     return exit_code_of("environment_speed.py", lambda: _run(arguments[1:]))
 
 
@@ -71,16 +71,16 @@ def _tell(label: str, rate: float) -> None:
 
 
 def batched(environments: Environments, episodes: int, steps: int, repeats: int) -> float:
-    """Median over repeats of the rate at which `episodes` advance under random actions.
+    """Steps per second of `episodes` under random actions, median over repeats.
 
-    The environments are closed then.
+    Closes the environments.
     """
     goals = environments.goals(np.full((1, environments.goal_words), 0.6))
     generator = torch.Generator().manual_seed(0)
     shape = (1, episodes, environments.action_size)
     actions = [2 * torch.rand(shape, generator=generator) - 1 for _ in range(steps)]
     rates = []
-    for repeat in range(1 + repeats):  # the first is not counted
+    for repeat in range(1 + repeats):  # the first does not count
         environments.reset(goals, episodes, np.array([repeat]))
         taken, began = 0, time.perf_counter()
         running = torch.ones(1, episodes, dtype=torch.bool)
@@ -93,7 +93,7 @@ def batched(environments: Environments, episodes: int, steps: int, repeats: int)
 
 
 def one_by_one(environment: Any, steps: int, repeats: int) -> float:
-    """The same of one gymnasium environment, in a loop, without anything of ours."""
+    """The same for one gymnasium environment in a plain loop, without our code."""
     environment.action_space.seed(0)
     rates = []
     for repeat in range(1 + repeats):

@@ -25,9 +25,9 @@ class Cost:
     """What a fresh process needs for a work.
 
     Attributes:
-        first_step: seconds from the built learner to the end of its first outer step.
+        first_step: seconds of the first outer step, after the learner is built.
         peak: memory in MiB that the first three outer steps add to the process at their peak; on a
-            GPU, what they allocate there.
+            GPU, that they add to its allocations.
     """
 
     first_step: float
@@ -35,7 +35,7 @@ class Cost:
 
 
 def disagreement(work: Work, hardware: Hardware) -> dict[str, float]:
-    """How far each rival's meta-gradient is from ours: |a - b| / |b| over all parameters."""
+    """Distance of each rival's meta-gradient b from ours, a: |a - b| / |b| over all parameters."""
     ours, *rivals = implementations(work)
     with_ = ours(work, hardware).meta_gradient()
     return {
@@ -52,7 +52,7 @@ def _distance(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) ->
 
 
 def warm(rivals: Sequence[Implementation]) -> None:
-    """Have each make the steps that are not like those after them."""
+    """Make each take its first steps, which are not like later ones."""
     for rival in list(rivals) * 3:  # ours is replayed from its third step on
         rival.step()
 
@@ -60,12 +60,12 @@ def warm(rivals: Sequence[Implementation]) -> None:
 def seconds(
     rivals: Sequence[Implementation], repeats: int, at_least: float
 ) -> dict[str, list[float]]:
-    """Seconds of one outer step, measured turn by turn so that all see the same machine.
+    """Seconds of one outer step; implementations take turns so that all see the same machine.
 
     Args:
-        rivals: whom to time, already warm.
+        rivals: the implementations to time, already warm.
         repeats: turns of each.
-        at_least: a turn repeats a step until so many seconds are over, and counts their mean.
+        at_least: a turn repeats the step for this many seconds and gives the mean.
     """
     times: dict[str, list[float]] = {rival.label: [] for rival in rivals}
     gc.collect()
@@ -94,10 +94,10 @@ def _wait() -> None:
 
 
 def cost(script: str, work: str, label: str, options: Sequence[str]) -> Cost:
-    """What a work costs a process that does nothing else (`script --alone WORK LABEL`).
+    """The cost of a work in a process that does nothing else (`script --alone WORK LABEL`).
 
     Raises:
-        RuntimeError: that process failed; its last words.
+        RuntimeError: the process failed; with the last line of its stderr.
     """
     command = [sys.executable, script, "--alone", work, label, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -108,7 +108,7 @@ def cost(script: str, work: str, label: str, options: Sequence[str]) -> Cost:
 
 
 def alone(work: Work, label: str, hardware: Hardware) -> Cost:
-    """The cost of a work to this process, which must be fresh."""
+    """The cost of a work in this process, which must be fresh."""
     kind = next(i for i in implementations(work) if i.label == label)
     implementation = kind(work, hardware)
     on_gpu = hardware.torch_device.type == "cuda"
@@ -124,7 +124,7 @@ def alone(work: Work, label: str, hardware: Hardware) -> Cost:
 
 
 def _resident_peak() -> float:
-    """MiB. Not getrusage's on Linux, in which a new process inherits its parent's peak."""
+    """Peak in MiB; not from getrusage on Linux, where a process inherits its parent's peak."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts bytes

@@ -1,8 +1,8 @@
-"""What ours is compared with: the same arithmetic on torch's own layers, one task after another.
+"""The implementations to compare ours with: the same arithmetic on torch's own layers.
 
-Where a convolution has stride 2, torch pads both sides of an image and TensorFlow's SAME the end
-only. A network of torch's layers with all kernels turned round, on images turned round, computes
-the same numbers, and needs no padding of its own: the fastest form of the rival.
+With stride 2, torch's convolutions pad both sides of an image, TensorFlow's SAME only the end. A
+network of torch's layers with all kernels rotated by 180 degrees, on images rotated likewise,
+computes the same numbers without extra padding: the fastest form of the rival.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class PlainConv4(nn.Module):
-    """Conv4 of torch's own layers, with the parameters of ours turned round (see above)."""
+    """Conv4 of torch's own layers, with our parameters, rotated if stride is 2 (see above)."""
 
     def __init__(self, ours: Conv4, stride: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class PlainConv4(nn.Module):
         self.head.bias.data = ours.head.bias.data.clone()
 
     def _turned(self, weight: Tensor) -> Tensor:
-        """Weights on maps [h, w, C] as weights on maps [C, h, w] turned round."""
+        """Weights on maps [h, w, C] as weights on maps [C, h, w], rotated if images are."""
         if self.spatial_mean:
             return weight.clone()
         side = round((weight.shape[1] / self.filters) ** 0.5)
@@ -66,7 +66,7 @@ class PlainConv4(nn.Module):
         return maps.flip(2, 3) if self.turned else maps
 
     def turned_back(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Gradients by our names, as ours has them."""
+        """Gradients with our parameters' names and layout."""
         kinds: dict[type[nn.Module], str] = {
             nn.Conv2d: "convs",
             nn.BatchNorm2d: "norm_layers",
@@ -91,13 +91,13 @@ class PlainConv4(nn.Module):
         return ours
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs [M, C] of images [M, channels, H, W] that are turned round."""
+        """Outputs [M, C] of images [M, channels, H, W], rotated if stride is 2."""
         x = self.blocks(x)
         return self.head(x.mean((2, 3)) if self.spatial_mean else x.flatten(1))
 
 
 class PlainMLP(nn.Module):
-    """An MLP of torch's own layers, with the parameters of ours."""
+    """An MLP of torch's own layers, with our parameters."""
 
     def __init__(self, ours: MLP) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class PlainMLP(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def turned_back(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Gradients by our names."""
+        """Gradients with our parameters' names."""
         last = len(self.layers) - 1
         ours = {}
         for name, gradient in gradients.items():
@@ -127,8 +127,8 @@ class Implementation(ABC):
     """One way to do a work.
 
     Attributes:
-        label: what it is called.
-        column: the same in the names of a table's columns.
+        label: its name.
+        column: its name in a table's columns.
     """
 
     label: str
@@ -140,7 +140,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def meta_gradient(self) -> dict[str, Tensor]:
-        """The meta-gradient by our parameters' names, with no step taken."""
+        """The meta-gradient by our parameters' names, without taking a step."""
 
 
 class Ours(Implementation):
@@ -165,7 +165,7 @@ class Ours(Implementation):
 
 
 class _Plain(Implementation):
-    """The parts that all rivals share: network, turned tasks, outer optimiser."""
+    """The parts that all rivals share: network, tasks (rotated if needed), outer optimiser."""
 
     def __init__(self, work: Work, hardware: Hardware) -> None:
         self.work = work
@@ -198,11 +198,11 @@ class _Plain(Implementation):
 
     @abstractmethod
     def _backward(self) -> None:
-        """The meta-gradient into `.grad`."""
+        """Store the meta-gradient in `.grad`."""
 
 
 class Learn2LearnLoop(_Plain):
-    """learn2learn's MAML, used as its examples do."""
+    """learn2learn's MAML, used as in its examples."""
 
     label = "learn2learn"
     column = "learn2learn"
@@ -225,7 +225,7 @@ class Learn2LearnLoop(_Plain):
 
 
 class _Statistics(nn.Module):
-    """Batch norm written out: under vmap, torch's own has wrong second derivatives."""
+    """Batch norm written out, because torch's has wrong second derivatives under vmap."""
 
     def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -307,7 +307,7 @@ class ReptileLoop(_Plain):
 
 
 def implementations(work: Work) -> list[type[Ours] | type[_Plain]]:
-    """Ours, then its rivals in this work, the one that its ratio speaks of first."""
+    """Ours, then its rivals in this work; the reported ratio is that of the first rival."""
     if work.reptile:
         return [Ours, ReptileLoop]
     return [Ours, Learn2LearnLoop, PlainVmap]

@@ -1,4 +1,4 @@
-"""How near a step comes to what the machine can do: arithmetic counted, rates measured."""
+"""How close a step comes to the machine's limits: counted arithmetic, measured rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mamlbench.hardware.device import Hardware
 from mamlbench.native.operations import run
 
 _TRIES = 8
-"""Of which the best counts: rates are the machine's, not those of what else runs on it."""
+"""The best try counts: it depends least on what else runs on the machine."""
 
 _KERNELS = (
     torch.ops.mamlbench.convolve,
@@ -33,13 +33,13 @@ def arithmetic(step: Callable[[], None]) -> float:
 
 
 def convolution_rate(counted: Callable[[], None], timed: Callable[[], None]) -> float | None:
-    """Operations a second of the convolutions in a step, while they run, at their best.
+    """Operations per second of a step's convolutions, in the best try, counting only their time.
 
-    None where compiled kernels do none of them.
+    None if compiled kernels compute no convolutions.
 
     Args:
-        counted: the step with all its operations called through torch, which counts them.
-        timed: the same step as a run makes it.
+        counted: the step with all operations called through torch, which counts them.
+        timed: the same step as a run takes it.
     """
     with FlopCounterMode(display=False) as counter:
         counted()
@@ -49,7 +49,7 @@ def convolution_rate(counted: Callable[[], None], timed: Callable[[], None]) -> 
 
 
 def _kernel_seconds(step: Callable[[], None]) -> float:
-    """Seconds in calls of the kernels of convolutions."""
+    """Seconds spent in the convolution kernels."""
     seconds = 0.0
 
     def clocked(*arguments: Any) -> None:
@@ -64,7 +64,7 @@ def _kernel_seconds(step: Callable[[], None]) -> float:
 
 
 def _of_convolution(images: Any, outputs: int, channels: int, grid: list[int]) -> int:
-    """A product and a sum for each value of each kernel at each place."""
+    """One multiplication and one addition for each value of each kernel at each place."""
     tasks, count = images[:2]
     down, across, kernel = grid[2:5]
     return 2 * int(tasks * count) * down * across * kernel**2 * outputs * channels
@@ -84,13 +84,13 @@ def _of_images_and_maps(x: Any, y: Any, grid: list[int], **_: Any) -> int:
 def _accumulated_product(
     _: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...], *__: Any, **___: Any
 ) -> int:
-    """Operations of `baddbmm_`, which torch's counter leaves out."""
+    """Operations of `baddbmm_`, which torch's counter omits."""
     batches, rows, inner = a
     return 2 * batches * rows * inner * b[2]
 
 
 def matmul_rate(hardware: Hardware) -> float:
-    """Operations a second in one large matrix product of float32, the best of several tries."""
+    """Operations per second of a large float32 matrix product, the best of several tries."""
     a = torch.rand(2048, 2048, device=hardware.torch_device)
     b, c = torch.rand_like(a), torch.empty_like(a)
     return 2 * 2048**3 / _best(lambda: torch.mm(a, b, out=c))
@@ -99,13 +99,13 @@ def matmul_rate(hardware: Hardware) -> float:
 def reached(
     matmul: float, operations: float, seconds: float, convolutions: float | None = None
 ) -> dict[str, float]:
-    """What a step of so many operations and seconds makes of the machine, and its convolutions.
+    """How much of the machine's rate a step reaches, and its convolutions alone.
 
     Args:
-        matmul: operations a second of the machine; see `matmul_rate`.
+        matmul: the machine's operations per second; see `matmul_rate`.
         operations: of the step.
-        seconds: that it takes.
-        convolutions: operations a second of its convolutions alone; see `convolution_rate`.
+        seconds: of the step.
+        convolutions: operations per second of its convolutions alone; see `convolution_rate`.
     """
     rate = operations / seconds
     whole = {

@@ -26,7 +26,7 @@ SWEEPS: dict[str, tuple[str, list[int]]] = {
 
 
 def run(out: Path, hardware: Hardware, repeats: int) -> None:
-    """Time ours and learn2learn's over each sweep; writes a CSV and, beside it, a figure."""
+    """Time ours and learn2learn's over each sweep; write a CSV and a figure next to it."""
     rows: list[dict[str, Any]] = []
     for name, (_, values) in SWEEPS.items():
         for value in values:
@@ -48,7 +48,7 @@ def run(out: Path, hardware: Hardware, repeats: int) -> None:
 
 
 def draw(table: pd.DataFrame, out: Path) -> None:
-    """One panel a sweep, both axes logarithmic.
+    """Draw one panel per sweep, with both axes logarithmic.
 
     Args:
         table: columns `sweep`, `value`, `who`, `ms`.

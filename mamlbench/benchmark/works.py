@@ -1,4 +1,4 @@
-"""The benchmark cases: of each a network, a batch of tasks and the outer step that is timed."""
+"""The benchmark cases: each has a network, a batch of tasks and the outer step to time."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Work:
     """One outer step of one algorithm.
 
     Attributes:
-        title: what it is, in a line.
+        title: a description in one line.
         image: channels and side of an image; None: sinusoids and an MLP of 1-40-40-1.
         ways: N (1 for sinusoids).
-        shots: support examples of a class.
-        queries: query examples of a class.
+        shots: support examples per class.
+        queries: query examples per class.
         tasks: T.
         steps: inner steps.
         filters: channels of the convolutions.
         down: how a block of the network halves its input.
         spatial_mean: see `Conv4`.
         first_order: whether the inner gradients are constants.
-        reptile: whether it is Reptile, with Adam inside, on mini-batches of 10.
+        reptile: whether it is Reptile, with inner Adam on mini-batches of 10.
         inner_lr: inner step size.
     """
 
@@ -69,7 +69,7 @@ class Work:
         return self.tasks * sum(self.sides) * math.prod(self.input_shape)
 
     def network(self) -> MLP | Conv4:
-        """The network, with the same parameters each time."""
+        """The network, with the same parameters at each call."""
         torch.manual_seed(0)
         if self.image is None:
             return MLP(self.input_shape, 1)
@@ -88,7 +88,7 @@ class Work:
         return Regression() if self.image is None else Classification()
 
     def batch(self, hardware: Hardware) -> TaskBatch:
-        """The tasks: random inputs, the same each time."""
+        """The tasks: random inputs, the same at each call."""
         generator = torch.Generator().manual_seed(1)
         support, query = (
             self._side(count, generator, hardware.torch_device)
@@ -106,7 +106,7 @@ class Work:
         return Examples(x.to(device), y[order].to(device), np.arange(self.tasks))
 
     def learner(self, hardware: Hardware) -> MetaLearner:
-        """Our learner, as the runner would build it."""
+        """Our learner, as the runner builds it."""
         options: dict[str, Any] = {
             "inner_lr": self.inner_lr,
             "inner_steps": self.steps,
@@ -115,7 +115,7 @@ class Work:
         network, objective = self.network(), self.objective()
         learner: MetaLearner
         if self.reptile:
-            # no moments carried over, so that the order of the tasks plays no part
+            # moments are not carried over, so that the order of the tasks does not matter
             options |= {"inner_batch": ADAM_BATCH, "moments": "fresh"}
             options |= {"outer_optimizer": "sgd", "outer_lr": 1.0}
             learner = Reptile(network, objective, **options)

@@ -23,46 +23,47 @@ PRECISIONS = ("float32", "float64", "tf32", "bf16")
 
 _TORCH_THREADS = torch.get_num_threads()
 _VALUES_WORTH_THREADS = 20_000
-"""Smaller meta-batches, as of sinusoids, cost threads more in waiting than they save in computing,
-and many times more where other processes hold the cores."""
+"""For smaller meta-batches, such as sinusoids', threads wait longer than they save in computing,
+and many times longer where other processes hold the cores."""
 
 _CPU_VALUES = 5_000_000
-"""Input values of a chunk of tasks on a CPU. On Omniglot, 32 tasks of 80 images of 28x28 took half
-the time of one task at a time (calls cost less), and 8 at once a seventh more; on mini-ImageNet,
-two tasks of 100 images of 84x84 took four fifths of the time of one, and four hardly less."""
+"""Input values of a chunk of tasks on a CPU. On Omniglot, with tasks of 80 images of 28x28, chunks
+of 32 took half the time of single tasks (calls cost less), and chunks of 8 a seventh more; on
+mini-ImageNet, with tasks of 100 images of 84x84, chunks of two took four fifths of the time of
+single tasks, and chunks of four hardly less."""
 
 _REPLAYED_VALUES = 130_000
-"""The same where steps are replayed: calls cost little then. Of 32 tasks of 10 images of 28x28, 16
-at a time took nine tenths of the time of all and half the memory; of 80 images, 2 at a time the
-same time and a tenth of the memory; one task of 20-way 1-shot and 5 steps at a time took a quarter
-more time than 16 and a tenth of the memory."""
+"""The same if steps are replayed, where calls cost little. Compared with all of 32 tasks of 10
+images of 28x28 at once, chunks of 16 took nine tenths of the time and half the memory; with 80
+images, chunks of 2 took the same time and a tenth of the memory. With 20-way 1-shot and 5 steps,
+single tasks took a quarter more time than chunks of 16 and a tenth of the memory."""
 
 _TESTED_VALUES = {"cpu": _CPU_VALUES, "cuda": 10_000_000}
-"""The same of tasks that are tested. Convolutions hold a hundred and more numbers for each of
-these: on a GPU some gigabytes, however many tasks there are."""
+"""The same for tests. Convolutions hold a hundred and more numbers per input value: some gigabytes
+on a GPU, however many tasks there are."""
 
 _KEPT_VALUES = {"cpu": 2**26, "cuda": 2**29}
-"""Adapted parameters to keep at a time, 256 MB and 2 GB in float32: those after every inner step,
-of every particle, can be far more than activations."""
+"""Adapted parameters to keep at a time, 256 MB and 2 GB in float32: the parameters of every
+particle after every inner step can take far more memory than activations."""
 
 _SAMPLED_VALUES, _MOST_BATCHES = {"cpu": 100_000, "cuda": 50_000_000}, 64
 """Input values, and meta-batches, to sample at a time."""
 
 _MANY_ROWS, _LEAST_VALUES = 1000, 64
-"""From 1,000 rows a task on, as policies have, a row counts for at least 64 values: hidden layers
-are wider than its few inputs, and it is they that fill the memory. Products with the Fisher matrix
-of 4 policies took two thirds of the time with 2 at a time."""
+"""With 1,000 rows per task or more, as policies have, a row counts as at least 64 values: hidden
+layers, which fill the memory, are wider than its few inputs. Products with the Fisher matrix of 4
+policies took two thirds of the time in chunks of 2."""
 
 
 @contextmanager
 def told_of_full_memory(more: str = "") -> Iterator[None]:
-    """Turn torch's error where a GPU's memory is full into one that names what needs less.
+    """Turn torch's error about a full GPU memory into one that says what needs less.
 
     Args:
         more: what else is accepted.
 
     Raises:
-        UserError: it is full.
+        UserError: the GPU's memory is full.
     """
     try:
         yield
@@ -77,21 +78,21 @@ class Hardware:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:N`.
-        precision: `float32`, `float64`, or for convolutions and linear layers, everything else
-            being float32, `tf32` (of NVIDIA's GPUs) or `bf16`.
+        precision: `float32` or `float64`; or `tf32` (NVIDIA GPUs) or `bf16` for the products of
+            convolutions and linear layers, with everything else in float32.
         compile: compile the meta-gradient before the first step, which takes a minute or more.
         replay: repeat the tensor operations of a step without its Python code (see `Replay`), on a
-            GPU as a CUDA graph; a debugger or a print sees the first two steps only.
-        task_chunk: tasks to work on at a time (None: as many as suit the device).
-        checkpoint_inner_steps: compute the activations of inner steps again instead of keeping
-            them; for second order with deep networks and many steps.
-        threads: CPU threads of a process (None: one a core, or a single one where the work is
+            GPU as a CUDA graph; a debugger or a print sees only the first two steps.
+        task_chunk: tasks to process at a time (None: as many as suit the device).
+        checkpoint_inner_steps: recompute the activations of inner steps instead of keeping them;
+            for second order with deep networks and many steps.
+        threads: CPU threads of a process (None: one per core, or a single one if the work is
             small).
-        processes: how many share each meta-batch, or `gpus`: one a GPU. The command starts them,
+        processes: how many share each meta-batch, or `gpus`: one per GPU. The command starts them,
             unless torchrun or srun already did; then their number counts.
 
     Raises:
-        BadValue: a device that is not there, or a value out of range.
+        BadValue: the device does not exist, or a value is out of range.
     """
 
     device: str = "cpu"
@@ -138,7 +139,7 @@ class Hardware:
 
     @property
     def started_processes(self) -> int:
-        """How many processes the command starts: 1 where this one does all by itself."""
+        """How many processes the command starts; 1 means that it starts no others."""
         if here().size > 1:
             return 1
         return torch.cuda.device_count() if self.processes == "gpus" else self.processes
@@ -150,7 +151,7 @@ class Hardware:
 
     @property
     def torch_device(self) -> torch.device:
-        """The device, as torch has it; of several processes each has a GPU of its own."""
+        """The device as torch's object; each of several processes has its own GPU."""
         place = here()
         if place.size > 1 and self.device == "cuda":
             return torch.device("cuda", _own_gpu(place))
@@ -158,17 +159,16 @@ class Hardware:
 
     @property
     def name(self) -> str:
-        """The device in words, as a result records it."""
+        """The device in words, as results record it."""
         if self.torch_device.type == "cuda":
             return torch.cuda.get_device_name(self.torch_device)
         threads = torch.get_num_threads()
         return f"cpu, {threads} thread{'s' * (threads > 1)}"
 
     def chunk(self, rows: int, input_shape: tuple[int, ...], replayed: bool = False) -> int | None:
-        """Tasks to work on at a time, for tasks of so many rows of such inputs (None: all).
+        """Tasks to process at a time, for tasks of `rows` inputs of this shape (None: all).
 
-        On a CPU, as many as suit its cache and memory, fewer where steps are replayed; on a GPU,
-        all.
+        On a CPU, as many as suit its cache and memory, fewer if steps are replayed; on a GPU, all.
         """
         if self.task_chunk is not None or self.torch_device.type == "cuda":
             return self.task_chunk
@@ -181,7 +181,7 @@ class Hardware:
         Args:
             rows: of a task, that go through a network.
             input_shape: of a row.
-            kept: adapted parameters of a task, of all that is kept.
+            kept: number of adapted parameters that are kept for a task.
         """
         if self.task_chunk is not None:
             return self.task_chunk
@@ -190,22 +190,22 @@ class Hardware:
         return max(1, min(at_once, _KEPT_VALUES[kind] // max(1, kept)))
 
     def batches_at_once(self, values: int) -> int:
-        """Meta-batches of so many input values to sample at a time: each then takes less time.
+        """How many meta-batches of `values` input values to sample at a time, to save time on each.
 
-        On a GPU more, which can make a step in the time that sampling one batch takes.
+        More on a GPU, which can take a step in the time that sampling one batch takes.
         """
         most = _SAMPLED_VALUES[self.torch_device.type]
         return max(1, min(most // values, _MOST_BATCHES))
 
     def apply(self, values: int) -> None:
-        """Set what is set once a process, for meta-batches of so many input values."""
+        """Apply the settings of the process, for meta-batches of `values` input values."""
         cores = share_of(_TORCH_THREADS)
         torch.set_num_threads(self.threads or (1 if values < _VALUES_WORTH_THREADS else cores))
         if self.torch_device.type == "cpu":
             keep_freed_memory()
         elif self.torch_device.index is not None:
             torch.cuda.set_device(self.torch_device)
-        tf32 = self.precision == "tf32"  # which torch's own convolutions would take by themselves
+        tf32 = self.precision == "tf32"  # torch's default for convolutions, so set it either way
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
 
     def prepare(
@@ -215,7 +215,7 @@ class Hardware:
         query: int,
         input_shape: tuple[int, ...],
     ) -> None:
-        """Bring a learner to the device and have it compute as these options say.
+        """Move a learner to the device and make it compute as these options say.
 
         Args:
             learner: newly built.
@@ -224,7 +224,7 @@ class Hardware:
             input_shape: of one example.
 
         Raises:
-            BadValue: an option that this learner does not have.
+            BadValue: the learner does not support an option.
         """
         learner.to(self.torch_device, self.dtype)
         if self.checkpoint_inner_steps and not learner.recomputable:
@@ -243,15 +243,15 @@ class Hardware:
                 why = f"{type(learner).__name__}'s steps depend on more than tasks and parameters"
                 raise BadValue("compile", True, f"false: {why}", "hardware")
             return
-        # a replay on a GPU keeps what inner steps that are worked out again would give up
+        # a replay on a GPU would keep the activations that recomputed inner steps free
         keeps = self.checkpoint_inner_steps and self.torch_device.type == "cuda"
         replayed = self.replay and not keeps and learner.replay() and learner.replayable
-        # a graph through the inner loop holds the support set's activations of every step
+        # the graph of the inner loop holds the support set's activations of every step
         held = support * max(1, learner.inner_steps) + query
         learner.task_chunk = self.chunk(held, input_shape, replayed)
 
     def cast(self, tasks: TaskBatch) -> TaskBatch:
-        """The tasks in this precision; class numbers stay what they are."""
+        """The tasks in this precision; class numbers are unchanged."""
         if self.dtype is torch.float32:
             return tasks
         return replace(tasks, support=self._cast(tasks.support), query=self._cast(tasks.query))
@@ -262,12 +262,12 @@ class Hardware:
 
 
 def _own_gpu(place: Place) -> int:
-    """The number of a process's GPU. A task of srun may see none but its own, which is then 0."""
+    """The number of a process's GPU; a task of srun may see only its own, as number 0."""
     sees_its_own = place.address is not None and torch.cuda.device_count() == 1
     return 0 if sees_its_own else place.local_rank
 
 
 def _values(rows: int, input_shape: tuple[int, ...]) -> int:
-    """Input values of a task of so many rows, as chunks are reckoned in."""
+    """Input values of a task with this many rows, as counted for chunks."""
     least = _LEAST_VALUES if rows >= _MANY_ROWS else 1
     return max(1, rows) * max(math.prod(input_shape), least)

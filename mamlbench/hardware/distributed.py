@@ -1,8 +1,8 @@
-"""Several processes that share each meta-batch: whose tasks are whose, and sums over all.
+"""Several processes that share each meta-batch: each one's tasks, and sums over all processes.
 
 Every process has the whole batch of tasks, the same parameters and the same optimiser. Each works
-on its share of the tasks; means over tasks are then added up, weighted by their number, and all
-take the same step.
+on its share of the tasks; means over tasks are then added up, weighted by the number of tasks, and
+all processes take the same step.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from mamlbench.tasks import Examples, TaskBatch
 Result = TypeVar("Result")
 
 _PATIENCE = timedelta(hours=2)
-"""For what one process does alone, as W&B's start; one that has ended is noticed at once."""
+"""For work that one process does alone, such as starting W&B; a dead one is noticed at once."""
 _TO_SAY, _TO_END = timedelta(seconds=10), timedelta(seconds=60)
 _ENDING, _THROUGH = "ending", "through"
-"""How processes part: the first sets `ending` when it stops working, and `through` when it has said
-why. Another that fails waits for `ending`; where that comes, the first one tells the line, and the
-other waits for `through`, because torchrun takes the first process to leave for the failure, and
-kills the rest."""
+"""How processes part: the first process sets `ending` when it stops working, and `through` when it
+has printed why. Another process that fails waits for `ending`. If that comes, the first process
+prints the reason and the other waits for `through`, because torchrun takes the first process to
+exit for the failed one and kills the rest."""
 _stores: list[dist.Store] = []
-"""Where the processes met, once they did."""
+"""The store where the processes met, once they have."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """Which tasks of a batch are one process's.
+    """The tasks of a batch that one process works on.
 
     Attributes:
-        first: number of the first.
-        count: how many; none, where there are more processes than tasks.
-        total: tasks of the batch.
+        first: number of the first task.
+        count: number of tasks; can be 0 if there are more processes than tasks.
+        total: number of tasks in the batch.
     """
 
     first: int
@@ -54,7 +54,7 @@ class Share:
 
     @property
     def weight(self) -> float:
-        """Of a mean over these tasks, in the mean over all."""
+        """The weight of a mean over these tasks in the mean over all."""
         return self.count / self.total
 
     @property
@@ -63,25 +63,25 @@ class Share:
         return self.first + self.count
 
     def of(self, tasks: TaskBatch) -> TaskBatch:
-        """These tasks; of none, the batch's first, so that there are results, of weight 0."""
+        """These tasks; if there are none, the batch's first, so that results of weight 0 exist."""
         if self.count == self.total:
             return tasks
         support = tasks.support
         if isinstance(support, Examples) and support.seeds is None:
-            support = replace(support, seeds=np.arange(self.total))  # as algorithms take them
+            support = replace(support, seeds=np.arange(self.total))  # the default of algorithms
         return replace(tasks, support=support)[self.first : self.end] if self.count else tasks[:1]
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that do a run together; `ALONE` where it does it by itself.
+    """This process among those that share a run; `ALONE` if there are no others.
 
-    All processes call each method, at the same point of the run. Where it cannot reach the others,
-    each raises `Lost`.
+    All processes call each method, at the same point of the run. Each method raises `Lost` if it
+    cannot reach the others.
 
     Attributes:
         rank: the number of this process, from 0.
-        size: how many there are.
+        size: number of processes.
     """
 
     rank: int = 0
@@ -89,11 +89,11 @@ class Ranks:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that writes files and logs."""
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def share(self, total: int) -> Share:
-        """This process's share of so many tasks: one after the other, one more for the first."""
+        """This process's share of `total` consecutive tasks; lower ranks may have one task more."""
         each, more = divmod(total, self.size)
         first = self.rank * each + min(self.rank, more)
         return Share(first, each + (self.rank < more), total)
@@ -101,12 +101,12 @@ class Ranks:
     def combined(
         self, means: Sequence[Tensor], by_task: Sequence[Tensor], share: Share
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Means over this process's tasks as means over all; values of tasks as those of all.
+        """Combine all processes' means over tasks, and values by task, into those of all tasks.
 
         Args:
             means: of any shapes, the same on every process.
             by_task: [T] each, of this process's tasks.
-            share: whose they are.
+            share: this process's tasks.
         """
         if self.size == 1:
             return list(means), list(by_task)
@@ -130,9 +130,9 @@ class Ranks:
         metrics: dict[str, Tensor],
         share: Share,
     ) -> dict[str, Tensor]:
-        """Make the gradients of the parameters, and other means over tasks, those of all tasks.
+        """Replace the parameters' gradients, and other means, by means over all tasks, in place.
 
-        Gives the metrics of all tasks, from those of this process's.
+        Returns the metrics of all tasks, from those of this process's tasks.
         """
         if self.size == 1:
             return metrics
@@ -146,7 +146,7 @@ class Ranks:
         return dict(zip(metrics, by_task, strict=True))
 
     def mean(self, values: Tensor, share: Share) -> Tensor:
-        """Means over this process's tasks as means over all."""
+        """Means over all tasks, from those over this process's."""
         return self.combined([values], [], share)[0][0]
 
     def most(self, number: int) -> int:
@@ -159,7 +159,7 @@ class Ranks:
         return int(numbers)
 
     def gathered(self, parts: list[Result]) -> list[Result]:
-        """The lists of all processes as one, in the order of the ranks."""
+        """The lists of all processes, joined in the order of the ranks."""
         if self.size == 1:
             return parts
         lists: list[Any] = [None] * self.size
@@ -168,10 +168,10 @@ class Ranks:
         return [part for own in lists for part in own]
 
     def from_first(self, function: Callable[[], Result]) -> Result:
-        """What the function gives on the first process, which alone calls it.
+        """The function's result on the first process, the only one that calls it.
 
         Raises:
-            Exception: on every process, what it raised there.
+            Exception: on every process, the exception that the function raised there.
         """
         if self.size == 1:
             return function()
@@ -183,10 +183,10 @@ class Ranks:
         return _raised_or_given(*told)
 
     def together(self, function: Callable[[], Result]) -> Result:
-        """What the function gives here, once every process has called it.
+        """The function's result on this process, once every process has called it.
 
         Raises:
-            Exception: on every process, what the first one that failed raised.
+            Exception: on every process, the exception of the lowest rank that failed.
         """
         if self.size == 1:
             return function()
@@ -195,7 +195,7 @@ class Ranks:
         return _raised_or_given(result, errors[0] if errors else None)
 
     def ending(self) -> None:
-        """The first process says that it ends, before what takes time then."""
+        """Announce the end of the first process, before the work of ending takes time."""
         if self.size > 1 and self.is_first:
             _tell(_ENDING)
 
@@ -204,12 +204,12 @@ ALONE = Ranks()
 
 
 def joined() -> Ranks:
-    """This process among the others, all of which it waits for; `ALONE` where there are none.
+    """This process among the others, after waiting for all of them; `ALONE` if there are none.
 
     They meet once, at the first call.
 
     Raises:
-        Lost: they did not come.
+        Lost: the others did not come.
     """
     place = here()
     if place.size == 1:
@@ -227,14 +227,14 @@ def joined() -> Ranks:
 
 
 def leave(line: str | None = None, lost: bool = False) -> None:
-    """Part from the other processes, after saying in a line how it ended, if it did not end well.
+    """Leave the other processes; print how the run ended if it did not end well.
 
-    An end that all processes come to the first one tells, and the others wait until it did: who
-    started them takes the first one to go for a failure and ends the rest.
+    If all processes end, the first one prints the line and the others wait until it has, because
+    the launcher takes the first process to exit for the failed one and ends the rest.
 
     Args:
-        line: how it ended.
-        lost: because another process is gone.
+        line: how the run ended; None if it ended well.
+        lost: whether it ended because another process is gone.
     """
     place = here()
     if not dist.is_initialized():
@@ -259,7 +259,7 @@ def _say(line: str) -> None:
 
 @contextmanager
 def _others() -> Iterator[None]:
-    """What torch raises where another process is gone, as `Lost`."""
+    """Turn what torch raises when another process is gone into `Lost`."""
     try:
         yield
     except RuntimeError as error:
@@ -271,12 +271,12 @@ def _others() -> Iterator[None]:
 
 
 def _tell(key: str) -> None:
-    with suppress(RuntimeError):  # nobody may be there to hear it
+    with suppress(RuntimeError):  # the others may be gone
         _stores[0].set(key, "")
 
 
 def _comes(key: str, within: timedelta) -> bool:
-    """Whether the first process sets that key within the time."""
+    """Whether the first process sets this key in time."""
     try:
         _stores[0].wait([key], within)
     except RuntimeError:
@@ -285,7 +285,7 @@ def _comes(key: str, within: timedelta) -> bool:
 
 
 def _weighted(mean: Tensor, weight: float) -> Tensor:
-    """Of weight 0 also what is not finite counts for nothing."""
+    """The weighted mean; with weight 0 it is 0 even if the mean is not finite."""
     return mean * weight if weight else torch.zeros_like(mean)
 
 
@@ -293,7 +293,7 @@ def _tried(function: Callable[[], Result]) -> tuple[Result | None, Exception | N
     try:
         return function(), None
     except UserError as error:
-        return None, UserError(str(error))  # of plain arguments, which can be sent
+        return None, UserError(str(error))  # its plain arguments can be sent
     except Exception as error:
         return None, error
 

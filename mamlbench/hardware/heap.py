@@ -1,4 +1,4 @@
-"""What glibc does with memory that is freed; nothing without glibc."""
+"""Control of what glibc does with freed memory; no effect without glibc."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 from functools import cache
 from typing import Any
 
-# of glibc's malloc.h
+# from glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
@@ -20,10 +20,10 @@ def _glibc() -> Any:
 
 
 def keep_freed_memory() -> None:
-    """Have freed blocks kept for the next step instead of returned to the system.
+    """Keep freed blocks for the next step instead of returning them to the system.
 
-    Activations are tens of megabytes that come and go at every layer; fetched anew each time, their
-    page faults take more than half of a step on mini-ImageNet.
+    Every layer allocates and frees activations of tens of megabytes; if they came from the system
+    each time, page faults would take more than half of a step on mini-ImageNet.
     """
     if _glibc() is not None:
         _glibc().mallopt(_M_MMAP_MAX, 0)
@@ -32,6 +32,6 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Return to the system what is free at this moment, also between blocks that are not."""
+    """Return memory that is free now to the system, including gaps between used blocks."""
     if _glibc() is not None:
         _glibc().malloc_trim(0)

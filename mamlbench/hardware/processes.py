@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as torchrun or srun tell it, and starting several."""
+"""Which of several processes this one is, according to torchrun or srun; starting several."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from typing import Any
 from mamlbench.errors import AFTER_SIGNAL, Lost
 
 _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
-_START = "forkserver"  # each process has all modules from the start
-_TO_SAVE = "3600"  # seconds; torchrun's agent would kill a run that has not saved itself within 30
-_FIRST_PORT, _PORTS = 10_000, 20_000  # below those that Linux gives to clients
+_START = "forkserver"  # each process starts with all modules imported
+_TO_SAVE = "3600"  # seconds; torchrun's agent would kill a run that is not saved within 30
+_FIRST_PORT, _PORTS = 10_000, 20_000  # below Linux's ephemeral ports
 
 
 @dataclass(frozen=True)
 class Place:
-    """One process among those that do a run together.
+    """One process among those that share a run.
 
     Attributes:
-        rank: its number, from 0.
-        size: how many there are.
-        local_rank: its number on its machine, from 0.
-        local_size: how many there are on its machine.
-        address: host and port where they meet; None where the environment tells torch itself.
+        rank: the process's number, from 0.
+        size: number of processes.
+        local_rank: the process's number on its machine, from 0.
+        local_size: number of processes on its machine.
+        address: host and port where they meet; None if torch finds them in the environment.
     """
 
     rank: int = 0
@@ -40,32 +40,32 @@ class Place:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that writes and prints."""
+        """Whether this is the process that writes and prints."""
         return self.rank == 0
 
 
 def here() -> Place:
-    """This process's place, by torchrun's variables, or else by those of a job step of srun."""
+    """This process's place, from torchrun's variables or else from those of srun's job step."""
     env = os.environ
     if {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= env.keys():
         rank, size = int(env["RANK"]), int(env["WORLD_SIZE"])
         local = int(env.get("LOCAL_RANK", rank)), int(env.get("LOCAL_WORLD_SIZE", size))
         return Place(rank, size, *local)
-    # a batch script has SLURM_NTASKS too, without being one of so many tasks
+    # SLURM_NTASKS will not do: a batch script has it too, without being one of the tasks
     size = int(env.get("SLURM_STEP_NUM_TASKS", 1))
     if size == 1:
         return Place()
-    on_nodes = env.get("SLURM_STEP_TASKS_PER_NODE", str(size))  # as 2(x3),1
+    on_nodes = env.get("SLURM_STEP_TASKS_PER_NODE", str(size))  # such as 2(x3),1
     local_size = int(on_nodes.partition(",")[0].partition("(")[0])
     rank, local_rank = int(env["SLURM_PROCID"]), int(env["SLURM_LOCALID"])
     return Place(rank, size, local_rank, local_size, _meeting_point())
 
 
 def share_of(cores: int) -> int:
-    """Of the cores that a process sees, those that it has to itself, at least 1.
+    """How many of the cores that a process sees are its own; at least 1.
 
-    SLURM gives each task its own, to which a cluster need not bind it; others see those of the
-    whole machine.
+    SLURM gives each task its own cores, but clusters need not bind tasks to them; other processes
+    see the cores of the whole machine.
     """
     place = here()
     cores = min(cores, int(os.environ.get("SLURM_CPUS_PER_TASK", cores)))
@@ -73,7 +73,7 @@ def share_of(cores: int) -> int:
 
 
 def _meeting_point() -> str:
-    """The first node of this job step, and a port that other steps on it hardly use."""
+    """The first node of this job step, and a port that other steps on it are unlikely to use."""
     env = os.environ
     host = env.get("MASTER_ADDR")
     if host is None:
@@ -85,16 +85,16 @@ def _meeting_point() -> str:
 
 
 def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
-    """`function(*arguments)` in `count` processes of this machine, started by torchrun's agent.
+    """Run `function(*arguments)` in `count` processes here, started by torchrun's agent.
 
-    It is the function of a module, and what goes in and out can be pickled. What this process
-    gets of the signals in `_HANDED_ON` it hands on to them.
+    The function must belong to a module, and its arguments and results must be picklable. Signals
+    in `_HANDED_ON` that this process receives are passed on to the others.
 
     Returns:
-        What it gives in the first process.
+        The function's result in the first process.
 
     Raises:
-        Lost: one of them failed; the agent has ended the others.
+        Lost: a process failed; the agent has ended the others.
         SystemExit: with 128 + n after signal n.
     """
     import torch.multiprocessing
@@ -132,7 +132,7 @@ def launch(count: int, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _in_a_session(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function, out of reach of the terminal's Ctrl-C, which the agent hands on."""
+    """Call the function out of reach of the terminal's Ctrl-C, which the agent passes on."""
     os.setsid()
     return function(*arguments)
 
@@ -151,7 +151,7 @@ def _how_it_ended(rank: int, count: int, exit_code: int) -> str:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """The agent sets signal handlers and leaves them."""
+    """Restore the signal handlers, which the agent sets and leaves behind."""
     before = {number: signal.getsignal(number) for number in _HANDED_ON}
     try:
         yield
@@ -162,7 +162,7 @@ def _handlers_kept() -> Iterator[None]:
 
 @contextmanager
 def _quiet_agent() -> Iterator[None]:
-    """What the agent has to say, we say shorter."""
+    """Silence the agent's messages; ours are shorter."""
     import logging
 
     log = logging.getLogger("torch.distributed.elastic")
@@ -176,7 +176,7 @@ def _quiet_agent() -> Iterator[None]:
 
 @contextmanager
 def _on_this_machine() -> Iterator[None]:
-    """Have gloo meet at the loopback device: the machine's name need not lead anywhere."""
+    """Make gloo use the loopback device, because the machine's name may not resolve."""
     name = "GLOO_SOCKET_IFNAME"
     if name in os.environ or "lo" not in [device for _, device in socket.if_nameindex()]:
         yield

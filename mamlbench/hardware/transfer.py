@@ -1,4 +1,4 @@
-"""Arrays of the host, made tensors of a device."""
+"""Copies of the host's arrays as tensors on a device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def on_device(values: np.ndarray, device: torch.device) -> Tensor:
-    """The values as a tensor on a device; no GPU is waited for."""
+    """The values as a tensor on a device, without waiting for a GPU."""
     tensor = torch.from_numpy(values)
     if device.type != "cuda":
         return tensor.to(device)

@@ -1,7 +1,7 @@
-"""Kernels in C++ for what torch has no fast operation for, compiled on the machine that runs them.
+"""C++ kernels where torch has no fast operation, compiled on the machine that runs them.
 
-They need a C++ compiler (`c++`, or what CXX names) with OpenMP; without one, torch's operations do
-the same more slowly. Compiling takes a few seconds, once for a machine's kind of processor.
+They need a C++ compiler (`c++`, or the value of CXX) with OpenMP; without one, torch's operations
+do the same more slowly. Compiling takes a few seconds, once per kind of processor.
 """
 
 import mamlbench.native.batch_norm

@@ -16,7 +16,7 @@ struct Lists {
     Real *const *moved, *const *after;
 };
 
-// Sizes are those of one task; where `shared_...` says so, all tasks have the values of one.
+// Sizes are those of one task; where `shared_...` says so, all tasks share the values of one.
 template <class Real>
 void adam(int64_t count, int64_t tasks, const int64_t *sizes, const int64_t *shared_params,
           const int64_t *shared_second, const Lists<Real> &of, Real rate, Real decay, Real epsilon, int threads) {

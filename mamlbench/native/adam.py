@@ -1,4 +1,4 @@
-"""The step of adam.cpp."""
+"""Python interface of adam.cpp."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def adam_step(
     decay: float,
     epsilon: float,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The parameters and the second moments after a step; all are new, and lie as the gradients do.
+    """Parameters and second moments after a step: new tensors with the gradients' memory layout.
 
     Args:
-        params, second: [...] or [T, ...] in each place.
+        params, second: lists of tensors, each [...] or [T, ...].
         gradients: [T, ...], of one floating type.
-        rate: times gradient / (sqrt(second moment) + epsilon) is taken off the parameters.
+        rate: times gradient / (sqrt(second moment) + epsilon) is subtracted from the parameters.
         decay: of the second moments.
         epsilon: see `rate`.
     """
@@ -48,7 +48,7 @@ def adam_step(
 
 
 def _given(values: Tensor, like: Tensor) -> tuple[Tensor, bool]:
-    """The same numbers as others lie in memory; of one task, where all share them."""
+    """Values in the layout of `like` and whether all tasks share them; then only one task's."""
     if values.dim() < like.dim():
         return _in_order(values, like.stride()[1:]), True
     if values.stride(0) == 0:
@@ -62,12 +62,12 @@ def _integers(values: Sequence[int]) -> Any:
 
 
 def _addresses(values: Sequence[Tensor]) -> Any:
-    """An array of where tensors lie."""
+    """An array of the tensors' addresses."""
     return (ctypes.c_void_p * len(values))(*[x.data_ptr() for x in values])
 
 
 def _with_room(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Values [T, ...] as they lie one task after the other, without gaps, and room for as many."""
+    """Values [T, ...] laid out task after task without gaps, and an empty tensor like them."""
     room, tasks = torch.empty_like(values), len(values)
     apart = tasks == 1 or values.stride(0) * tasks == values.numel()
     if apart and values.stride() == room.stride():
@@ -77,7 +77,7 @@ def _with_room(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _in_order(values: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """The same numbers in another order in memory."""
+    """The same values with these strides."""
     if values.stride() == strides:
         return values
     ordered = torch.empty_strided(values.shape, strides, dtype=values.dtype, device=values.device)

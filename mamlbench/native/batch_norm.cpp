@@ -1,9 +1,10 @@
-// Batch normalisation of many batches, with the ReLU and the 2x2 maximum that may follow it, and its derivatives.
+// Batch normalisation of many batches, optionally followed by a ReLU and 2x2 max-pooling, and its derivatives.
 //
-// A batch is M images [H, W, C], or without maxima one of R rows, [R, 1, C]. Its outputs are y = scale (x - mean) +
-// bias with scale = weight / sigma; then max(y, 0); then, with `pool`, the largest of each 2x2 window. Nothing but x is
-// kept: what the ReLU and the maximum let through is found again from it. Sums are taken over strips of rows, a strip's
-// in Real and all strips' in double, in an order that does not depend on the number of threads.
+// A batch is M images [H, W, C], or without max-pooling one image of R rows, [R, 1, C]. Its outputs are y = scale (x -
+// mean) + bias with scale = weight / sigma; then, with `relu`, max(y, 0); then, with `pool`, the largest of each 2x2
+// window. Of the activations only x is kept: which values the ReLU and the maximum pass is recomputed from x. Sums are
+// taken over strips of rows, within a strip in Real and over strips in double, in an order that does not depend on the
+// number of threads.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -12,12 +13,12 @@
 
 namespace {
 
-constexpr int64_t STRIP = 256;         // rows of channels, which stay in the second cache
-constexpr int64_t CACHED = 1'000'000;  // values of batches that are worked on together
+constexpr int64_t STRIP = 256;         // rows of channels, which stay in the L2 cache
+constexpr int64_t CACHED = 1'000'000;  // values of batches that are processed together
 
 struct Shape {
     int64_t batches, images, height, width, channels;
-    int64_t relu, pool, keep_odd;  // keep_odd: a last odd row or column has windows of its own, else none
+    int64_t relu, pool, keep_odd;  // keep_odd: an odd last row or column has its own windows, otherwise none
 
     int64_t side() const { return pool ? 2 : 1; }
     int64_t lines() const { return (height + side() - 1) / side(); }
@@ -26,12 +27,12 @@ struct Shape {
     int64_t out_columns() const { return pool && !keep_odd ? width / 2 : columns(); }
     int64_t rows() const { return images * height * width; }
     int64_t out_rows() const { return images * out_lines() * out_columns(); }
-    // Lines of windows, over all images of a batch, that make a strip, and how many strips a batch has.
+    // How many lines of windows, over all images of a batch, make a strip, and how many strips a batch has.
     int64_t strip() const { return std::max<int64_t>(1, STRIP / (side() * width)); }
     int64_t strips() const { return std::max<int64_t>(1, (images * lines() + strip() - 1) / strip()); }
 };
 
-// Where the pixels of a window begin among a batch's values, and its output among its rows of outputs, or -1.
+// Indices of a window's pixels among a batch's values, and of its output among the rows of outputs, or -1.
 struct Window {
     int64_t first;
     const int64_t *steps;
@@ -40,8 +41,8 @@ struct Window {
     int64_t pixel(int k) const { return first + steps[k] * channels; }
 };
 
-// Calls work.template operator()<K>(row, step, out) for each window of a strip: the window's pixels are rows `row`,
-// `row + step[k]` of the batch, K of them, and its output is row `out`, or -1 where it has none.
+// Calls work.template operator()<K>(row, step, out) for each window of a strip: its K pixels are the rows `row +
+// step[k]` of the batch, and its output is row `out`, or -1 if it has none.
 template <class Work>
 inline void windows(const Shape &shape, int64_t strip, const Work &work) {
     const int64_t last = std::min(shape.images * shape.lines(), (strip + 1) * shape.strip());
@@ -70,9 +71,8 @@ inline void windows(const Shape &shape, int64_t strip, const Work &work) {
     }
 }
 
-// The largest output of a window in one channel: its value, which pixel it is of (the first of equals, and -1 where
-// nothing passes, which is at zero and below if there is a ReLU), and that pixel less the mean. Values are vectors or
-// numbers.
+// The largest output of a window in one channel: its value, its pixel (the first of equal ones; -1 if a ReLU lets
+// nothing pass, at zero and below), and that pixel minus the mean. Values are vectors or numbers.
 template <class Values>
 struct Largest {
     Values value, which, centred;
@@ -104,7 +104,7 @@ inline void add_to(double *totals, const std::vector<Real> &sums) {
     for (size_t c = 0; c < sums.size(); ++c) totals[c] += sums[c];
 }
 
-// Calls work(batch, strip) for all, on several threads.
+// Calls work(batch, strip) for all strips of all batches, on several threads.
 template <class Work>
 void over_strips(const Shape &shape, int threads, const Work &work) {
 #pragma omp parallel for collapse(2) num_threads(threads) schedule(static)
@@ -112,7 +112,7 @@ void over_strips(const Shape &shape, int threads, const Work &work) {
         for (int64_t strip = 0; strip < shape.strips(); ++strip) work(batch, strip);
 }
 
-// Sums over a batch of each of `count` quantities in each channel, [batches, count, channels], from its strips' sums.
+// Sums of `count` quantities over each batch and channel, [batches, count, channels], from the sums over its strips.
 struct Sums {
     int64_t count, channels, strips;
     std::vector<double> of_strips;
@@ -125,7 +125,7 @@ struct Sums {
 
     double *strip(int64_t batch, int64_t strip) { return &of_strips[(batch * strips + strip) * count * channels]; }
 
-    // The totals of a batch, [count, channels], times a factor; they take the place of its first strip's.
+    // The totals of a batch, [count, channels], times a factor; they overwrite the first strip's sums.
     const double *batch(int64_t batch, double factor) {
         double *totals = strip(batch, 0);
         for (int64_t other = 1; other < strips; ++other) {
@@ -137,7 +137,7 @@ struct Sums {
     }
 };
 
-// Batches x with what normalises them, and a walk over what comes out of it.
+// Batches x with their statistics and parameters, and a walk over the normalised windows.
 template <bool RELU, class Real>
 class Normalised {
 public:
@@ -160,8 +160,8 @@ public:
             for (int64_t c = 0; c < C; ++c) scale[batch * C + c] *= weight[batch * step + c];
     }
 
-    // Calls work.template operator()<K, V>(window, c, centred, top) for each window of a strip and its channels from c
-    // on, as many as V holds: its K pixels less the mean, and the largest output.
+    // Calls work.template operator()<K, V>(window, c, centred, top) for each window of a strip and the channels from c
+    // on that fit V: `centred` are the window's K pixels minus the mean, `top` is the largest output.
     template <class Work>
     void walk(int64_t batch, int64_t strip, const Work &work) const {
         const Real *own_bias = bias ? bias + batch * step : zeros.data();
@@ -183,14 +183,14 @@ private:
     std::vector<Real> zeros;
 };
 
-// Mean and 1 / sigma of each batch: of each strip its mean and squares about it, put together after Chan, Golub and
+// Mean and 1 / sigma of each batch, combined from each strip's mean and squared deviations as in Chan, Golub and
 // LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances" (1979).
 template <class Real>
 void statistics(const Shape &shape, const Real *x, double eps, Real *mean, Real *inverse, int threads) {
     const int64_t C = shape.channels, line = shape.side() * shape.width;
     Sums sums(shape, 2);
     auto range = [&](int64_t strip) {
-        // lines of images follow one another but for a last odd line, which is shorter
+        // lines of windows follow one another; an odd last line of an image is shorter
         auto first = [&](int64_t at) {
             return at / shape.lines() * shape.height * shape.width + at % shape.lines() * line;
         };
@@ -243,7 +243,7 @@ void forward(const Shape &shape, const Real *x, const Real *weight, const Real *
     });
 }
 
-// Gradients of x, weight and bias, [batches, channels] of the last two, where the outputs have the gradient g.
+// Gradients of x, and of weight and bias, [batches, channels], given the outputs' gradient g.
 template <bool RELU, class Real>
 void backward(const Shape &shape, const Real *g, const Real *x, const Real *weight, const Real *bias, int64_t step,
               const Real *mean, const Real *inverse, Real *of_x, Real *of_weight, Real *of_bias, int threads) {
@@ -289,7 +289,7 @@ void backward(const Shape &shape, const Real *g, const Real *x, const Real *weig
     });
 }
 
-// Gradients of g, x and weight, where the gradients of x, weight and bias have the gradients v, v_weight and v_bias.
+// Gradients of g, x and weight, given the gradients v, v_weight and v_bias of the gradients of x, weight and bias.
 template <bool RELU, class Real>
 void second(const Shape &shape, const Real *g, const Real *x, const Real *weight, const Real *bias, int64_t step,
             const Real *mean, const Real *inverse, const Real *v, const Real *v_weight, const Real *v_bias, Real *of_g,
@@ -318,7 +318,7 @@ void second(const Shape &shape, const Real *g, const Real *x, const Real *weight
         add_to(to, sum_g), add_to(to + C, sum_gx), add_to(to + 2 * C, sum_v), add_to(to + 3 * C, sum_vx);
         add_to(to + 4 * C, sum_vg);
     });
-    // of g: g_v v + g_1 + g_x centred; of x: x_v v + x_g g + x_1 + x_x centred
+    // gradient of g: scale v + g_1 + g_x centred; of x: x_v v + x_g g + x_1 + x_x centred
     enum { G_1, G_X, X_V, X_G, X_1, X_X, FACTORS };
     std::vector<Real> factors(shape.batches * FACTORS * C);
     for (int64_t batch = 0; batch < shape.batches; ++batch) {
@@ -360,8 +360,8 @@ void second(const Shape &shape, const Real *g, const Real *x, const Real *weight
     });
 }
 
-// Calls work(part, first) for batches from `first` on, as few as keep the threads busy, so that what one pass over them
-// reads is still in the cache for the next.
+// Calls work(part, first) for parts of the batches, from `first` on: CACHED values, or one batch per thread if that is
+// more, so that values which one pass reads are still in the cache for the next.
 template <class Work>
 void over_parts(const Shape &shape, int threads, const Work &work) {
     const int64_t values = std::max<int64_t>(1, shape.rows() * shape.channels);
@@ -373,7 +373,7 @@ void over_parts(const Shape &shape, int threads, const Work &work) {
     }
 }
 
-// The values of batches from `first` on, of `size` each, if there are any.
+// The values of the batches from `first` on, `size` per batch; null if `values` is null.
 template <class Real>
 Real *from(int64_t first, int64_t size, Real *values) {
     return values ? values + first * size : nullptr;

@@ -1,8 +1,8 @@
 """The normalisation of batch_norm.cpp and its derivatives.
 
-Batches are [B, M, H, W, C], or [B, 1, R, 1, C] without maxima; scales and shifts [C] or [B, 1, C],
-both alike. `then` says whether a ReLU follows, whether 2x2 maxima do, and whether those keep an odd
-last line.
+Batches are [B, M, H, W, C], or [B, 1, R, 1, C] without max-pooling; scales and shifts are both [C]
+or both [B, 1, C]. `then` says whether a ReLU follows, whether 2x2 max-pooling follows, and whether
+pooling keeps an odd last row or column.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _Three = tuple[Tensor, Tensor, Tensor]
 def _outputs(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, then: list[int]
 ) -> _Three:
-    """Outputs, and means and inverse standard deviations, [B, 1, C]."""
+    """Room for outputs, and for means and inverse standard deviations, [B, 1, C]."""
     return x.new_empty(_out(x, then)), _per_channel(x), _per_channel(x)
 
 
@@ -37,7 +37,7 @@ def _batch_norm(
 
 
 def _gradients(g: Tensor, x: Tensor, *rest: Any) -> _Three:
-    """Gradients of x, and of scale and shift in each batch, [B, 1, C]."""
+    """Room for the gradients of x, and of scale and shift in each batch, [B, 1, C]."""
     return x.new_empty(x.shape), _per_channel(x), _per_channel(x)
 
 
@@ -48,7 +48,7 @@ def _backward(results: _Three, *given: Any) -> None:
 
 
 def _second_gradients(g: Tensor, x: Tensor, *rest: Any) -> _Three:
-    """Gradients of g, x and scale, where those of x, scale and shift have the gradients v."""
+    """Room for the gradients of g, x and scale, given those of `_gradients`' results, v."""
     return g.new_empty(g.shape), x.new_empty(x.shape), _per_channel(x)
 
 
@@ -67,7 +67,7 @@ def _of_batch(
     mean: Tensor,
     inverse: Tensor,
 ) -> tuple[list[Tensor | None], int]:
-    """All tensors as the kernels take them, and the step of the parameters."""
+    """All tensors as the kernels take them, and the parameters' step between batches."""
     weight, bias, step = _parameters(weight, bias, len(x))
     return [g.contiguous(), x.contiguous(), weight, bias, mean, inverse], step
 
@@ -87,7 +87,7 @@ def _per_channel(x: Tensor) -> Tensor:
 def _parameters(
     weight: Tensor | None, bias: Tensor | None, batches: int
 ) -> tuple[Tensor | None, Tensor | None, int]:
-    """Both contiguous, and how far apart they are from one batch to the next."""
+    """Both made contiguous, and their step from one batch to the next, 0 if shared."""
     given = [p for p in (weight, bias) if p is not None]
     own = any(p.dim() > 1 for p in given)
     weight, bias = (

@@ -18,14 +18,14 @@ _HERE = Path(__file__).parent
 _SOURCES = ("convolution.cpp", "batch_norm.cpp", "adam.cpp")
 _FLAGS = (
     *("-std=c++20", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fvisibility=hidden"),
-    "-fno-math-errno",  # else roots are not taken by vectors
+    "-fno-math-errno",  # otherwise square roots are not vectorised
 )
 _SECONDS = 120
 
 
 @cache
 def _built() -> ctypes.CDLL | str:
-    """The library, or in a line why there is none."""
+    """The library, or a line that says why there is none."""
     if os.environ.get("MAMLBENCH_NATIVE") == "0":
         return "MAMLBENCH_NATIVE=0"
     compiler = ["c++"]
@@ -47,19 +47,19 @@ def _built() -> ctypes.CDLL | str:
 
 
 def library() -> ctypes.CDLL | None:
-    """The kernels' library; None where it cannot be made."""
+    """The kernels' library; None if it cannot be built."""
     built = _built()
     return None if isinstance(built, str) else built
 
 
 def why_not() -> str | None:
-    """Why there is no library, in a line; None if there is."""
+    """Why there is no library, in a line; None if there is one."""
     built = _built()
     return built if isinstance(built, str) else None
 
 
 def _key(compiler: list[str]) -> str:
-    """A name for what is compiled, by what, and for which processor."""
+    """A name that depends on the sources, the compiler with its flags, and the processor."""
     macros = _run([*compiler, *_FLAGS, "-E", "-dM", "-x", "c++", os.devnull])
     digest = hashlib.sha256(" ".join([*compiler, *_FLAGS, macros]).encode())
     for file in sorted(_HERE.glob("*.[ch]pp")):

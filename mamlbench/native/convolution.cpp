@@ -1,9 +1,9 @@
-// The three bilinear maps of a convolution with one kernel a task, without patches in memory.
+// The three bilinear maps of a convolution with one kernel per task, without patches in memory.
 //
 // Channels are last: images [T, M, H, W, C], maps [T, M, h, w, O], kernels [T, O, k, k, C]. Each output is a sum over
-// rows of channels that lie at known places, so a tile of outputs needs the addresses of those rows and no copy of
-// them; places outside of an image read a row of zeros. Every output is summed in an order that depends neither on the
-// other tasks and images nor on the number of threads.
+// rows of channels at known places, so a tile of outputs needs only the addresses of those rows and no copies; places
+// outside an image read a row of zeros. The order of an output's sum depends neither on the other tasks and images nor
+// on the number of threads.
 //
 // The tiles follow Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (TOMS 2008); the
 // addresses follow Dukhan, "The Indirect Convolution Algorithm" (arXiv 1907.02129).

@@ -1,7 +1,8 @@
 """The maps of convolution.cpp.
 
-Kernels are [T, O, k, k, C], or [1, O, k, k, C] where all tasks have the same; a grid is image,
-patches, kernel, stride and the padding above and to the left.
+Kernels are [T, O, k, k, C], or [1, O, k, k, C] if all tasks share one. A grid holds the height and
+width of images, those of maps, the kernel's size, the stride, and the padding above and to the
+left.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ def _spread(x: Tensor, y: Tensor, weight: Tensor, grid: list[int]) -> None:
 
 
 def _numbers(images: Tensor, weight: Tensor) -> list[int]:
-    """Tasks, images, channels, outputs, and whether there is one kernel for all tasks."""
+    """Tasks, images, channels, outputs, and whether all tasks share one kernel."""
     tasks, count = images.shape[:2]
     return [tasks, count, weight.shape[-1], weight.shape[1], int(len(weight) < tasks)]
 
 
 def _kernels(x: Tensor, y: Tensor, grid: list[int]) -> tuple[Tensor, Tensor]:
-    """Kernels, and sums of the maps [T, O]."""
+    """Room for kernels, and for sums of the maps [T, O]."""
     weight = x.new_empty(len(x), y.shape[-1], grid[4], grid[4], x.shape[-1])
     return weight, y.new_empty(len(y), y.shape[-1])
 

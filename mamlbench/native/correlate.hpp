@@ -1,4 +1,4 @@
-// Kernels as sums of images times maps.
+// The adjoint with respect to kernels: sums of images times maps.
 #pragma once
 
 #include <iterator>
@@ -6,11 +6,11 @@
 
 #include "sources.hpp"
 
-// Pixels that a tile sums before it makes way for the next: what they read stays in the first cache.
+// Pixels that are summed for one tile before the next tile: the values that they read stay in the L1 cache.
 constexpr int64_t SPAN = 256;
 
-// sums [M, stride]: what they are, or zero if they are `fresh`, plus the sum over pixels of M values times a tile of
-// columns. A pixel's values are at the addresses that `row` gives, its columns `columns_step` after those before.
+// Adds to sums [M, stride], or sets them if `fresh`: the sum over pixels of M values times a tile of columns. `row`
+// gives the addresses of a pixel's values; its columns lie `columns_step` after the previous pixel's.
 template <int M, class Real, class Row>
 inline void outer_products(int64_t pixels, const Row &row, const Real *columns, int64_t columns_step, Real *sums,
                            int64_t stride, bool fresh) {
@@ -27,7 +27,7 @@ inline void outer_products(int64_t pixels, const Row &row, const Real *columns, 
     for (int m = 0; m < M; ++m) store(sums + m * stride, left[m]), store(sums + m * stride + L, right[m]);
 }
 
-// Rows of values as tiles read them, [tiles, SPAN, TILE_ROWS]. What a tile holds beyond a row's end is not used.
+// Rows of values in the order in which tiles read them, [tiles, SPAN, TILE_ROWS]. Values beyond a row's end are unused.
 template <class Real>
 class RowTiles {
 public:
@@ -50,8 +50,8 @@ private:
     std::vector<Real> tiles;
 };
 
-// Kernel values [rows, a tile's columns], rows `stride` apart: what they are, or zero if they are `fresh`, plus the sum
-// over pixels of rows times columns, of which `valid` count.
+// Adds to kernel values [rows, a tile's columns], rows `stride` apart, or sets them if `fresh`: the sum over pixels of
+// rows times the first `valid` columns.
 template <class Real>
 void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const Real *columns, int64_t valid, Real *kernel,
                  int64_t stride, bool fresh) {
@@ -71,7 +71,7 @@ void outer_tiles(int64_t pixels, const RowTiles<Real> &rows, const Real *columns
     }
 }
 
-// Adds up the maps of one task, in parts.
+// Sums of the maps of one task, added up in parts.
 template <class Real>
 class MapSums {
 public:
@@ -79,7 +79,7 @@ public:
 
     void add(const Real *maps, int64_t pixels, int64_t step) {
         over<Real>(totals.size(), [&]<class V>(int64_t output) {
-            V sums[4] = {};  // so that no addition waits for the one before
+            V sums[4] = {};  // four, so that no addition waits for the previous one
             const Real *from = maps + output;
             int64_t k = 0;
             for (; k + 4 <= pixels; k += 4)
@@ -96,15 +96,15 @@ private:
     std::vector<double> totals;
 };
 
-// Of images with many channels: channels are a tile's columns, maps its rows. A tile's columns are copied together just
-// before their use.
+// For images with many channels: channels are a tile's columns, maps its rows. A tile's columns are copied to one place
+// just before their use.
 template <class Real>
 void correlate_pixels(const Real *x, const Real *y, Real *weight, Real *bias, int64_t tasks, int64_t images,
                       int64_t channels, int64_t outputs, const Grid &grid, int threads) {
     constexpr int N = TILE_COLUMNS<Real>;
     const int64_t places = grid.places(), pixels = grid.patches(), all = images * pixels, stride = places * channels;
     const int64_t tiles = parts(channels, N) * places;
-    // threads that outnumber the tasks left to them take some of the channels each, and thus read some of the images
+    // if threads outnumber the tasks left, several share a task: each takes some of its tiles of channels
     const int64_t shares = std::min<int64_t>(tiles, threads / std::gcd<int64_t>(tasks, threads));
     const std::vector<int32_t> from = of_maps(grid, channels).from;
     const std::vector<Real> zeros(channels);
@@ -145,7 +145,7 @@ void correlate_pixels(const Real *x, const Real *y, Real *weight, Real *bias, in
     }
 }
 
-// Of images that are read by patches: a patch's values are a tile's rows, read where they lie, maps its columns.
+// For images that are read by patches: a patch's values, read in place, are a tile's rows, maps its columns.
 template <class Real>
 void correlate_patches(const Images<Real> &x, const Real *y, Real *weight, Real *bias, int64_t tasks, int64_t images,
                        int64_t channels, int64_t outputs, int threads) {

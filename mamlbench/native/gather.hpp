@@ -3,11 +3,11 @@
 
 #include "sources.hpp"
 
-// Output pixels that one thread takes at a time: what they read stays in the second cache.
+// Output pixels that one thread takes at a time: the values that they read stay in the L2 cache.
 constexpr int64_t BLOCK = 16 * TILE_ROWS;
 
-// Kernels of tasks as a tile reads them, [T, panels, places, inputs, TILE_COLUMNS], and biases, zero beyond the last
-// output.
+// The tasks' kernels in the order in which a tile reads them, [T, panels, places, inputs, TILE_COLUMNS], and biases;
+// both are zero beyond the last output.
 template <class Real>
 struct Panels {
     static constexpr int N = TILE_COLUMNS<Real>;
@@ -15,8 +15,8 @@ struct Panels {
     std::unique_ptr<Real[]> values{};
     std::vector<Real> biases{};  // [T, panels, TILE_COLUMNS]
 
-    // From weights `output_step` apart from one output to the next, `place_step` and `input_step` likewise; one of the
-    // first and the last is 1.
+    // From weights with the strides `output_step`, `place_step` and `input_step`; either `output_step` or `input_step`
+    // is 1.
     void fill(const Real *weight, const Real *bias, int64_t tasks, int64_t output_step, int64_t place_step,
               int64_t input_step, int threads) {
         biases.resize(tasks * count * N);
@@ -44,8 +44,8 @@ struct Panels {
     const Real *bias_of(int64_t task, int64_t panel) const { return &biases[(task * count + panel) * N]; }
 };
 
-// For M rows: `initial` plus the values at `count` addresses each, times the places of a panel that they go with. The
-// values of an address lie at the offsets that `offset` gives.
+// For each of M rows: `initial` plus the sum, over `count` addresses, of the values there times their place of a panel.
+// The values lie at the offsets from the address that `offset` gives.
 template <int M, class Real, class Offset>
 inline void products(int64_t count, const Real *const *rows, const int64_t *places, int64_t inputs,
                      const Offset &offset, const Real *panel, const Real *initial, Real *const *targets, int64_t column,
@@ -75,10 +75,10 @@ inline void products(int64_t count, const Real *const *rows, const int64_t *plac
     }
 }
 
-// Outputs [T, M, to pixels, O] from sources [T, M, from pixels, channels]: each the sum, over the places of its kernel,
-// of the values there times the place's, and of the bias. The values lie at `offsets` from where a source does, or side
-// by side if that is null. The outputs are those of all `kinds`, of which a thread takes the same part of the same
-// images, for they read the same pixels.
+// Outputs [T, M, to pixels, O] from sources [T, M, from pixels, channels]. An output is the bias plus the sum, over the
+// places of its kernel, of the source's values times the kernel's. The values lie at `offsets` from their source, or
+// side by side if `offsets` is null. A thread computes the same part of the same images for all `kinds` of outputs,
+// because these read the same pixels.
 template <class Real>
 void gather(const std::vector<Sources> &kinds, const Real *from, int64_t from_pixels, int64_t channels,
             const int64_t *offsets, const Panels<Real> &panels, bool one_kernel, Real *to, int64_t to_pixels,
@@ -86,7 +86,7 @@ void gather(const std::vector<Sources> &kinds, const Real *from, int64_t from_pi
     constexpr int N = TILE_COLUMNS<Real>;
     int64_t most = 1;  // outputs of a kind in an image
     for (const Sources &kind : kinds) most = std::max<int64_t>(most, kind.to.size());
-    // less than a block where threads would have nothing to do
+    // smaller than BLOCK if threads would have nothing to do otherwise
     const int64_t block = std::clamp<int64_t>(tasks * images * most / (2 * threads), TILE_ROWS, BLOCK);
     const int64_t group = std::max<int64_t>(1, block / most), groups = parts(images, group);
     const int64_t cuts = parts(most, block), inputs = panels.inputs, outputs = panels.outputs;

@@ -1,4 +1,4 @@
-"""How the kernels become operations of torch, which traces and counters of arithmetic then see."""
+"""Makes the kernels operations of torch, so that traces and FLOP counters see them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ _TYPES = {torch.float32: "float", torch.float64: "double"}
 _OPERATIONS = torch.library.Library("mamlbench", "DEF")
 
 FILLING: dict[Any, Callable[..., None]] = {}
-"""By operation, what computes its results into tensors that it is given; see `define`."""
+"""For each operation, the function that computes its results into given tensors; see `define`."""
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Whether a tensor lies where a CPU computes."""
+    """Whether a tensor is on the CPU."""
     return x.device.type == "cpu"
 
 
 def available(x: Tensor) -> bool:
-    """Whether the kernels serve such tensors here."""
+    """Whether the kernels can process such tensors on this machine."""
     return x.device.type == "cpu" and x.dtype in _TYPES and library() is not None
 
 
 def define(signature: str, room: Callable[..., Any], fill: Callable[..., None]) -> None:
-    """Make an operation of torch, `torch.ops.mamlbench.NAME`.
+    """Define an operation of torch, `torch.ops.mamlbench.NAME`.
 
     Args:
         signature: `NAME(...) -> ...`.
-        room: gives tensors for what comes of its arguments.
-        fill: computes into such tensors, given them and then the operation's arguments.
+        room: from the operation's arguments to empty tensors for its results.
+        fill: computes the results into such tensors, its first argument; the others are the
+            operation's.
     """
     name = signature.split("(")[0]
 
@@ -56,10 +57,10 @@ def run(
     """Run a kernel.
 
     Args:
-        name: as in the C++ source, without its type.
-        tensors: contiguous inputs and outputs, in the kernel's order; it is the kernel for the type
-            of the first one.
-        numbers: its int64_t and double arguments, in order.
+        name: as in the C++ source, without the type.
+        tensors: contiguous inputs and outputs, in the kernel's order; the type of the first one
+            selects the kernel.
+        numbers: the kernel's int64_t and double arguments, in order.
         shape: the fields of the kernel's Grid or Shape.
     """
     first = tensors[0]
@@ -73,9 +74,9 @@ def run(
 
 @cache
 def kernel(name: str, dtype: torch.dtype, arguments: tuple[Any, ...]) -> Any:
-    """A kernel for a floating type, with ctypes' types of its arguments before the last.
+    """A kernel for a floating type.
 
-    The last one is the number of threads.
+    `arguments` are the ctypes of all its arguments but the last, the number of threads.
     """
     function = getattr(library(), f"{name}_{_TYPES[dtype]}")
     function.argtypes = [*arguments, ctypes.c_int]

@@ -1,11 +1,11 @@
-// Vectors of the machine that this is compiled on, and the tiles of a product that its registers hold.
+// Vectors of the machine that this is compiled on, and the size of a product's tile that fits its registers.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
-// Of two vectors the values at these places, the second's counted on.
+// Values of two vectors at the given places; the second vector's places follow the first's.
 #if defined(__clang__)
 #define SHUFFLED(A, B, ...) __builtin_shufflevector(A, B, __VA_ARGS__)
 #else
@@ -48,7 +48,7 @@ inline void store(Real *to, const Values &values) {
     std::memcpy(to, &values, sizeof values);
 }
 
-// to [columns, rows] from [rows, columns], whose lines are `to_step` and `from_step` apart.
+// Transposes `from` [rows, columns] to `to` [columns, rows]; their lines are `from_step` and `to_step` apart.
 template <class Real>
 void turn(const Real *from, int64_t rows, int64_t columns, int64_t from_step, Real *to, int64_t to_step) {
     typedef Real Four __attribute__((vector_size(4 * sizeof(Real))));
@@ -73,8 +73,8 @@ void turn(const Real *from, int64_t rows, int64_t columns, int64_t from_step, Re
             to[column * to_step + row] = from[row * from_step + column];
 }
 
-// Calls work.template operator()<Values>(c) for c from 0 to count, with vectors as long as there are enough values and
-// with single ones after that.
+// Calls work.template operator()<Values>(c) for c from 0 to count: with vectors while enough values are left, then with
+// single values.
 template <class Real, class Work>
 inline void over(int64_t count, const Work &work) {
     int64_t c = 0;
@@ -82,8 +82,8 @@ inline void over(int64_t count, const Work &work) {
     for (; c < count; ++c) work.template operator()<Real>(c);
 }
 
-// Calls work.template operator()<M>() with M = rows, which is from 1 to TILE_ROWS: a loop over M rows that the
-// compiler unrolls keeps its sums in registers.
+// Calls work.template operator()<M>() with M = rows, from 1 to TILE_ROWS: with a constant M, the compiler can unroll a
+// loop over rows and keep its sums in registers.
 template <int M = TILE_ROWS, class Work>
 inline void with_rows(int rows, const Work &work) {
     if constexpr (M > 1) {

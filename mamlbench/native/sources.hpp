@@ -1,4 +1,4 @@
-// Where the values lie that a convolution and its adjoints multiply.
+// Locations of the values that a convolution and its adjoints multiply.
 #pragma once
 
 #include <algorithm>
@@ -7,29 +7,29 @@
 
 #include "simd.hpp"
 
-// Images of fewer channels are read by patches, whose values lie in a few lines: a pixel alone is too short.
+// Images with fewer channels are read by patches, whose values lie in a few lines, because single pixels are too short.
 constexpr int64_t SHORT_ROW = 8;
 
 inline int64_t parts(int64_t total, int64_t size) { return (total + size - 1) / size; }
 
-// Of the images, their maps and the patches between; as in convolution.py's Grid.
+// Sizes of the images, their maps and the patches in between; the fields are `Grid.numbers` of networks/grid.py.
 struct Grid {
     int64_t height, width, down, across, kernel, stride, top, left;
 
     int64_t places() const { return kernel * kernel; }
     int64_t pixels() const { return height * width; }
     int64_t patches() const { return down * across; }
-    // How many places of a kernel are read at a time.
+    // How many places of a kernel are read together.
     int64_t together(int64_t channels) const { return channels < SHORT_ROW ? places() : 1; }
 };
 
 constexpr int32_t OUTSIDE = -1;
 
-// Outputs that take the same places of the kernel, and where the values lie that each place multiplies.
+// Outputs that use the same places of the kernel, and the locations of the values that each place multiplies.
 struct Sources {
-    std::vector<int64_t> places;  // of the kernel; 0 alone where images are read by patches
-    std::vector<int32_t> from;    // [outputs, places]: first of these values in the image of sources, or OUTSIDE of it
-    std::vector<int64_t> to;      // [outputs]: pixel of the image of outputs
+    std::vector<int64_t> places;  // of the kernel; only 0 if images are read by patches
+    std::vector<int32_t> from;    // [outputs, places]: index of the first value in the source image, or OUTSIDE
+    std::vector<int64_t> to;      // [outputs]: pixel of the output image
 };
 
 inline Sources of_maps(const Grid &grid, int64_t channels) {
@@ -49,8 +49,8 @@ inline Sources of_maps(const Grid &grid, int64_t channels) {
     return sources;
 }
 
-// Pixels of the image whose row and column leave the remainders `row` and `column` when divided by the stride are under
-// the same places of the kernel.
+// Pixels of the image whose padded row and column leave the remainders `row` and `column` when divided by the stride
+// lie under the same places of the kernel.
 inline Sources of_images(const Grid &grid, int64_t outputs, int64_t row, int64_t column) {
     Sources sources;
     for (int64_t u = row; u < grid.kernel; u += grid.stride)
@@ -69,20 +69,21 @@ inline Sources of_images(const Grid &grid, int64_t outputs, int64_t row, int64_t
     return sources;
 }
 
-// The values at `from` in an image, or zeros. Without a branch: at the borders of small images none is foreseen.
+// The values at `from` in an image, or zeros. Without a branch, which would be mispredicted at the borders of small
+// images.
 template <class Real>
 inline const Real *values(int32_t from, const Real *image, const Real *zeros) {
     const intptr_t inside = ~(intptr_t(from) >> 63), apart = intptr_t(image + from) - intptr_t(zeros);
     return reinterpret_cast<const Real *>(intptr_t(zeros) + (apart & inside));
 }
 
-// Images that are read by patches, with their padding, so that each patch is whole; others as they are.
+// Images that are read by patches get their padding, so that each patch is complete; other images are not copied.
 template <class Real>
 class Images {
 public:
     Grid grid;
     const Real *values;
-    std::vector<int64_t> offsets;  // of the values that are read together, from the first
+    std::vector<int64_t> offsets;  // of values that are read together, relative to the first
 
     Images(const Real *x, int64_t images, int64_t channels, const Grid &grid, int threads) : grid(grid), values(x) {
         const int64_t together = grid.together(channels);

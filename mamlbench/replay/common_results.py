@@ -1,4 +1,4 @@
-"""A trace that computes nothing twice."""
+"""Removes repeated operations from a trace."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mamlbench.replay.simplify import changes_in_place
 
 
 def share_results(graph: GraphModule) -> None:
-    """Have operations with the same arguments share one result, in place.
+    """Make operations with the same arguments share one result, in place.
 
-    What derivatives of several orders compute of the same tensors, as the patches of images, is
-    then kept from the first to the last: memory for time.
+    Results that derivatives of several orders all need, such as the patches of images, are then
+    kept from the first use to the last: this takes memory and saves time.
 
     Args:
-        graph: as `traced` gives it; where it changes tensors in place it is left as it is.
+        graph: from `traced`; left unchanged if it changes tensors in place.
     """
     if changes_in_place(graph):
         return
@@ -36,7 +36,7 @@ def share_results(graph: GraphModule) -> None:
 
 
 def _key(node: Node) -> Any:
-    """What two nodes have in common that give the same; None where none do."""
+    """A key that is equal for nodes with the same result; None for nodes that never share one."""
     if node.op == "get_attr":
         return node.target
     if node.op != "call_function":
@@ -48,7 +48,7 @@ def _key(node: Node) -> Any:
 
 
 def _hashable(value: Any) -> Any:
-    """Arguments, with the types of numbers: 1 and 1.0 can give other results."""
+    """Arguments with the types of numbers, because 1 and 1.0 can give different results."""
     if isinstance(value, (list, tuple)):
         return tuple(_hashable(each) for each in value)
     if isinstance(value, dict):

@@ -16,11 +16,11 @@ _LOG = logging.getLogger("mamlbench")
 def graph_of(
     function: Function, inputs: Sequence[Tensor], is_right: Callable[[Sequence[Tensor]], bool]
 ) -> CudaGraph | None:
-    """A function's CUDA graph, if there can be one and it gives what is right; else a log says why.
+    """A function's CUDA graph; None, with the reason logged, if there is none or it is wrong.
 
     Args:
         function, inputs: see `CudaGraph`.
-        is_right: whether these are the function's outputs.
+        is_right: whether given outputs are the function's.
     """
     try:
         graph = CudaGraph(function, inputs)
@@ -37,13 +37,13 @@ class CudaGraph:
     """All kernels of a function, launched by a single call of the driver.
 
     Args:
-        function: tensors in, tensors out, all on one GPU, and run on it before: what it loads at
-            its first call cannot be captured. It must not wait for the GPU. It may itself call
-            functions that are such graphs.
-        inputs: tensors like those of the calls to come.
+        function: tensors in, tensors out, all on one GPU. It must have run there before, because
+            what it loads at its first call cannot be captured, and must not wait for the GPU. It
+            may call functions that are such graphs themselves.
+        inputs: tensors like those of later calls.
 
     Raises:
-        RuntimeError: it does something that cannot be captured.
+        RuntimeError: the function does something that cannot be captured.
     """
 
     def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
@@ -54,10 +54,10 @@ class CudaGraph:
             self._outputs = list(function(*self._inputs))
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        """What the function gives."""
-        if torch.cuda.is_current_stream_capturing():  # a larger graph takes its kernels
+        """The function's outputs."""
+        if torch.cuda.is_current_stream_capturing():  # a larger graph captures the kernels
             return self._function(*inputs)
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given)
         self._graph.replay()
-        return [output.clone() for output in self._outputs]  # their memory is the next call's too
+        return [output.clone() for output in self._outputs]  # the next call reuses their memory

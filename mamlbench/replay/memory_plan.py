@@ -1,8 +1,8 @@
-"""A trace whose intermediate results have their places in one block of memory, chosen beforehand.
+"""Plans the memory of a trace: intermediate results get fixed places in one block.
 
-Sizes and lifetimes are known from the trace, so no call has to ask for memory: what is needed is
-little more than what is alive at the fullest moment, where an allocator's would be several times
-that, and views are made once.
+Sizes and lifetimes are known from the trace, so calls need not allocate: the block is little larger
+than what is alive at the fullest moment, where an allocator would take several times that. Views
+are made only once.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _WITH_OUT = {
     *("add", "sub", "mul", "div", "neg", "pow", "square", "sqrt", "rsqrt", "exp", "log", "tanh"),
     *("bmm", "baddbmm", "addcmul", "clamp_min"),
 }
-"""Operations that torch binds under their own names, with the same arguments in the same order, and
-`out` for where the result goes."""
+"""Operations that torch binds under their own names, with the same arguments in the same order plus
+`out` for the result."""
 
 _OTHERS_WITH_OUT = {
     aten.sum.dim_IntList: (torch.sum, "out"),
@@ -42,7 +42,7 @@ _BOUND = _WITH_OUT | {"sum", "transpose", "unsqueeze", "squeeze", "permute"}
 
 @dataclass(eq=False)
 class _Slot:
-    """Room for one result: bytes, and the nodes from which to which it is needed."""
+    """Room for one result: its bytes, and the first and the last node that need it."""
 
     size: int
     first: int
@@ -57,7 +57,7 @@ class _Slot:
 def plan_memory(graph: GraphModule) -> None:
     """Give the results of a simplified trace fixed places, in place.
 
-    What the trace returns, and what it may return a view of, stays out of it.
+    Results that the trace returns, or may return a view of, get new memory at each call.
     """
     if not changes_in_place(graph):
         _Planner(graph).plan()
@@ -74,7 +74,7 @@ class _Planner:
     def __init__(self, graph: GraphModule) -> None:
         self.graph = graph
         self.nodes = list(graph.graph.nodes)
-        self.last_use: dict[int, int] = {}  # by memory
+        self.last_use: dict[int, int] = {}  # index of the last node to use each memory
         self.returned: set[int] = set()
         memories: dict[Node, set[int]] = {}
         for index, node in enumerate(self.nodes):
@@ -82,11 +82,11 @@ class _Planner:
             self.last_use.update(dict.fromkeys(used, index))
             if node.op == "output":
                 self.returned = used
-            # an operand that took the place of a result is not what views of that say they are of
+            # metadata of a view may name a result that `simplify` has replaced with an operand
             memories[node] = _memories(node) | (used if _is_view(node) else set())
 
     def plan(self) -> None:
-        """Find the slots, then have the operations use them."""
+        """Arrange the slots, then make the operations use them."""
         slots = {node: self._slots(index) for index, node in enumerate(self.nodes) if _fills(node)}
         every = [slot for own in slots.values() for slot in own if slot]
         if not every:
@@ -101,7 +101,7 @@ class _Planner:
                 self.graph.graph.erase_node(node)
 
     def _slots(self, index: int) -> list[_Slot | None]:
-        """Slots for the results of a node; None for those that are returned, or have gaps."""
+        """Slots for the results of a node; None for results that are returned or have gaps."""
         node, slots = self.nodes[index], list[_Slot | None]()
         for result in _results(node):
             memory, size = _memory(result), result.numel() * result.element_size()
@@ -112,7 +112,7 @@ class _Planner:
         return slots
 
     def _place(self, node: Node, slots: list[_Slot | None], block: Tensor) -> None:
-        """Have an operation put its results there, and others take them from there."""
+        """Make an operation write its results to the slots, and others read them there."""
         target: Any = node.target
         kept = [
             self._fresh(node, like)
@@ -123,7 +123,7 @@ class _Planner:
         single = isinstance(node.meta["val"], Tensor)
         if single:
             node.replace_all_uses_with(kept[0])
-        for user in list(node.users):  # of several results each takes one
+        for user in list(node.users):  # each takes one of several results
             user.replace_all_uses_with(kept[user.args[1]])  # type: ignore[index]
             self.graph.graph.erase_node(user)
         if target in FILLING:
@@ -135,7 +135,7 @@ class _Planner:
             node.kwargs = {**node.kwargs, name: kept[0]}
 
     def _fresh(self, node: Node, like: Tensor) -> Node:
-        """Memory of its own at each call, before a node."""
+        """A node, before another, that allocates new memory at each call."""
         options: dict[str, Any] = {"dtype": like.dtype, "device": like.device}
         with self.graph.graph.inserting_before(node):
             shape, strides = tuple(like.shape), like.stride()
@@ -145,7 +145,7 @@ class _Planner:
 
 
 def _fills(node: Node) -> bool:
-    """Whether a node can be told where its results go."""
+    """Whether a node can write its results to given tensors."""
     if not isinstance(node.target, OpOverload):
         return False
     known = node.target in FILLING or node.target in _OTHERS_WITH_OUT
@@ -158,14 +158,14 @@ def _results(node: Node) -> list[Tensor]:
 
 
 def _memories(node: Node) -> set[int]:
-    """The memory that a node's results lie in."""
+    """The memory of a node's results."""
     value = node.meta.get("val")
     values = value if isinstance(value, (list, tuple)) else [value]
     return {_memory(each) for each in values if isinstance(each, Tensor)}
 
 
 def _is_view(node: Node) -> bool:
-    """Whether a node's results lie in the memory of what it is given."""
+    """Whether a node's results share the memory of its inputs."""
     if not isinstance(node.target, OpOverload):
         return False
     return any(result.alias_info is not None for result in node.target._schema.returns)
@@ -177,9 +177,9 @@ def _memory(tensor: Tensor) -> int:
 
 
 def _arranged(slots: list[_Slot]) -> int:
-    """Sets offsets so that no two slots overlap in place and time; gives the bytes of all.
+    """Set offsets so that no two slots overlap in both place and time; returns the block's bytes.
 
-    The largest first, each in the lowest gap that is free for as long as it is needed.
+    Largest slots first, each in the lowest gap that is free for as long as the slot is needed.
     """
     placed: list[_Slot] = []
     for slot in sorted(slots, key=lambda slot: -slot.size):
@@ -195,7 +195,7 @@ def _arranged(slots: list[_Slot]) -> int:
 
 
 def _room(block: Tensor, slot: _Slot, like: Tensor) -> Tensor:
-    """The part of the block that a slot has, as a tensor like another."""
+    """A slot's part of the block, as a tensor like another."""
     size = like.numel() * like.element_size()
     own = block[slot.offset : slot.offset + size].view(like.dtype)
     return own.as_strided(like.shape, like.stride(), own.storage_offset())

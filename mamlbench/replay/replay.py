@@ -1,10 +1,10 @@
 """Meta-gradients without Python: traced once into a list of tensor operations, then replayed.
 
-On sinusoids the arithmetic of a step takes a fraction of the time that autograd and the interpreter
-take around it; on images, with several inner steps, a fifth and more goes there. A replay runs the
-same operations on new tasks, and gives the same bits; on a GPU it is one CUDA graph, and gives the
-same numbers to rounding. The list can also be compiled, which takes a minute, gives the same
-numbers to rounding, and fuses most of it; only a trace can be, for torch.compile does not
+On sinusoids, the arithmetic of a step takes a fraction of the time of autograd and the interpreter;
+on images, with several inner steps, these two take a fifth of the time or more. A replay runs the
+same operations on new tasks and gives the same bits; on a GPU it is one CUDA graph and gives the
+same numbers up to rounding. The list can also be compiled, which takes a minute, fuses most of it
+and gives the same numbers up to rounding. A trace is needed for this because torch.compile does not
 differentiate twice.
 """
 
@@ -32,19 +32,19 @@ from mamlbench.replay.simplify import simplify, traced
 from mamlbench.tasks import Examples, TaskBatch
 
 MOST_OPERATIONS = 10_000
-"""In what is traced, which takes a millisecond for each; more are of networks so deep, or steps so
-many, that a step's Python code is little of it."""
+"""Functions with more are not traced: tracing takes a millisecond per operation, and with networks
+so deep or so many inner steps, Python takes only a small part of a step."""
 
 
 class Compiled:
-    """A function of tensors, its trace compiled at the first call with inputs of each shape.
+    """A function of tensors whose trace is compiled at the first call with inputs of each shape.
 
     Args:
         function: as for `Replay`.
 
     Raises:
-        UserError: when called, where it cannot be traced and compiled, or the compiled code gives
-            other numbers.
+        UserError: at a call, if the function cannot be traced and compiled, or the compiled code
+            gives other numbers.
     """
 
     def __init__(self, function: Function) -> None:
@@ -52,11 +52,11 @@ class Compiled:
         self._compiled: dict[Any, Function] = {}
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        """What the function gives, but for rounding."""
+        """The function's outputs, up to rounding."""
         key = shapes(inputs)
         if key not in self._compiled:
             expected = self.function(*inputs)
-            if not _are_finite(expected):  # and so no measure of the compiled code
+            if not _are_finite(expected):  # the compiled code cannot be checked against them
                 return expected
             try:
                 self._compiled[key] = self._compile(inputs, expected)
@@ -65,7 +65,7 @@ class Compiled:
                 why = next((line for line in lines if not line.endswith("raised:")), "failed")
                 raise UserError(f"hardware.compile=true: {why}; accepted here is false") from error
         outputs = self._compiled[key](*inputs)
-        return [output.clone() for output in outputs]  # their memory may be the next call's
+        return [output.clone() for output in outputs]  # the next call may reuse their memory
 
     def _compile(self, inputs: Sequence[Tensor], expected: Sequence[Tensor]) -> Function:
         graph = traced(self.function, inputs)
@@ -79,15 +79,15 @@ class Compiled:
 
 
 class Replay:
-    """A function of tensors that is replayed wherever its inputs have shapes seen before.
+    """A function of tensors that is replayed whenever its inputs have shapes seen before.
 
-    A trace is trusted only after it gave, on other inputs than it was made of, exactly what the
-    function gives (on a GPU, where products may be summed in another order, but for rounding);
-    otherwise the function itself runs for ever.
+    A trace is trusted only after it gave exactly the function's outputs on inputs other than those
+    it was made from (on a GPU, where products may be summed in another order, up to rounding). If
+    it did not, the function itself runs from then on.
 
     Args:
-        function: tensors in, tensors out. Between calls nothing may change but the inputs and the
-            values of the tensors that it refers to: no counters, no random numbers of its own.
+        function: tensors in, tensors out. Between calls, only the inputs and the values of tensors
+            that it refers to may change: no counters, no random numbers of its own.
     """
 
     def __init__(self, function: Function) -> None:
@@ -97,11 +97,11 @@ class Replay:
 
     @property
     def trusted(self) -> int:
-        """For how many shapes of inputs the function is replayed by now."""
+        """The number of input shapes for which the function is now replayed."""
         return sum(self._trusted.values())
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        """What the function gives."""
+        """The function's outputs."""
         key = shapes(inputs)
         trusted = self._trusted.get(key)
         if trusted:
@@ -109,24 +109,24 @@ class Replay:
         if key not in self._traces:
             with Count() as count:
                 outputs = self.function(*inputs)
-            give_back_freed_memory()  # a trace's objects would lie scattered in it
+            give_back_freed_memory()  # otherwise a trace's objects would be scattered in it
             short = count.operations <= MOST_OPERATIONS
             self._traces[key] = self._trace(inputs) if short else self.function
             return outputs
         outputs = self.function(*inputs)
         untried = trusted is None and self._traces[key] is not self.function
-        if untried and _are_finite(outputs):  # what is not finite equals nothing
-            give_back_freed_memory()  # a replay has memory of its own
+        if untried and _are_finite(outputs):  # NaN equals nothing, so it cannot confirm a trace
+            give_back_freed_memory()  # a replay has its own memory
             self._trusted[key] = self._check(key, inputs, outputs)
         return outputs
 
     def _check(self, key: Any, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> bool:
-        """Whether a trace gives these outputs; on a GPU, a graph of it then takes its place."""
+        """Whether a trace gives these outputs; on a GPU, its CUDA graph then replaces it."""
         trace = self._traces[key]
         try:
             if not agree(self.function, inputs, outputs, trace(*inputs)):
                 return False
-        except RuntimeError:  # an operation that holds of other values only
+        except RuntimeError:  # an operation of the trace that works with other values only
             return False
         if inputs[0].is_cuda:
             is_right = partial(agree, self.function, inputs, outputs)
@@ -136,11 +136,11 @@ class Replay:
     def _trace(self, inputs: Sequence[Tensor]) -> Function:
         try:
             graph = traced(self.function, inputs)
-        except Exception:  # whatever a user's network does that cannot be traced
+        except Exception:  # a user's network may do anything that cannot be traced
             return self.function
         simplify(graph)
         if inputs[0].is_cuda:
-            share_results(graph)  # the graph on the GPU has memory of its own
+            share_results(graph)  # a CUDA graph has its own memory and needs no plan
         else:
             plan_memory(graph)
         return _code_of(graph)
@@ -169,7 +169,7 @@ def agree(
     outputs: Sequence[Tensor],
     found: Sequence[Tensor],
 ) -> bool:
-    """Whether a function's outputs were found; on a GPU, but for rounding."""
+    """Whether `found` equals a function's outputs; on a GPU, up to rounding."""
     if len(outputs) == len(found) and all(map(torch.equal, outputs, found)):
         return True
     return inputs[0].is_cuda and is_rounding(function, inputs, outputs, found)
@@ -182,7 +182,7 @@ def _has_shorter_products(graph: GraphModule) -> bool:
 
 
 def _code_of(graph: GraphModule) -> Function:
-    """What a trace runs, without the description of it, which takes more memory."""
+    """A trace's code without its graph, which takes more memory."""
     held = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     own = SimpleNamespace(**{name: getattr(graph, name) for name in held})
     code: Function = torch.no_grad()(partial(type(graph).forward, own))
@@ -190,17 +190,17 @@ def _code_of(graph: GraphModule) -> Function:
 
 
 def shapes(inputs: Sequence[Tensor]) -> Any:
-    """What makes tensors alike to a trace: all but their numbers."""
+    """Everything about tensors that a trace depends on: all but their values."""
     return tuple((tuple(x.shape), x.stride(), x.dtype, x.device) for x in inputs)
 
 
 class ReplayedGradient:
-    """The meta-gradient of tasks, replayed where it can be.
+    """The meta-gradient of tasks, replayed if possible.
 
     Args:
         meta_loss: losses [T] and metrics [T] of tasks.
         parameters: the meta-parameters.
-        compiled: compile it.
+        compiled: compile the meta-gradient instead.
     """
 
     def __init__(
@@ -217,11 +217,11 @@ class ReplayedGradient:
 
     @property
     def trusted(self) -> int:
-        """For how many kinds of batches it is replayed by now."""
+        """The number of kinds of batches for which the meta-gradient is now replayed."""
         return sum(each.trusted for each in self._replays.values() if isinstance(each, Replay))
 
     def __call__(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
-        """Add these tasks' part of a batch of `total` tasks to `.grad`; gives metrics [T]."""
+        """Add these tasks' part of the mean over `total` tasks to `.grad`; returns metrics [T]."""
         if total not in self._replays:
             self._replays[total] = self._kind(partial(self._gradients, total))
         support, query = tasks.support, tasks.query
@@ -243,7 +243,7 @@ class ReplayedGradient:
 
 
 def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
-    """Into `.grad`, as `backward` does."""
+    """Add a gradient to `.grad`, as `backward` does."""
     before = parameter.grad
     parameter.grad = gradient if before is None else before + gradient
 
@@ -260,7 +260,7 @@ class InnerLearner(Protocol):
 
 
 class ReplayedInnerGradient:
-    """A learner's gradients of inner losses, as constants, replayed where they can be."""
+    """A learner's gradients of inner losses, as constants, replayed if possible."""
 
     def __init__(self, learner: InnerLearner) -> None:
         self._learner = learner
@@ -270,7 +270,7 @@ class ReplayedInnerGradient:
 
     @property
     def trusted(self) -> int:
-        """For how many kinds of parameters and batches it is replayed by now."""
+        """The number of kinds of parameters and batches for which it is now replayed."""
         return self._replay.trusted
 
     def __call__(self, params: Params, batch: Examples) -> tuple[dict[str, Tensor], Tensor]:

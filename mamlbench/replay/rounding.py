@@ -1,4 +1,4 @@
-"""Whether results are those of a function, but for rounding."""
+"""Whether results equal a function's outputs up to rounding."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 Function = Callable[..., Sequence[Tensor]]
 
 ROUNDING, SHORTER_ROUNDING = 1e-3, 3e-2
-"""Of a result's largest value: float32 in another order, after some inner steps, and no more; and
-where products are in a shorter type."""
+"""Allowed error as a fraction of a result's largest value: for float32 summed in another order over
+some inner steps, and for products in a shorter type."""
 
 _NOISE = 1e-6
-"""Of the largest value of all results. Some are nothing but rounding, as of a bias that a mean is
-subtracted from."""
+"""The same as a fraction of the largest value of all results, because some results are nothing but
+rounding, such as the gradient of a bias from which a mean is subtracted."""
 
 _NUDGES, _LAST_DIGITS, _MOVES = 3, 8, 3
-"""How often inputs are nudged, by how many units in the last place, and how many times as far as
-they then move results may be apart. On 5-way 5-shot Omniglot, where a picture's white pixels come
-to a ReLU's kink together, float32 was 2 to 34 times as far from float64 as `ROUNDING` allows, and
-a third as far as this does."""
+"""How often inputs are nudged, by how many units in the last place, and how far apart results may
+be as a multiple of how far nudges move them. On 5-way 5-shot Omniglot, where a picture's white
+pixels reach a ReLU's kink together, float32 was 2 to 34 times as far from float64 as `ROUNDING`
+allows, and a third as far as this allows."""
 
 
 def is_rounding(
@@ -31,14 +31,14 @@ def is_rounding(
     found: Sequence[Tensor],
     relative: float = ROUNDING,
 ) -> bool:
-    """Whether what was found is what the function gave, computed in another order.
+    """Whether `found` are the function's outputs, computed in another order.
 
     Args:
-        function: tensors in, tensors out; it is run again where the results are far apart.
+        function: tensors in, tensors out; it is run again if the results are far apart.
         inputs: of the function.
-        expected: what it gave.
-        found: what something else gave.
-        relative: of each result's largest value, what rounding may come to.
+        expected: the function's outputs.
+        found: the outputs to compare with them.
+        relative: allowed rounding error, as a fraction of each result's largest value.
     """
     if len(expected) != len(found):
         return False
@@ -53,7 +53,7 @@ def is_rounding(
 
 
 def _moved(function: Function, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[float]:
-    """How far each output moves, at the most, when inputs are off in their last digits."""
+    """How far each output moves, at most, when the last digits of inputs change."""
     random = torch.Generator(inputs[0].device).manual_seed(0)  # not the one that runs draw from
     tries = [
         _distances(outputs, function(*(_nudged(x, random) for x in inputs))) for _ in range(_NUDGES)

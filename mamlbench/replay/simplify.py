@@ -1,4 +1,4 @@
-"""A trace of tensor operations with fewer of them, and quicker ones, that gives the same bits."""
+"""Rewrites a trace with fewer and faster tensor operations that give the same bits."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ VIEWS = {
     *(aten.detach, aten.expand, aten.permute, aten.transpose, aten.unsqueeze, aten.squeeze),
     *(aten.view, aten.select, aten.slice, aten.t, aten.as_strided),
 }
-"""Operations that give their first argument's own numbers."""
+"""Operations whose results are their first argument's own numbers."""
 
 _LIKE = {
     *(aten.ones_like, aten.zeros_like, aten.full_like),
     *(aten.new_ones, aten.new_zeros, aten.new_full),
 }
-"""Of their argument they take shape and type alone, which are the same at each replay."""
+"""Operations that use only their argument's shape and type, which are the same at each replay."""
 
 
 def traced(function: Callable[..., Any], inputs: Sequence[Tensor]) -> GraphModule:
     """A function's tensor operations for inputs like these, found without computing anything.
 
-    Each node has in `meta["val"]` what it gives, without its numbers.
+    `meta["val"]` of each node is its result as a fake tensor, without numbers.
     """
     trace = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)
     graph: GraphModule = trace(*inputs)
@@ -43,7 +43,7 @@ def simplify(graph: GraphModule) -> None:
     """Make a trace shorter, in place.
 
     Args:
-        graph: as `traced` gives it; where it changes tensors in place it is left as it is.
+        graph: from `traced`; left unchanged if it changes tensors in place.
     """
     if changes_in_place(graph):
         return
@@ -56,13 +56,13 @@ def simplify(graph: GraphModule) -> None:
 
 
 def changes_in_place(graph: GraphModule) -> bool:
-    """Whether any operation of a trace does."""
+    """Whether any operation of a trace changes a tensor in place."""
     targets = [node.target for node in graph.graph.nodes if isinstance(node.target, OpOverload)]
     return any(target._schema.is_mutable for target in targets)
 
 
 def stored(graph: GraphModule, node: Node, value: Tensor, place: int = 0) -> Node:
-    """A tensor that the trace keeps, before a node: the one of its results at `place`."""
+    """A new node before `node`: a tensor that the trace keeps, for the node's result `place`."""
     name = f"stored_{node.name}_{place}"
     graph.register_buffer(name, value, persistent=False)
     with graph.graph.inserting_before(node):
@@ -72,9 +72,9 @@ def stored(graph: GraphModule, node: Node, value: Tensor, place: int = 0) -> Nod
 
 
 def store_view(graph: GraphModule, node: Node) -> bool:
-    """Keep a view of a kept tensor: a view of a parameter stays one when its values change.
+    """Keep a view of a kept tensor: a view of a parameter follows the parameter's values.
 
-    Gives whether the node is such a view, and not returned.
+    Returns whether the node is such a view and is not an output of the trace.
     """
     given: Any = node.args[0] if node.args else None
     kind = getattr(node.target, "overloadpacket", None)
@@ -90,7 +90,7 @@ def store_view(graph: GraphModule, node: Node) -> bool:
 
 
 class _Simpler:
-    """Replaces operations of a graph, in the order in which they stand there."""
+    """Replaces operations of a graph, visited in the graph's order."""
 
     def __init__(self, graph: GraphModule) -> None:
         self.graph = graph
@@ -106,7 +106,7 @@ class _Simpler:
         }
 
     def visit(self, node: Node) -> None:
-        """Make one operation simpler, or leave it."""
+        """Simplify one operation, if a rule applies."""
         kind: Any = node.target.overloadpacket  # type: ignore[union-attr]
         if self._is_constant(node, kind):
             kept = stored(self.graph, node, self._computed(node))
@@ -126,7 +126,7 @@ class _Simpler:
 
     @torch.no_grad()
     def _computed(self, node: Node) -> Tensor:
-        """A constant; numbers that it does not depend on are any."""
+        """The value of a constant; inputs whose values it does not use may hold anything."""
 
         def value(given: Node) -> Tensor:
             if given in self.constants:
@@ -148,7 +148,7 @@ class _Simpler:
             self._same(node)
 
     def _drop_neutral(self, neutral: int, node: Node) -> None:
-        """An operand that changes nothing, where the other lies in memory as the result does."""
+        """Drop an operand that changes nothing, if the other has the result's memory layout."""
         for constant, other in (node.args, node.args[::-1]) if not node.kwargs else ():
             if not (isinstance(other, Node) and constant in self.constants):
                 continue
@@ -158,7 +158,7 @@ class _Simpler:
                 return
 
     def _product(self, node: Node) -> None:
-        """The negative of a tensor times a number is the tensor times the number's negative."""
+        """Replace a tensor's negative times a number by the tensor times the number's negative."""
         given, factor = node.args
         if _is(given, aten.neg) and isinstance(factor, float):
             (positive,) = given.args  # type: ignore[union-attr]
@@ -167,9 +167,9 @@ class _Simpler:
         self._drop_neutral(1, node)
 
     def _outer_product(self, node: Node) -> None:
-        """A product over an inner dimension of 1 is one of each pair of numbers.
+        """Replace a matrix product over an inner dimension of 1 by an elementwise product.
 
-        On a GPU it may be a product in tf32.
+        Not on a GPU, where the matrix product may be in tf32.
         """
         given = node.args[0].meta["val"]  # type: ignore[union-attr]
         if given.shape[-1] == 1 and given.device.type == "cpu":
@@ -177,12 +177,12 @@ class _Simpler:
 
     @staticmethod
     def _clamp(node: Node) -> None:
-        """What a ReLU is; torch calls it more quickly."""
+        """Replace a ReLU by an equal clamp, which torch calls faster."""
         node.target, node.args = aten.clamp_min.default, (node.args[0], 0)
 
     @staticmethod
     def _without_ones(node: Node) -> None:
-        """A sum that keeps its dimensions, which a view then takes away."""
+        """Merge a sum that keeps its dimensions with a view that removes them."""
         given: Any = node.args[0]
         if not _is(given, aten.sum) or len(given.args) < 3 or len(given.users) > 1:
             return
@@ -193,9 +193,9 @@ class _Simpler:
 
 
 def _lie_alike(one: Any, other: Any) -> bool:
-    """Whether two tensors are alike, and lie so in memory.
+    """Whether two tensors have the same shape, type and memory layout.
 
-    In another order of their numbers, the products that they go into would round otherwise.
+    With another layout, products of the tensors would round differently.
     """
     first, second = one.meta["val"], other.meta["val"]
     alike = first.shape == second.shape and first.dtype == second.dtype
@@ -203,7 +203,7 @@ def _lie_alike(one: Any, other: Any) -> bool:
 
 
 def _is_returned(node: Node) -> bool:
-    """Whether it leaves the trace: who gets it may change it."""
+    """Whether the trace returns this result, which the caller may then change."""
     return any(user.op == "output" for user in node.users)
 
 

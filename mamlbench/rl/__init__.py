@@ -1,16 +1,16 @@
-"""Policy gradients: environments, rollouts, and what adapts and betters a policy.
+"""Policy gradients: environments, rollouts, the objective, and the optimiser TRPO.
 
-How it flows. Shapes: T tasks, R episodes of each, H steps of an episode, M steps taken in all of
-them (R*H where none ends early), which are the examples, D observation values, A action values.
+Data flow. Shapes: T tasks, R episodes per task, H steps per episode, M steps in all episodes of a
+task (R*H if none ends early), which are its examples, D observation values, A action values.
 
-A dataset of this package (`Control`) gives tasks without examples: both sides are `Rollouts`, which
-know the goals and the seeds. A policy that is given to them acts, and what it met comes back as
-ordinary `Examples`: x [T, M, D] are observations, y [T, M, A + 4] what was done and how well that
-was (`Experience`). The objective (`PolicyGradient`) makes a loss of outputs and y, as any other
-objective does, so that the inner loops of MAML and Reptile are the ones that classify images.
+A dataset of this package (`Control`) yields tasks without examples: support and query are both
+`Rollouts`, which hold the goals and the seeds. Called with a policy's parameters, they act and
+return ordinary `Examples`: x [T, M, D] holds the observations, y [T, M, A + 4] the actions and how
+good they were (`Experience`). The objective (`PolicyGradient`) computes a loss from outputs and y
+like any other objective, so policies and image classifiers share the inner loops.
 
-An outer step first gathers (`gathering.gathered`): the learner adapts once without a graph, acting
-before each inner step and after the last, and all that is kept. On these examples, which are fixed
-from here on, the meta-gradient is taken as for any other task; and because they are fixed, the
-outer optimiser `trpo` may ask again and again what another step would have made of them.
+An outer step first gathers experience (`gathering.gathered`): the learner adapts once without a
+graph, acts before each inner step and after the last, and records everything. The meta-gradient is
+then computed on these fixed examples as for any other task. Because they are fixed, the outer
+optimiser `trpo` can evaluate as many candidate steps on them as it needs.
 """

@@ -22,32 +22,32 @@ from mamlbench.words import number_of
 
 
 class Control(Dataset):
-    """One task is one goal in an environment; its examples are made by acting.
+    """Tasks that are goals in an environment; a policy makes their examples by acting.
 
     A subclass sets `environments` before it calls this constructor.
 
     Args:
-        shots: R episodes before each inner step at meta-test, and at meta-training without
-            `train_shots`.
+        shots: R episodes before each inner step at meta-test, and at meta-training unless
+            `train_shots` is given.
         queries: R episodes after the last inner step at meta-training.
-        train_shots: R before each inner step at meta-training.
-        discount: of rewards, for each step.
+        train_shots: R episodes before each inner step at meta-training.
+        discount: of rewards, per step.
         gae_lambda: λ of generalised advantages.
-        later_steps: factor on the loss, and so for gradient descent on the step size, from the
-            second inner step on.
+        later_steps: factor on the loss from the second inner step on; under gradient descent it
+            scales the step size.
         surrogate: see `PolicyGradient`.
-        oracle: observations have the goal too, so that nothing is left to adapt to.
-        fill: R episodes to learn from mean R times `horizon` steps, and more episodes where some
-            end early (see `Rollouts`), as MAML's code counts steps. What a test returns is of
-            the R episodes alone.
-        test_goals_seed: of NumPy's legacy generator, from which MAML's test scripts draw their
-            goals. None: from each task's own numbers, as for the other splits.
+        oracle: add the goal to the observations, so that nothing is left to adapt to.
+        fill: learn from R times `horizon` steps, and so from more than R episodes if some end
+            early (see `Rollouts`), because MAML's code counts steps. Returns at meta-test are
+            means over R episodes only.
+        test_goals_seed: seed of NumPy's legacy generator, from which MAML's test scripts draw
+            their goals. None: goals come from each task's own numbers, as in the other splits.
 
     Attributes:
         environments: where to act.
 
     Raises:
-        BadValue: an argument outside of its range.
+        BadValue: an argument is out of range.
     """
 
     environments: Environments
@@ -103,7 +103,7 @@ class Control(Dataset):
     @property
     @override
     def simulator(self) -> dict[str, str]:
-        """Environment and reward; versions of packages are recorded with every run."""
+        """Environment and reward; package versions are recorded with every run anyway."""
         return {
             "environment": self.environments.name,
             "reward": self.environments.reward_in_words,
@@ -127,7 +127,7 @@ class Control(Dataset):
     @override
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
         goals = self.environments.goals(u)
-        # returns at meta-test are means over the episodes that were asked for
+        # the query side is filled in training only: test returns are means over R episodes
         sides = [
             self._rollouts(goals, shots, side=0, fill=self.fill),
             self._rollouts(goals, queries, side=1, fill=self.fill and split == "train"),
@@ -137,7 +137,7 @@ class Control(Dataset):
 
     @override
     def sample(self, *arguments: Any, **options: Any) -> TaskBatch:
-        """See `Dataset.sample`; both sides have seeds, for both are acted."""
+        """See `Dataset.sample`; the query side gets seeds too, because policies act in both."""
         tasks = super().sample(*arguments, **options)
         return replace(tasks, query=replace(tasks.query, seeds=tasks.support.seeds))
 
@@ -167,7 +167,7 @@ class Navigation2D(Control):
         options: the arguments of `Control`.
 
     Raises:
-        BadValue: an argument outside of its range.
+        BadValue: an argument is out of range.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a policy met, as examples that a learner adapts to."""
+"""A policy's experience, as examples that a learner adapts to."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _VALUES_BESIDES_ACTION = 4
 
 @dataclass(frozen=True)
 class Experience:
-    """What was done at each of M steps of several episodes, and how well that was.
+    """The actions at M steps of several episodes, and how good they were.
 
-    As targets y of `Examples` it is one tensor [T, M, A + 4], episode after episode. A task that
-    took fewer steps than another has rows of no step at its end.
+    `targets` packs them as y of `Examples`: one tensor [T, M, A + 4], episode after episode. A task
+    that took fewer than M steps has empty rows, with number 0.
 
     Attributes:
         action: [T, M, A], in normalised units and as the policy drew it, not clipped.
-        log_prob: [T, M] the logarithm of its density under the policy that drew it, in nats.
-        advantage: [T, M] how much better than expected it was; 0 where there is no step.
-        reward: [T, M], 0 where there is no step.
-        number: [T, M] of the step in its episode, from 1; 0 where there is no step.
+        log_prob: [T, M], the action's log-density under the policy that drew it, in nats.
+        advantage: [T, M], how much better than expected the action was; 0 in empty rows.
+        reward: [T, M], 0 in empty rows.
+        number: [T, M], the step's number in its episode, from 1; 0 in empty rows.
     """
 
     action: Tensor
@@ -32,7 +32,7 @@ class Experience:
     number: Tensor
 
     def targets(self) -> Tensor:
-        """As y, [T, M, A + 4]."""
+        """All values as targets y, [T, M, A + 4]."""
         rest = torch.stack([self.log_prob, self.advantage, self.reward, self.number], dim=-1)
         return torch.cat([self.action, rest], dim=-1)
 
@@ -43,13 +43,13 @@ class Experience:
 
     @classmethod
     def of(cls, y: Tensor) -> Experience:
-        """What `targets` gave."""
+        """The inverse of `targets`."""
         size = y.shape[-1] - _VALUES_BESIDES_ACTION
         return cls(y[..., :size], *y[..., size:].unbind(-1))
 
     @property
     def taken(self) -> Tensor:
-        """1 where there is a step, and 0 where there is none, [T, M]."""
+        """1 where there is a step, 0 in empty rows, [T, M]."""
         return (self.number > 0).to(self.number)
 
     def mean(self, values: Tensor) -> Tensor:
@@ -58,22 +58,22 @@ class Experience:
         return (values * taken).sum(dim=1) / taken.sum(dim=1).clamp(min=1.0)
 
     def summed(self, values: Tensor) -> Tensor:
-        """Sums of values [T, M] from the beginning of each episode, [T, M]."""
+        """Cumulative sums of values [T, M] within each episode, [T, M]."""
         sums = torch.cat([torch.zeros_like(values[:, :1]), values.cumsum(dim=1)], dim=1)
         row = torch.arange(values.shape[1], device=values.device)
         begin = (row - self.number.long() + 1).clamp(max=values.shape[1])
         return sums[:, 1:] - sums.gather(1, begin)
 
     def mean_return(self) -> Tensor:
-        """Mean of the sum of rewards, without discount, over the episodes, [T]."""
+        """Mean undiscounted return over the episodes, [T]."""
         episodes = (self.number == 1).sum(dim=1)
         return self.reward.sum(dim=1) / episodes.clamp(min=1)
 
 
 class Steps:
-    """The steps that were taken of R episodes of T tasks, one after the other: M rows of each task.
+    """The steps taken in R episodes of T tasks, one after another: M rows per task.
 
-    M is what the longest task took; the others have rows of no step at their end.
+    M is the largest number of steps that a task took; other tasks have empty rows.
 
     Args:
         alive: [T, R, H] 1 where the episode had not ended before this step, 0 after.
@@ -83,15 +83,15 @@ class Steps:
         self._episodes = alive.shape
         flat = alive.flatten(1)
         most = int(flat.sum(dim=1).max())
-        self._places: Tensor | None = None  # None: all of them
+        self._places: Tensor | None = None  # None: all rows are kept
         if most < flat.shape[1]:
             self._places = flat.argsort(dim=1, descending=True, stable=True)[:, :most]
         number = torch.arange(1, alive.shape[2] + 1).to(alive)
         self.number = self.rows(alive * number)
-        """Of each step in its episode, [T, M], from 1; 0 where there is no step."""
+        """Each step's number in its episode, [T, M], from 1; 0 in empty rows."""
 
     def rows(self, values: Tensor) -> Tensor:
-        """Values [T, R, H, ...] of episodes as those of steps, [T, M, ...]."""
+        """Values [T, R, H, ...] by episode, arranged as rows [T, M, ...]."""
         flat = values.flatten(1, 2)
         if self._places is None:
             return flat
@@ -99,7 +99,7 @@ class Steps:
         return flat.gather(1, places.expand(-1, -1, *flat.shape[2:]))
 
     def by_episode(self, rows: Tensor) -> Tensor:
-        """Values [T, M] of steps as those of episodes, [T, R, H]; 0 where no step was taken."""
+        """Rows [T, M] arranged by episode, [T, R, H]; 0 where there is no row."""
         if self._places is None:
             return rows.reshape(self._episodes)
         empty = rows.new_zeros(rows.shape[0], self._episodes[1:].numel())

@@ -1,4 +1,4 @@
-"""From tasks to act in to the examples that an outer step learns from."""
+"""Gathers the examples that an outer step learns from, by acting in its tasks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The support sets of T tasks, one for each inner step, as they were gathered once.
+    """The recorded support sets of T tasks, one for each inner step.
 
     Attributes:
-        steps: entry s is what was met before inner step s.
+        steps: entry s was gathered before inner step s.
         tasks: T.
     """
 
@@ -46,7 +46,7 @@ class Recorded:
 
 
 class _Recorder:
-    """Passes on what rollouts give, and keeps it."""
+    """Calls rollouts and keeps what they return."""
 
     def __init__(self, rollouts: Rollouts) -> None:
         self.rollouts, self.kept = rollouts, list[Examples]()
@@ -60,15 +60,15 @@ class _Recorder:
 
 
 def acting(tasks: TaskBatch, network: nn.Module, particles: int = 1) -> TaskBatch:
-    """The tasks, with this network as the policy that acts in them; ordinary tasks as they are.
+    """The tasks, with this network as the policy that acts in them; ordinary tasks unchanged.
 
     Args:
         tasks: T of them.
         network: the policy.
-        particles: P policies of each task, which act by themselves.
+        particles: P, policies per task, each of which acts separately.
 
     Raises:
-        UserError: a network that normalises over examples, of which a policy sees few at a time.
+        UserError: the network normalises over examples, but a policy sees only few at a time.
     """
     support, query = _sides(tasks)
     if not isinstance(support, Rollouts):
@@ -84,20 +84,20 @@ def acting(tasks: TaskBatch, network: nn.Module, particles: int = 1) -> TaskBatc
 
 
 def met_by(query: Examples, step: int, params: Params) -> Examples:
-    """The query set for parameters after `step` inner steps: the same for all, or what they met."""
+    """The query set after `step` inner steps: a fixed one, or rollouts with these parameters."""
     side = cast(Any, query)
     return side(step, params) if isinstance(side, Rollouts) else query
 
 
 def gathered(learner: MetaLearner, tasks: TaskBatch) -> TaskBatch:
-    """What an outer step learns from: all that the learner meets while it adapts, and after.
+    """The examples of an outer step: all that the learner meets during and after adaptation.
 
-    Ordinary tasks come back as they are. Where nothing adapts before an outer step, all tasks have
-    one policy, which cannot tell them apart: neither does its baseline, and advantages are
+    Ordinary tasks are returned unchanged. If nothing adapts before an outer step, all tasks share
+    one policy, which cannot tell them apart: then they also share one baseline, and advantages are
     standardised over all tasks.
 
     Raises:
-        UserError: then, where several processes share the tasks.
+        UserError: in that case, if several processes share the tasks.
     """
     tasks = acting(tasks, learner.network, learner.particles)
     support, query = _sides(tasks)
@@ -120,22 +120,22 @@ def _require_alone(learner: MetaLearner) -> None:
 
 
 def trials(learner: MetaLearner, parts: Sequence[TaskBatch]) -> list[Trial]:
-    """For each part of a gathered batch, what its policies gain and how far they move.
+    """The gain and the divergence of the policies in each part of a gathered batch.
 
-    Each has the part's share of the mean over all tasks, and over their particles, of the surrogate
-    gain, and of KL(policy at the start || policy), both after adaptation.
+    Gain is the surrogate's and divergence is KL(policy at the start || policy), both after
+    adaptation. Each trial holds its part's contribution to the mean over all tasks and particles.
 
     Raises:
-        UserError: the learner's adaptation has no gradient.
+        UserError: the learner takes no gradient through its adaptation.
     """
     objective = learner.objective
-    assert isinstance(objective, PolicyGradient)  # of the learner's constructor
+    assert isinstance(objective, PolicyGradient)  # the learner's constructor requires it
     total = sum(map(len, parts))
     return [_trial(learner, objective, part, total) for part in parts]
 
 
 def _trial(learner: MetaLearner, objective: PolicyGradient, tasks: TaskBatch, total: int) -> Trial:
-    y = tasks.query.y.flatten(0, -3)  # of one policy after the other, [T*P, M, A + 4]
+    y = tasks.query.y.flatten(0, -3)  # one policy after another, [T*P, M, A + 4]
     policies = total * len(y) // len(tasks)
 
     def outputs() -> Tensor:
@@ -156,5 +156,5 @@ def _trial(learner: MetaLearner, objective: PolicyGradient, tasks: TaskBatch, to
 
 
 def _sides(tasks: TaskBatch) -> tuple[Any, Any]:
-    # rollouts stand where examples do, until somebody acts
+    # rollouts take the place of examples until a policy acts
     return tasks.support, tasks.query

@@ -9,19 +9,19 @@ from mamlbench.rl.environments import GymEnvironments
 
 
 class Gym(Control):
-    """A gymnasium environment and a box of goals; see `GymEnvironments` for what it has to do.
+    """A gymnasium environment and a box of goals; see `GymEnvironments` for its requirements.
 
     Args:
-        environment: see `GymEnvironments`, like the next four; it has to be given.
+        environment: required; see `GymEnvironments` for this and the next four.
         goal_low: lowest goal.
         goal_high: highest goal.
         horizon: steps of an episode.
-        workers: processes.
+        workers: number of processes.
         options: the arguments of `Control`.
 
     Raises:
-        BadValue: an argument that cannot be used.
-        UserError: gymnasium is not installed.
+        BadValue: an argument is invalid.
+        UserError: gymnasium is not installed, or the environment is not suitable.
     """
 
     def __init__(

@@ -10,20 +10,20 @@ from mamlbench.rl.environments import LOCOMOTION, MuJoCoEnvironments
 
 
 class Locomotion(Control):
-    """A body that runs, in MuJoCo (arXiv 1703.03400, section 5.3).
+    """A running body in MuJoCo (arXiv 1703.03400, section 5.3).
 
     Args:
         environment: one of `LOCOMOTION`.
         horizon: steps of an episode.
-        frame_skip: time steps of the simulator in one step.
-        threads: simulations that advance at once; null: as many as there are cores.
+        frame_skip: the simulator's time steps in one step.
+        threads: simulations that advance in parallel; None: one per core.
         options: the arguments of `Control`.
 
     Attributes:
         bodies: the environments, without an oracle's goal.
 
     Raises:
-        BadValue: an argument outside of its range.
+        BadValue: an argument is out of range.
         UserError: MuJoCo or gymnasium is not installed.
     """
 

@@ -1,4 +1,4 @@
-"""The policy-gradient objective: what adapts a policy, and the return that judges it."""
+"""The policy-gradient objective: the loss that adapts a policy, and the return as its metric."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ SURROGATES = ("log_likelihood", "likelihood_ratio", "dice")
 
 
 class PolicyGradient(Objective):
-    """Minus a surrogate of the expected return; outputs are those of a Gaussian policy.
+    """Minus a surrogate of the expected return, from the outputs of a Gaussian policy.
 
-    With advantages A_t of recorded actions, π the policy and π_0 the one that recorded them, a
-    task's loss is minus the mean over all steps taken, of all episodes, of
+    With A_t the advantages of recorded actions, π the policy and π_0 the policy that recorded them,
+    a task's loss is minus the mean over all steps taken, of all episodes, of
 
-    - `log_likelihood`: log π(a_t|s_t) A_t, as MAML's code has it in its inner loop;
+    - `log_likelihood`: log π(a_t|s_t) A_t, as in the inner loop of MAML's code;
     - `likelihood_ratio`: π(a_t|s_t) / π_0(a_t|s_t) A_t (arXiv 1810.06784, section 5);
     - `dice`: (w_t − w_{t−1}) A_t, where w_t = Π_{u≤t} π(a_u|s_u) / π_0(a_u|s_u) and w_{−1} = 1
       (arXiv 1802.05098 for the operator; arXiv 1909.10549, equation 11, for advantages).
 
     At π = π_0 all three have the same gradient, the policy gradient. They differ in its derivative,
-    which MAML's meta-gradient takes: the first leaves out how the policy changes what is met; the
-    second has it for each action by itself, with little variance; the third has all of it.
+    which MAML's meta-gradient contains: the first ignores how the policy changes its experience;
+    the second accounts for each action separately, with low variance; the third accounts for all
+    of it.
 
     Args:
-        surrogate: one of these.
+        surrogate: one of these names.
 
     Raises:
-        BadValue: an unknown surrogate.
+        BadValue: the surrogate is unknown.
     """
 
     metric = "return"
@@ -57,31 +58,31 @@ class PolicyGradient(Objective):
         return -met.mean((through.exp() - (through - apart).exp()) * met.advantage)
 
     def surrogate(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """What a policy near the one that recorded is expected to gain over it, [T].
+        """Estimated gain of a policy over the nearby one that recorded the actions, [T].
 
-        The mean of π/π_0 A, which a trust region maximises whichever surrogate the inner loop has.
+        The mean of π/π_0 A, which a trust region maximises whatever the inner loop's surrogate.
         """
         met = Experience.of(y)
         ratio = (normal_log_prob(outputs, met.action) - met.log_prob).exp()
         return met.mean(ratio * met.advantage)
 
     def divergence(self, old: Tensor, new: Tensor, y: Tensor) -> Tensor:
-        """Mean KL divergence of new from old policy, KL(old || new), over the steps taken, [T].
+        """Mean of KL(old policy || new policy) over the steps taken, [T].
 
         Args:
-            old: [T, M, 2A] outputs of the old policy.
-            new: [T, M, 2A] outputs of the new one.
-            y: [T, M, A + 4], which says what steps were taken.
+            old: [T, M, 2A], outputs of the old policy.
+            new: [T, M, 2A], outputs of the new policy.
+            y: [T, M, A + 4], which tells which steps were taken.
         """
         return Experience.of(y).mean(normal_divergence(old, new))
 
     @override
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """`return`, the sum of rewards without discount, mean over episodes; `loss` is minus that.
+        """`return`, the mean undiscounted return of the episodes; `loss` is minus `return`.
 
-        Both are of the policies that acted, whatever the outputs; they are NaN where those are not
-        finite. Of P particles each with what it met, y [T, P, M, A + 4], it is the mean, and
-        `return_of_best_particle` the highest.
+        Both describe the policies that acted, whatever the outputs, except that they are NaN where
+        outputs are not finite. With P particles, each with its own experience, y [T, P, M, A + 4],
+        `return` is their mean and `return_of_best_particle` their maximum.
         """
         gone = 0.0 * outputs.sum(dim=(1, 2, 3))
         met = Experience.of(y.flatten(0, -3))
@@ -94,14 +95,14 @@ class PolicyGradient(Objective):
 
 
 def normal_log_prob(outputs: Tensor, actions: Tensor) -> Tensor:
-    """Log-density in nats, [...], of actions [..., A] under outputs [..., 2A] (means, log sds)."""
+    """Log-density in nats, [...], of actions [..., A] for outputs [..., 2A]: means and log sds."""
     mean, log_sd = outputs.chunk(2, dim=-1)
     z = (actions - mean) * torch.exp(-log_sd)
     return -(0.5 * z.square() + log_sd + 0.5 * math.log(2.0 * math.pi)).sum(-1)
 
 
 def normal_divergence(old: Tensor, new: Tensor) -> Tensor:
-    """KL(old || new) in nats, [...], of two outputs [..., 2A]."""
+    """KL(old || new) in nats, [...], of policies with outputs [..., 2A]."""
     old_mean, old_log_sd = old.chunk(2, dim=-1)
     mean, log_sd = new.chunk(2, dim=-1)
     squares = (2.0 * old_log_sd).exp() + (old_mean - mean).square()

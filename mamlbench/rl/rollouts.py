@@ -1,4 +1,4 @@
-"""Episodes of the policy that is being adapted."""
+"""Episodes of a policy that is being adapted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mamlbench.rl.objective import normal_log_prob
 from mamlbench.tasks import Examples
 
 _MOST_TURNS = 16
-"""Where episodes are shorter than a sixteenth of the horizon, there are fewer steps than asked."""
+"""The most rounds of episodes; if episodes average under 1/16 of the horizon, steps are too few."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Credit:
     """How rewards become advantages.
 
     Attributes:
-        discount: of rewards, for each step.
-        gae_lambda: λ of generalised advantages; 1 is the return less the baseline.
-        later_steps: factor on advantages from the second inner step on. For gradient descent it is
-            a factor on the step size.
-        pooled: one baseline for all tasks, and advantages standardised over all of them, instead of
-            over each.
+        discount: of rewards, per step.
+        gae_lambda: λ of generalised advantages; 1 gives the return minus the baseline.
+        later_steps: factor on advantages from the second inner step on; under gradient descent it
+            scales the step size.
+        pooled: fit one baseline to all tasks and standardise advantages over all of them, instead
+            of task by task.
     """
 
     discount: float = 0.99
@@ -41,7 +41,7 @@ class Credit:
     pooled: bool = False
 
     def advantages(self, observations: Tensor, reward: Tensor, alive: Tensor) -> Tensor:
-        """Advantages [T, R, H] of what T policies met; see `mamlbench.rl.advantages`."""
+        """Advantages [T, R, H] of T policies' episodes; see `mamlbench.rl.advantages`."""
         shape, given = reward.shape, [observations, reward, alive]
         if self.pooled:
             given = [values.flatten(0, 1).unsqueeze(0) for values in given]
@@ -56,25 +56,25 @@ class Credit:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """One side of T tasks whose examples are made by acting, anew for each inner step.
+    """The support or query side of T tasks; a policy makes its examples anew at each inner step.
 
-    What comes back depends on the parameters, the tasks' seeds, the side and the inner step, and on
-    nothing that was drawn before.
+    The examples depend only on the parameters, the tasks' seeds, the side and the inner step, not
+    on earlier draws.
 
     Attributes:
-        x: [T, 0, D], which says how many tasks, on what device and of what type.
-        y: [T, 0, A + 4].
+        x: [T, 0, D], empty; gives the number of tasks, the device and the type.
+        y: [T, 0, A + 4], empty.
         environments: where to act.
         goals: [T, ...], as the environments gave them.
         episodes: R of each task.
         credit: how rewards become advantages.
         side: 0 for support, 1 for query.
         seeds: [T] int64.
-        network: the policy, as `acting` has it.
-        particles: P, policies of each task, each of which acts in R episodes of its own.
-        fill: R episodes mean R*H steps: where some end early, further ones are acted in, R at a
-            time, in the tasks where a policy has not yet taken as many steps. Episodes that begin
-            after a policy has its R*H steps count as ended from their start.
+        network: the policy, set by `acting`.
+        particles: P, policies per task, each of which acts in its own R episodes.
+        fill: act for R*H steps: if episodes end early, tasks in which a policy has taken fewer
+            steps get R further episodes at a time. Episodes that start after a policy has taken
+            its R*H steps do not count: they are not alive at any step.
     """
 
     x: Tensor
@@ -99,10 +99,10 @@ class Rollouts:
 
     @torch.no_grad()
     def __call__(self, step: int, params: Params) -> Examples:
-        """What policies with these parameters meet in M steps: x [T, M, D], y [T, M, A + 4].
+        """The experience of policies with these parameters: x [T, M, D], y [T, M, A + 4].
 
-        M is R*H where no episode ends early; see `Experience`. With `fill` there may be more
-        episodes than R. With P > 1 particles x is [T, P, M, D] and y [T, P, M, A + 4].
+        M is R*H if no episode ends early; see `Experience`. With `fill` there may be more than R
+        episodes. With P > 1 particles, x is [T, P, M, D] and y [T, P, M, A + 4].
 
         Args:
             step: inner steps taken so far.
@@ -121,7 +121,7 @@ class Rollouts:
         return Examples(x, y, self.seeds)
 
     def _met(self, step: int, params: Params) -> list[Tensor]:
-        """What `_act` gives, of all episodes of each policy, [T*P, R, H, ...]."""
+        """Results of `_act` for all rounds of episodes, [T*P, R * rounds, H, ...]."""
         steps = self.episodes * self.environments.horizon
         turns: list[list[Tensor]] = []
         taken = self.x.new_zeros(1)
@@ -140,11 +140,11 @@ class Rollouts:
         return met
 
     def _turn(self, step: int, params: Params, turn: int, tasks: np.ndarray) -> list[Tensor]:
-        """What `_act` gives of some tasks, by policy, and zeros of the others: [T*P, R, H, ...]."""
+        """Results of `_act` for some tasks, by policy, zeros for the others: [T*P, R, H, ...]."""
         if len(tasks) == len(self):
             return [self._by_policy(values) for values in self._act(step, params, turn)]
         shared = {} if self.network is None else dict(self.network.named_parameters())
-        # those with a policy for each task have a dimension more
+        # parameters that differ between tasks have one more dimension
         theirs = {
             name: p.unflatten(0, (len(self), -1))[tasks].flatten(0, 1)
             if p.dim() > shared[name].dim()
@@ -159,7 +159,7 @@ class Rollouts:
         return found
 
     def _by_policy(self, values: Tensor) -> Tensor:
-        """Values [T, P*R, ...] of episodes as those of T*P policies, [T*P, R, ...]."""
+        """Values [T, P*R, ...] by task, arranged by policy, [T*P, R, ...]."""
         return values.unflatten(1, (self.particles, -1)).flatten(0, 1)
 
     def _act(self, step: int, params: Params, turn: int) -> list[Tensor]:
@@ -180,7 +180,7 @@ class Rollouts:
             outputs = outputs.reshape(len(self), episodes, -1)
             mean, log_sd = outputs.chunk(2, dim=-1)
             action = mean + log_sd.exp() * numbers
-            # environments need not stand what is not finite; its reward tells
+            # environments need not accept non-finite actions: act with 0, and reward with NaN
             finite = torch.isfinite(action).all(-1)
             following, reward, done = self.environments.step(
                 action.masked_fill(~finite.unsqueeze(-1), 0.0)
@@ -194,16 +194,16 @@ class Rollouts:
         return [_longer(torch.stack(values, dim=2), left) for values in zip(*met, strict=True)]
 
     def _seeds(self, place: int) -> np.ndarray:
-        """[T] int64 for the environments, 0 or more also where the sum runs over."""
+        """Seeds [T] int64 for the environments, kept non-negative if the sum overflows."""
         seeds = np.arange(len(self)) if self.seeds is None else self.seeds
         return (seeds + np.int64(place)) & np.int64(2**63 - 1)
 
 
 def _longer(values: Tensor, steps: int) -> Tensor:
-    """Values [T, R, H, ...] and zeros of further steps."""
+    """Values [T, R, H, ...], padded with zeros for further steps."""
     return torch.cat([values, values.new_zeros(*values.shape[:2], steps, *values.shape[3:])], dim=2)
 
 
 def _place(side: int, step: int, turn: int = 0) -> int:
-    """A number of its own for each side, step and turn, far from those that algorithms use."""
+    """A unique number for each side, step and turn, far from those that algorithms use."""
     return (1 << 40) + (side << 32) + (turn << 20) + step

@@ -14,22 +14,22 @@ from typing_extensions import override
 Product = Callable[[Tensor], Tensor]
 
 Mean = Callable[[Tensor], Tensor]
-"""From what one process has to the mean over all that share the tasks; of one, as it is."""
+"""From one process's values to the mean over all processes that share the tasks."""
 
-_NO_RESIDUAL = 1e-10  # squared length at which conjugate gradients have nothing left to do
+_NO_RESIDUAL = 1e-10  # squared length of the residual below which conjugate gradients stop
 
 KEPT_TRIALS = 24
-"""Trials whose graphs are kept from one product to the next; those of others are made anew."""
+"""Trials whose graphs are kept between products; the graphs of further trials are rebuilt."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a policy gains and how far it moves; both are sums over several trials.
+    """How much a policy gains and how far it moves; trials add up to the totals of both.
 
     Attributes:
-        outputs: of the policy with the parameters as they stand.
-        gain: a scalar, of outputs.
-        divergence: a scalar, of outputs; least at those of the old policy.
+        outputs: the policy's outputs with the current parameters.
+        gain: from outputs to a scalar.
+        divergence: from outputs to a scalar, smallest at the old policy's outputs.
     """
 
     outputs: Callable[[], Tensor]
@@ -38,7 +38,7 @@ class Trial:
 
 
 def as_it_is(values: Tensor) -> Tensor:
-    """The `Mean` of one process."""
+    """The `Mean` of a single process."""
     return values
 
 
@@ -46,12 +46,12 @@ class TrustRegion(torch.optim.Optimizer):
     """The largest step along the natural gradient that keeps the policies near the old ones.
 
     Maximises the gain subject to a mean KL divergence of at most `lr` (appendix C): conjugate
-    gradients solve F s = g with exact products of the Fisher matrix F, s is scaled to the edge of
-    the trust region, and shrunk until the gain is better and the bound holds; where that never
-    happens, the parameters stay.
+    gradients solve F s = g with exact products with the Fisher matrix F; s is scaled to the edge of
+    the trust region, then shrunk until the gain improves and the bound holds. If that never
+    happens, the parameters do not change.
 
     Args:
-        params: the parameters; their `.grad` is that of minus the gain.
+        params: the parameters; their `.grad` is the gradient of minus the gain.
         lr: bound on the mean KL divergence of one step, in nats.
         cg_steps: iterations of conjugate gradients.
         damping: added to the diagonal of F.
@@ -59,8 +59,8 @@ class TrustRegion(torch.optim.Optimizer):
         lengths: how many lengths are tried.
 
     Attributes:
-        taken: of the last step, its length as a part of the longest (0: the parameters stayed), and
-            the mean KL divergence that it came to.
+        taken: the last step's length as a fraction of the longest (0: the parameters did not
+            change), and the resulting mean KL divergence.
     """
 
     def __init__(
@@ -84,9 +84,9 @@ class TrustRegion(torch.optim.Optimizer):
         """One step.
 
         Args:
-            closure: trials whose sums are the gain and the divergence. Those of one
-                `torch.optim` closure, in parts, so that no graph is larger than a part's.
-            mean: over processes, of what the trials sum up to.
+            closure: trials whose gains and divergences add up to the totals. They replace the
+                single closure of `torch.optim` so that no graph is larger than one part's.
+            mean: over processes, of the trials' sums.
         """
         self.taken = (0.0, 0.0)
         bound = self.param_groups[0]["lr"]
@@ -124,10 +124,11 @@ class TrustRegion(torch.optim.Optimizer):
 def fisher_product(
     trials: Sequence[Trial], parameters: Sequence[Tensor], damping: float, mean: Mean = as_it_is
 ) -> Product:
-    """v to (F + damping) v, with F = Σ JᵀMJ the Fisher matrix of the policies in the parameters.
+    """The map from v to (F + damping) v, with F = Σ JᵀMJ the Fisher matrix of the policies.
 
-    J is the derivative of a trial's outputs in the parameters, M the Hessian of its divergence in
-    the outputs. At the old policy, where the divergence is least, F is its Hessian.
+    J is the Jacobian of a trial's outputs with respect to the parameters, M the Hessian of its
+    divergence with respect to the outputs. At the old policy, where the divergence is smallest, F
+    is the Hessian of the divergence with respect to the parameters.
     """
     kept = [_part(trial, parameters) for trial in trials[:KEPT_TRIALS]]
 
@@ -144,9 +145,9 @@ def fisher_product(
 
 @torch.enable_grad()
 def _part(trial: Trial, parameters: Sequence[Tensor]) -> Product:
-    """v to JᵀMJ v of one trial."""
+    """The map from v to JᵀMJ v for one trial."""
     outputs = trial.outputs()
-    # Jᵀu is linear in u: its derivative in u, along v, is Jv
+    # Jᵀu is linear in u: the derivative of its product with v, with respect to u, is Jv
     u = torch.zeros_like(outputs, requires_grad=True)
     backwards = torch.autograd.grad(
         outputs, parameters, u, create_graph=True, materialize_grads=True
@@ -166,7 +167,7 @@ def _part(trial: Trial, parameters: Sequence[Tensor]) -> Product:
 
 
 def conjugate_gradients(product: Product, b: Tensor, steps: int) -> Tensor:
-    """x with product(x) near b, for a symmetric positive definite product; starts at 0."""
+    """x with product(x) ≈ b, for a symmetric positive definite product; starts at 0."""
     x, residual, direction = torch.zeros_like(b), b, b
     size = residual @ residual
     for _ in range(steps):
@@ -182,7 +183,7 @@ def conjugate_gradients(product: Product, b: Tensor, steps: int) -> Tensor:
 
 @torch.no_grad()
 def summed(trials: Sequence[Trial], mean: Mean = as_it_is) -> tuple[float, float]:
-    """Gain and divergence of all trials together."""
+    """Total gain and divergence of all trials."""
     pairs = []
     for trial in trials:
         outputs = trial.outputs()
@@ -192,5 +193,5 @@ def summed(trials: Sequence[Trial], mean: Mean = as_it_is) -> tuple[float, float
 
 
 def flat(tensors: Iterable[Tensor]) -> Tensor:
-    """All values in one vector, detached from nothing."""
+    """All values in one vector, which keeps their graph."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -1,4 +1,4 @@
-"""Reptile's Taylor coefficients, out of the implementations."""
+"""Reptile's Taylor coefficients, measured on the implementations."""
 
 from __future__ import annotations
 

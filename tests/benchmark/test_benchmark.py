@@ -1,4 +1,4 @@
-"""The benchmark compares like with like, and prints and writes what it found."""
+"""The benchmark compares equal computations, and prints and writes its results."""
 
 import os
 import subprocess
@@ -42,13 +42,13 @@ def test_all_rivals_compute_the_same(name):
 
 @pytest.mark.parametrize("name", ["sinusoid", "omniglot", "reptile"])
 def test_a_step_calls_as_often_for_many_tasks_as_for_few(name):
-    """The work of a batch is in the sizes of its operations, not in their number."""
+    """A larger batch makes operations larger, not more numerous."""
     few, many = (calls(replace(small(WORKS[name]), tasks=tasks)) for tasks in (16, 64))
     assert many <= 1.1 * few
 
 
 def test_sinusoids_are_few_calls():
-    """Overhead is all that a step on sinusoids costs; each call more is felt."""
+    """A step on sinusoids is nearly all overhead, so every further call shows."""
     assert calls(WORKS["sinusoid"]) <= 150
 
 
@@ -81,13 +81,13 @@ def test_arithmetic_by_hand():
     head = ways * 2 * filters * ways
     first_layer = ways * 2 * 9 * filters * places[0]
     counted = arithmetic(Ours(work, Hardware(replay=False)).step)
-    # support and query: a pass forward and two back, the first layer's images needing none
+    # support and query: one pass forward and two back; the first layer's images need no gradient
     expected = 2 * (3 * (forward + head) - first_layer)
     assert expected <= counted <= 1.1 * expected  # sums over rows are products too
 
 
 def test_the_rate_of_convolutions():
-    """A convolution's own seconds are fewer than those of all."""
+    """The time of a convolution alone is less than that of the whole step."""
     runs.needing_kernels()
     x, weight = torch.rand(2, 3, 8, 8, 4), torch.rand(2, 5, 3, 3, 4)
     grid = Grid((8, 8), 3, 2)
@@ -144,7 +144,7 @@ def test_the_command(tmp_path):
 
 
 def test_peaks_are_those_of_the_process_itself(tmp_path):
-    """Not of whoever started it, which Linux counts in."""
+    """Not of the parent process, which Linux's getrusage includes."""
     command = "from mamlbench.benchmark.measure import _resident_peak; print(_resident_peak())"
     ballast = b"x" * 2**30
     child = subprocess.run([sys.executable, "-c", command], capture_output=True, check=True)

@@ -1,4 +1,4 @@
-"""The rates of environments, ours beside gymnasium's."""
+"""Rates of environments, ours compared with gymnasium's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mamlbench.rl.environments import LOCOMOTION
 
 def test_each_environment_has_a_rate(tmp_path, capsys, monkeypatch):
     pytest.importorskip("mujoco")
-    monkeypatch.chdir(tmp_path)  # where MuJoCo logs what it finds outdated in gymnasium's bodies
+    monkeypatch.chdir(tmp_path)  # MuJoCo logs here what is outdated in gymnasium's bodies
     assert main(["", "--episodes=2", "--steps=3", "--repeats=1", "--threads=1"]) == 0
     rates = dict(re.findall(r"\| (.+) \| ([\d,]+) \|\n", capsys.readouterr().out))
     bodies = ("HalfCheetah", "Ant")

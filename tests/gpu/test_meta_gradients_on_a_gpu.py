@@ -1,4 +1,4 @@
-"""Meta-gradients of the networks of the papers on a GPU, against float64."""
+"""Meta-gradients of the papers' networks on a GPU, against float64."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def meta_gradient(name: str, hardware: Hardware) -> torch.Tensor:
     work = WORKS[name]
     hardware.apply(work.values)
     ours = Ours(work, hardware)
-    for _ in range(4):  # replayed from the third on
+    for _ in range(4):  # replayed from the third step on
         gradient = ours.meta_gradient()
     return torch.cat([g.flatten() for g in gradient.values()]).double().cpu()
 
 
 def test_float32_is_near_float64() -> None:
-    """As on a CPU; in the larger works rounding turns single ReLUs on or off, there too."""
+    """As on a CPU. In the larger works, rounding turns single ReLUs on or off on both."""
     short, exact = (meta_gradient("omniglot", Hardware("cuda", p)) for p in ("float32", "float64"))
     assert float((short - exact).norm() / exact.norm()) < 1e-4
 

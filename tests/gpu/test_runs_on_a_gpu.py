@@ -1,4 +1,4 @@
-"""Whole runs on a GPU: precision, compiling, resuming, steps that are not finite."""
+"""Whole runs on a GPU: precision, compiling, resuming, non-finite steps."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_step_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
     assert all(v.isfinite().all() for v in state["learner"].values() if torch.is_tensor(v))
 
 
-@pytest.mark.filterwarnings("default")  # torch's compiler uses what torch deprecates
+@pytest.mark.filterwarnings("default")  # torch's compiler uses deprecated parts of torch
 def test_a_compiled_run(tmp_path: Path) -> None:
     exact = run(tmp_path / "exact", "training.log_every=4", dataset="sinusoid")
     compiled = run(

@@ -38,7 +38,7 @@ def test_what_is_tested_at_a_time_is_bounded_on_a_gpu_too(monkeypatch):
     on_cpu, on_gpu, told = Hardware(), Hardware(), Hardware(task_chunk=7)
     devices = {id(on_cpu): torch.device("cpu"), id(on_gpu): torch.device("cuda")}
     monkeypatch.setattr(Hardware, "torch_device", property(lambda self: devices[id(self)]))
-    assert on_gpu.chunk(10, image) is None  # of a meta-batch
+    assert on_gpu.chunk(10, image) is None  # all tasks of a meta-batch
     assert [h.chunk_to_test(10, image, kept=9) for h in (on_cpu, on_gpu, told)] == [637, 1275, 7]
     # Reptile's 50 steps of 111,261 parameters
     assert [h.chunk_to_test(35, image, 51 * 111_261) for h in (on_cpu, on_gpu)] == [11, 94]

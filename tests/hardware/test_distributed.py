@@ -1,4 +1,4 @@
-"""Runs that several processes do together: started, stopped, killed, gone on with."""
+"""Runs that several processes share: started, stopped, killed, resumed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def command(*words: str) -> subprocess.Popen:
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process started, in their order."""
+    """The child processes of a process, in the order of their numbers."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -64,7 +64,7 @@ def children(pid: int) -> list[int]:
 
 
 def ranks_of(launcher: subprocess.Popen) -> list[int]:
-    """The processes that a command started, which a server of processes forked."""
+    """The processes of a command, which its fork server started."""
     forked = [children(child) for child in children(launcher.pid)]
     return max(forked, key=len)
 
@@ -76,7 +76,7 @@ def newer_checkpoint(folder: Path, than: int, running: subprocess.Popen) -> None
 
 
 def outcome(folder: Path) -> dict[str, np.ndarray]:
-    """The numbers that a finished run left, without its speed."""
+    """The numbers that a finished run left, except its speed."""
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     found = {
@@ -98,7 +98,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def by_torchrun(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an undisturbed run of two processes, and what they printed."""
+    """The folder of an undisturbed run of two processes, including what they printed."""
     given = arguments(tmp_path_factory.mktemp("torchrun"))
     torchrun = "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"
     running = command(*torchrun, "mamlbench", *given)
@@ -122,8 +122,8 @@ def test_torchrun_gives_what_one_process_gives(by_torchrun: Path, alone: dict) -
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="to find processes takes /proc")
 def test_killed_stopped_and_gone_on_with(tmp_path: Path, by_torchrun: Path, alone: dict) -> None:
-    """By a kill of one process, a signal to one, and one to the command; then to the end, with as
-    many processes as before (byte for byte the undisturbed run) and with one."""
+    """One process is killed, one gets a signal, the command gets a signal; then the run is finished
+    by as many processes as before (byte for byte as if undisturbed) and by one."""
     several = arguments(tmp_path / "a", "hardware.processes=2")
     folder, seen = experiment(arguments(tmp_path / "a")).folder.path, 0
     for number, code in ((signal.SIGKILL, 1), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)):
@@ -156,11 +156,11 @@ def test_killed_stopped_and_gone_on_with(tmp_path: Path, by_torchrun: Path, alon
         np.testing.assert_allclose(found[name], values, **CLOSE, err_msg=name)
 
 
-# --- what they tell one another -------------------------------------------------------------------
+# --- communication --------------------------------------------------------------------------------
 
 
 def told(given: list[str]) -> list[object]:
-    """What processes tell one another, as the first of them has it."""
+    """Results of all methods that communicate, as the first process has them."""
     ranks = joined()
     assert here() == Place(ranks.rank, 3, ranks.rank, 3)
 
@@ -195,7 +195,7 @@ def told(given: list[str]) -> list[object]:
 
 
 def test_what_processes_tell_one_another(tmp_path: Path) -> None:
-    given = arguments(tmp_path)  # 8 tasks of 3 processes
+    given = arguments(tmp_path)  # 8 tasks for 3 processes
     expected = [[1, 2, 2], 10, 7, 0, "of 0", "of 0", "of 1", (3, 8)]
     assert launch(3, told, given) == expected
 
@@ -203,7 +203,7 @@ def test_what_processes_tell_one_another(tmp_path: Path) -> None:
 def ended(code: int) -> None:
     if joined().rank == 1:
         os._exit(code)
-    with suppress(Lost):  # the command gives way then, so that the first to fail is seen first
+    with suppress(Lost):  # raised when rank 1 is gone; the agent must see rank 1's failure first
         joined().most(0)
     signal.pause()
 
@@ -218,7 +218,7 @@ def test_who_failed_is_said() -> None:
 
 
 def test_a_run_that_is_stopped_has_time_to_save_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torchrun's agent would give it 30 s, which is an outer step of some."""
+    """Torchrun's agent would give it 30 s, but an outer step can take that long."""
     configs = []
 
     def instead(config: LaunchConfig, _: object) -> Callable[..., dict[int, None]]:
@@ -247,10 +247,10 @@ def test_shares_are_all_tasks_in_order(size: int, total: int) -> None:
 def test_the_place_is_what_torchrun_or_srun_say(monkeypatch: pytest.MonkeyPatch) -> None:
     assert here() == Place()
     assert share_of(8) == 8
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")  # of which a job's only task sees more
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")  # a job's only task may see more cores
     assert (share_of(8), share_of(2)) == (3, 2)
     monkeypatch.delenv("SLURM_CPUS_PER_TASK")
-    monkeypatch.setenv("SLURM_NTASKS", "4")  # as in a batch script, which is none of the tasks
+    monkeypatch.setenv("SLURM_NTASKS", "4")  # as in a batch script, which is not one of the tasks
     monkeypatch.setenv("SLURM_PROCID", "0")
     assert here() == Place()
     step = {
@@ -265,8 +265,8 @@ def test_the_place_is_what_torchrun_or_srun_say(monkeypatch: pytest.MonkeyPatch)
     for name, value in step.items():
         monkeypatch.setenv(name, value)
     assert here() == Place(3, 5, 1, 2, "node1:12004")
-    assert share_of(8) == 8  # SLURM has given each task its own
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")  # where they are not bound to them
+    assert share_of(8) == 8  # SLURM has given each task its own cores
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")  # if tasks are not bound to their cores
     assert (share_of(8), share_of(2)) == (3, 2)
     monkeypatch.delenv("SLURM_CPUS_PER_TASK")
     monkeypatch.setenv("MASTER_PORT", "4000")

@@ -1,4 +1,4 @@
-"""The kernels are compiled once, and where they cannot be, torch's operations serve."""
+"""The kernels are compiled once; where they cannot be, torch's operations replace them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mamlbench.native import build
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
-    """An empty cache folder, and nothing remembered of an earlier build."""
+    """An empty cache folder; earlier builds are forgotten."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     build._built.cache_clear()
     yield tmp_path / "mamlbench" / "native"
@@ -40,7 +40,7 @@ def test_it_compiles_once(fresh, monkeypatch, tmp_path):
         assert build.library() is not None
         assert build.why_not() is None
         build._built.cache_clear()
-    (library,) = fresh.iterdir()  # and nothing half made beside it
+    (library,) = fresh.iterdir()  # and no unfinished files
     assert library.suffix == ".so"
     calls = (tmp_path / "calls").read_text().splitlines()
     assert sum(" -c " in f" {call} " for call in calls) == len(build._SOURCES)
@@ -95,7 +95,7 @@ def test_a_cache_folder_that_cannot_be_written(fresh, monkeypatch, tmp_path):
 
 
 def test_a_run_without_them_says_so_and_works(tmp_path):
-    """The same run with and without kernels ends alike, but for rounding."""
+    """The same run with and without kernels ends alike, up to rounding."""
     runs.needing_kernels()
     losses = []
     for native in ("1", "0"):

@@ -1,4 +1,4 @@
-"""A trace that computes nothing twice gives what it gave."""
+"""A trace that computes nothing twice gives the same results."""
 
 from __future__ import annotations
 

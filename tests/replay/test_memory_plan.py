@@ -1,4 +1,4 @@
-"""Planned memory: the same bits, no two results in one place at one time, and little of it."""
+"""Planned memory: the same bits, no two results in one place at the same time, a small block."""
 
 import pytest
 import runs
@@ -30,7 +30,7 @@ def blocks(graph):
 
 
 def check(function, *inputs):
-    """The trace gives what the function gives, twice, and its results stay as they are."""
+    """The trace gives the function's results, twice, and later calls do not change them."""
     graph = planned(function, *inputs)
     others = [[torch.rand_like(x) for x in inputs] for _ in range(2)]
     with torch.no_grad():
@@ -81,12 +81,12 @@ def test_a_view_keeps_its_memory_alive():
 
 def test_a_view_of_an_operand_that_took_a_results_place_keeps_its_memory_alive():
     def function(x):
-        view = (x.exp() * torch.ones_like(x)).t()  # in the end of x.exp() itself
+        view = (x.exp() * torch.ones_like(x)).t()  # simplified to a view of x.exp()
         later = x.neg().exp().mul(2.0).add(1.0)
         return [(view * later).neg().sum(1)]
 
     graph = check(function, torch.rand(8, 8))
-    assert graph.code.count("torch.mul(") == 2  # but for that by one
+    assert graph.code.count("torch.mul(") == 2  # the product with ones is gone
 
 
 def test_what_is_returned_is_not_overwritten():
@@ -102,8 +102,8 @@ def test_of_several_results_some_are_returned():
         return [mean, y.neg().sum(2)]
 
     graph = check(function, torch.rand(2, 1, 20, 1, 8))
-    assert graph.code.count("torch.empty_strided") == 1  # the means; the others have places
-    assert "torch.ops.mamlbench" not in graph.code  # the kernel is called without torch
+    assert graph.code.count("torch.empty_strided") == 1  # the means; the others have slots
+    assert "torch.ops.mamlbench" not in graph.code  # the kernel is called directly
 
 
 def test_a_kernel_takes_copies_and_one_tensor_twice():

@@ -1,4 +1,4 @@
-"""A replayed meta-gradient is the meta-gradient, bit by bit, or is not used."""
+"""A replayed meta-gradient equals the meta-gradient bit for bit, or is not used."""
 
 import shutil
 from functools import partial
@@ -117,7 +117,7 @@ def test_a_loop_to_be_captured_is_the_loop(learner_of, batches, options):
 def test_a_loop_to_be_captured_takes_nothing_from_outside(
     learner_of, batches, moments, monkeypatch
 ):
-    """A trace stands in for the graph: it too keeps what does not come in as a tensor."""
+    """A trace stands in for the graph: it too fixes everything that is not an input tensor."""
     monkeypatch.setattr(inner_adam, "available", lambda x: False)
     monkeypatch.setattr(Captured, "_graph", lambda self, given, found: traced(self.function, given))
     options = {"inner_batch": 3, "inner_steps": 4, "moments": moments}
@@ -166,7 +166,7 @@ def test_reptile_is_not_compiled_and_replays_no_test(learner_of, batches):
     assert learner._replayed.trusted == 0
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from the compiler's own imports
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
 def test_compiled_training_is_the_same_to_rounding(learner_of, batches):
     usual, compiled = learner_of(), learner_of()

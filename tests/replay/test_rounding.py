@@ -1,4 +1,4 @@
-"""What passes for rounding, and what does not."""
+"""What counts as rounding, and what does not."""
 
 import pytest
 import torch

@@ -16,7 +16,7 @@ def operations(graph):
 
 
 def simplified(function, *inputs):
-    """The operations left, and the trace; it must give what the function gives, on other inputs."""
+    """The operations left, and the trace, after comparing it with the function on other inputs."""
     graph = traced(function, inputs)
     simplify(graph)
     others = [torch.rand_like(x) for x in inputs]
@@ -36,7 +36,7 @@ X = torch.rand(3, 4, 5)
         (lambda x: [x + torch.zeros_like(x)], []),
         (lambda x: [torch.zeros_like(x) + x.neg()], ["neg"]),
         (lambda x: [x * torch.ones_like(x)], []),
-        (lambda x: [x * x.pow(0.0).mul(2.0)], ["mul"]),  # what is known beforehand is kept
+        (lambda x: [x * x.pow(0.0).mul(2.0)], ["mul"]),  # constants are stored
         (lambda x: [x.detach().detach().neg()], ["neg"]),
         (lambda x: [x + torch.ones_like(x)], ["add"]),
         (lambda x: [x * x.new_full((1, 1, 5), 3.0).expand(3, 4, 5)], ["mul"]),
@@ -45,7 +45,7 @@ X = torch.rand(3, 4, 5)
         (lambda x: [x.sum(0, keepdim=True).view(4, 5).exp()], ["sum", "exp"]),
         (lambda x: [x.sum(0, keepdim=True).view(5, 4).exp()], ["sum", "view", "exp"]),
         (lambda x: [x.sum((0, 2), keepdim=True).view(4).exp()], ["sum", "exp"]),
-        (lambda x: [x.sum(2, keepdim=True) + torch.zeros_like(x)], ["sum", "add"]),  # wider than x
+        (lambda x: [x.sum(2, keepdim=True) + torch.zeros_like(x)], ["sum", "add"]),  # wider sum
         (lambda x: [torch.add(x, torch.zeros_like(x), alpha=2)], ["add"]),
     ],
 )
@@ -55,7 +55,7 @@ def test_what_is_left(function, left):
 
 
 def test_a_negative_that_lies_otherwise_is_left():
-    """Of a transposed row torch makes one that lies in another way, which products then tell."""
+    """The negative of a transposed row has another layout, which changes products' rounding."""
     row = torch.rand(25, 40, 1).transpose(1, 2)
     names, _ = simplified(lambda x: [x.transpose(1, 2).transpose(1, 2).neg().mul(0.1)], row)
     assert names[-2:] == ["neg", "mul"]

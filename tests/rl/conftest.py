@@ -21,7 +21,7 @@ def small():
     ) -> tuple[MetaLearner, Navigation2D, TaskBatch]:
         dataset = Navigation2D(horizon=6, shots=4, queries=4, surrogate=surrogate)
         torch.manual_seed(0)
-        # tanh: finite differences of the meta-loss need no kinks
+        # tanh, because finite differences of the meta-loss allow no kinks
         network = GaussianMLP((2,), 4, hidden=(5,), activation="tanh")
         learner = cls(network, dataset.objective, **{"inner_lr": 0.3, **options}).double()
         tasks = Hardware(precision="float64").cast(dataset.sample("train", 0, 0, 3))

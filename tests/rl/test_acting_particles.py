@@ -1,4 +1,4 @@
-"""Several policies of each task: what each meets, SVPG by hand, and what the particles learn."""
+"""Several policies per task: their experience, SVPG by hand, and what the particles learn."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_each_particle_meets_what_it_does_itself(small):
 
 
 def test_an_ensemble_learns_as_its_policies_alone(small):
-    """Each particle's meta-gradient is that of a MAML which met what it met."""
+    """Each particle's meta-gradient is that of a MAML with the same experience."""
     learner, _, tasks = small(cls=EMAML, particles=P)
     fixed = gathered(learner, tasks)
     learner.meta_gradient(fixed)
@@ -68,7 +68,7 @@ def test_an_ensemble_learns_as_its_policies_alone(small):
 
 
 def svpg(theta, ascent, temperature, rate):
-    """One step of [P, D] by the released code's formulas, pair by pair."""
+    """One SVPG step of particles [P, D] by the released code's formulas, pair by pair."""
     count = len(theta)
     pairs = [(theta[i] - theta[j]).norm() for i in range(count) for j in range(i + 1, count)]
     h = math.sqrt(0.5 * (sum(pairs) / len(pairs)) ** 2 / math.log(count + 1))
@@ -102,7 +102,7 @@ def ascents(learner, params, examples):
 
 
 def test_svpg_and_its_chaser_by_hand(small):
-    """Follower on the support, leader from there on what the follower met; ‖follower − leader‖."""
+    """The follower learns from the support, then the leader from the follower's experience."""
     learner, _, tasks = small(cls=BMAML, particles=P, temperature=0.1, **SVPG)
     fixed = gathered(learner, tasks)
     with torch.no_grad():
@@ -123,7 +123,7 @@ def test_svpg_and_its_chaser_by_hand(small):
 
 @pytest.mark.parametrize("meta_loss", ["chaser", "validation"])
 def test_meta_gradient_against_finite_differences(small, meta_loss):
-    """Through the kernel and its width too; the leader is a constant."""
+    """It also flows through the kernel and its width; the leader is a constant."""
     learner, _, tasks = small(cls=BMAML, particles=P, meta_loss=meta_loss, **SVPG)
     fixed = gathered(learner, tasks)
     found = gradient(learner, fixed)
@@ -152,7 +152,7 @@ def test_meta_gradient_against_finite_differences(small, meta_loss):
 
 
 def leaders(learner, fixed):
-    """[T, P, D], each a step from where its follower is."""
+    """Leaders [T, P, D], each one step ahead of its follower."""
     with torch.no_grad():
         params = learner.adapt(fixed.support).params[1]
         follower = as_vectors(params, learner.adapted_names).unflatten(0, (T, P))
@@ -210,7 +210,7 @@ def test_only_policies_have_a_temperature():
 
 
 def test_returns_of_the_mean_and_of_the_best_particle(small):
-    """Rewards of 1 and of 2 at each of 6 steps: 6 and 12, of which task 0 has the best first."""
+    """Rewards of 1 or 2 over 6 steps give 6 and 12; only in task 0 the first particle is best."""
     learner, _, tasks = small(cls=EMAML, particles=P)
     query = gathered(learner, tasks).query
     reward = torch.ones(T, P, R * H)

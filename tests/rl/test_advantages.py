@@ -46,7 +46,7 @@ def test_the_baseline_is_ridge_regression_on_the_steps_taken():
         taken = number[task].bool().numpy()
         x = features(observations, number)[task].numpy()[taken]
         y = returns[task].numpy()[taken]
-        # the ridge as further rows, by another method (singular values)
+        # the ridge as additional rows, solved by another method (singular values)
         rows = np.concatenate([x, np.sqrt(RIDGE) * np.eye(x.shape[1])])
         weights = lstsq(rows, np.concatenate([y, np.zeros(x.shape[1])]))[0]
         np.testing.assert_allclose(found[task].numpy()[taken], x @ weights, rtol=1e-6, atol=1e-8)
@@ -55,7 +55,7 @@ def test_the_baseline_is_ridge_regression_on_the_steps_taken():
 
 @pytest.mark.usefixtures("_keep_threads")
 def test_the_baseline_of_an_ant_is_the_same_on_several_threads():
-    """By 254 columns, at which torch's LU of a batch goes wrong (pytorch issue 142815)."""
+    """With its 254 columns, torch's batched LU goes wrong (pytorch issue 142815)."""
     observations, returns = random(3, 300, 125), random(3, 300, seed=1)
     number = torch.arange(1.0, 101.0).repeat(3, 3)
     found = {}
@@ -83,7 +83,7 @@ def test_a_task_that_is_not_finite_spoils_no_other():
 
 @pytest.mark.parametrize("gae_lambda", [0.0, 0.6, 1.0])
 def test_advantages_against_their_sum(gae_lambda):
-    """Two episodes, of 4 steps and of 2, by the definition's double sum."""
+    """Episodes of 4 and 2 steps, against the sums of the definition."""
     discount = 0.9
     alive = torch.tensor([[[1.0, 1, 1, 1], [1, 1, 0, 0]]], dtype=torch.float64)
     rewards, values = random(1, 2, 4) * alive, random(1, 2, 4, seed=1)

@@ -1,4 +1,4 @@
-"""A gymnasium environment of one's own, from the command line's options to a result."""
+"""A user's gymnasium environment, from the command line's options to a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy-gradient objective against densities of others and derivatives by hand."""
+"""The policy-gradient objective against torch's densities and derivatives by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def as_distribution(outputs):
 
 @pytest.fixture
 def met():
-    """Outputs that recorded, and what they met; two episodes end early, one task's sooner."""
+    """The recording policy's outputs and experience; one episode per task ends early."""
     outputs, action = random(T, R, H, 2 * A), random(T, R, H, A, seed=1)
     alive = torch.ones(T, R, H, dtype=torch.float64)
     alive[0, 1, 2:] = alive[1, 0, 1:] = 0.0
@@ -90,7 +90,7 @@ def test_returns_by_hand():
 
 
 def test_losses_are_means_over_the_steps_taken(met):
-    """Against plain loops over tasks and steps, away from the recording policy."""
+    """Against plain loops over tasks and steps, for another policy than the recording one."""
     outputs, experience = met
     outputs = outputs + 0.1 * random(*outputs.shape, seed=7)
     log_prob = as_distribution(outputs).log_prob(experience.action)
@@ -127,10 +127,10 @@ def test_all_surrogates_have_the_policy_gradient(met):
 
 
 def test_second_derivatives_differ_as_they_should():
-    """One parameter m, the mean; π = N(m, 1), an episode of two steps, u = a − m at m = 0.
+    """π = N(m, 1) with one parameter m, at m = 0; an episode of two steps; u = a − m.
 
-    With ∇log π = u and ∇²log π = −1, the sum over t of A_t times: −1; u_t² − 1; and, for DiCE,
-    (Σ_{k≤t} u_k)² − (Σ_{k<t} u_k)² − 1.
+    With ∇log π = u and ∇²log π = −1, the second derivatives are sums over t of A_t times −1;
+    u_t² − 1; and, for DiCE, (Σ_{k≤t} u_k)² − (Σ_{k<t} u_k)² − 1.
     """
     u, gain = [0.5, -2.0], [3.0, 7.0]
     expected = {
@@ -159,10 +159,10 @@ def test_an_unknown_surrogate():
 
 
 def test_the_divergence_is_of_the_new_policy_from_the_old(met):
-    """KL(old || new), in the mean over the steps taken; the other way round is another number."""
+    """The mean of KL(old || new) over the steps taken; KL(new || old) differs."""
     old, experience = met
     new = old.clone()
-    new[..., 2:] += 0.5  # of the deviations' logarithms
+    new[..., 2:] += 0.5  # logarithms of standard deviations
     found = PolicyGradient().divergence(old, new, experience.targets())
     apart = kl_divergence(as_distribution(old), as_distribution(new))
     for task in range(len(old)):

@@ -1,4 +1,4 @@
-"""Meta-gradients against finite differences, and what a trust region promises."""
+"""Meta-gradients against finite differences, and the guarantees of a trust region."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parameters(learner):
 
 
 def differences(function, learner, step=1e-5):
-    """Central differences of a function of the learner's parameters, in each of them."""
+    """Central differences of a function with respect to each of the learner's parameters."""
     at, found = parameters(learner), []
     for direction in torch.eye(len(at), dtype=at.dtype):
         ends = []
@@ -44,7 +44,7 @@ def differences(function, learner, step=1e-5):
 @pytest.mark.parametrize("steps", [1, 2])
 @pytest.mark.parametrize("surrogate", SURROGATES)
 def test_meta_gradient_against_finite_differences(small, surrogate, steps):
-    """Of the query loss of what was gathered once, in every parameter."""
+    """The query loss on fixed experience, with respect to every parameter."""
     learner, _, tasks = small(surrogate, inner_steps=steps)
     fixed = gathered(learner, tasks)
     learner.meta_gradient(fixed)
@@ -64,7 +64,7 @@ def test_first_order_is_the_query_gradient_at_the_adapted_parameters(small):
     learner.meta_gradient(fixed)
     own = dict(learner.network.named_parameters())
     expected = {name: torch.zeros_like(p) for name, p in own.items()}
-    for i in range(3):  # one task at a time, on a network of its own
+    for i in range(3):  # one task at a time, on a copy of the network
         network = copy.deepcopy(learner.network)
         for side in (fixed.support.steps[0], fixed.query):
             y, x = side.y[i : i + 1], side.x[i : i + 1]
@@ -92,9 +92,9 @@ def test_reptile_moves_to_where_its_steps_led(small):
 
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_fisher_product_against_the_fisher_matrix(small, parts):
-    """F = mean over tasks and steps of Jᵀ I J: J is d(policy's outputs)/dθ through the adaptation,
-    by finite differences; I is the Fisher matrix of a normal distribution, 1/σ² for a mean and 2
-    for a logarithm of σ."""
+    """F is the mean of Jᵀ I J over tasks and steps. J is d(policy's outputs)/dθ through the
+    adaptation, by finite differences; I is the Fisher matrix of a normal distribution, 1/σ² for a
+    mean and 2 for log σ."""
     learner, _, tasks = small()
     fixed = gathered(learner, tasks)
     own = list(learner.parameters())
@@ -151,7 +151,7 @@ def test_a_trust_region_step_does_not_depend_on_chunks(small):
     for chunk in (None, 1, 2):
         learner, _, tasks = small(outer_optimizer="trpo", outer_lr=0.01)
         learner.task_chunk = chunk
-        # from the tenth on, rounding is most of what conjugate gradients find in so small a problem
+        # from iteration 10 on, conjugate gradients find mostly rounding in so small a problem
         learner.optimizer.cg_steps = 5
         learner.meta_step(tasks)
         ends.append(parameters(learner))
@@ -164,7 +164,7 @@ def test_where_nothing_is_better_the_parameters_stay(small):
     fixed, before = gathered(learner, tasks), parameters(learner)
     learner.meta_gradient(fixed)
     for p in learner.parameters():
-        p.grad.neg_()  # so that every length is a loss
+        p.grad.neg_()  # so that no length gains anything
     learner.optimizer.taken = (1.0, 0.01)
     learner.optimizer.step(trials(learner, [fixed]))
     assert torch.equal(parameters(learner), before)
@@ -173,7 +173,7 @@ def test_where_nothing_is_better_the_parameters_stay(small):
 
 @pytest.mark.parametrize("optimizer", ["trpo", "adam"])
 def test_a_saved_learner_goes_on_as_if_nothing_had_been(small, optimizer):
-    """Two steps, a reload into a new learner, one more: bit for bit three steps."""
+    """Two steps, a reload into a new learner and one more step equal three steps, bit for bit."""
     options = {"outer_optimizer": optimizer, "outer_lr": 0.01, "inner_steps": 2}
     first, dataset, _ = small(**options)
     batches = [dataset.sample("train", 0, 3 * n, 3) for n in range(3)]
@@ -215,7 +215,7 @@ def test_trpo_needs_a_gradient_through_the_inner_steps(small):
 
 
 def test_joint_training_learns_one_policy_from_what_it_meets_everywhere(small):
-    """Its gradient is the policy gradient, with advantages over all tasks; then a trust region."""
+    """The gradient is the policy gradient, with advantages over all tasks; also with TRPO."""
     learner, _, tasks = small(cls=Joint, outer_optimizer="trpo", outer_lr=1e-3)
     fixed = gathered(learner, tasks)
     assert fixed.support.steps == []
@@ -223,7 +223,7 @@ def test_joint_training_learns_one_policy_from_what_it_meets_everywhere(small):
     taken = met.advantage[met.taken.bool()]
     assert float(taken.mean()) == pytest.approx(0.0, abs=1e-12)
     assert float(taken.std(correction=0)) == pytest.approx(1.0)
-    assert float(met.advantage[0].mean().abs()) > 1e-3  # of one task, not standardised
+    assert float(met.advantage[0].mean().abs()) > 1e-3  # one task alone is not standardised
     learner.meta_gradient(fixed)
     outputs = learner.network(fixed.query.x, None)
     policy = torch.distributions.Normal(outputs[..., :2], outputs[..., 2:].exp())

@@ -1,4 +1,4 @@
-"""The goals that MAML's scripts test on: NumPy's legacy generator, seeded, uniform in a box."""
+"""The goals that MAML's scripts test on: uniform in a box, from NumPy's seeded legacy generator."""
 
 from __future__ import annotations
 

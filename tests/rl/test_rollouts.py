@@ -1,4 +1,4 @@
-"""Rollouts: what acts, what comes back, and on what it depends."""
+"""Rollouts: the policy that acts, the experience, and what it depends on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 @torch.no_grad()
 def test_what_comes_back_is_what_happened(small):
-    """Each episode replayed step by step from its actions."""
+    """Each episode is replayed step by step from its actions."""
     learner, _, tasks = small()
     params = learner.initial(3)
     batch = acting(tasks, learner.network).support(0, params)
@@ -50,7 +50,7 @@ def test_what_comes_back_is_what_happened(small):
 
 
 def test_actions_are_drawn_from_the_policy():
-    """Their standardised values, over many, are standard normal and independent of the step."""
+    """Standardised, many of them have the mean and deviation of a standard normal."""
     dataset = Navigation2D(shots=200, horizon=50)
     torch.manual_seed(0)
     network = GaussianMLP((2,), 4, initial_sd=0.3)
@@ -65,7 +65,7 @@ def test_actions_are_drawn_from_the_policy():
 
 
 def test_episodes_depend_on_seeds_alone(small):
-    """Neither on the other tasks of a batch nor on what was done before."""
+    """Not on the other tasks of a batch, and not on earlier rollouts."""
     learner, _, tasks = small()
     together = gathered(learner, tasks)
     for i in reversed(range(3)):
@@ -92,7 +92,7 @@ def test_sides_steps_and_tasks_have_numbers_of_their_own(small):
 
 
 def test_environments_get_seeds_that_generators_accept(small):
-    """A seed of their own for each side and step, never below 0."""
+    """Each side, step and task has its own seed, never below 0."""
     _, _, tasks = small()
     most = np.array([0, 700, 2**63 - 50])
     found = [
@@ -105,7 +105,7 @@ def test_environments_get_seeds_that_generators_accept(small):
 
 
 def test_later_inner_steps_are_shorter(small):
-    """α, then α/2: the second step's change is half of that with advantages as they are."""
+    """α, then α/2: the second step's change is half of that with unscaled advantages."""
     changes = []
     for factor in (1.0, 0.5):
         learner, _, _ = small()
@@ -119,7 +119,7 @@ def test_later_inner_steps_are_shorter(small):
 
 
 def test_the_step_size_of_later_steps_is_no_matter_of_the_query(small):
-    """What judges the adapted policies keeps its advantages as they are."""
+    """The query side, which judges the adapted policies, keeps its advantages unscaled."""
     learner, _, _ = small(inner_steps=2)
     tasks = Navigation2D(horizon=6, shots=4, queries=4, later_steps=0.5).sample("train", 0, 0, 3)
     fixed = gathered(learner.float(), tasks)
@@ -185,7 +185,7 @@ def test_the_least_standard_deviation():
 
 
 def end_early(environments, lengths, monkeypatch):
-    """Episodes of lengths by turns, 4 of a task after those of the one before; who acts is kept."""
+    """Give episodes these lengths in turn, shifted by 4 per task; returns who acted each time."""
     step, reset = environments.step, environments.reset
     known, now, acted = [], {}, []
 
@@ -209,19 +209,19 @@ def end_early(environments, lengths, monkeypatch):
 
 
 def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(small, monkeypatch):
-    """Episodes that end after 1 to 6 steps; a policy has its 24 steps, and no episode more."""
+    """Episodes take 1 to 6 steps; once a policy has its 24 steps, no further episode counts."""
     learner, dataset, _ = small()
     learner.float()
     lengths = torch.tensor([6, 1, 2, 1, 3])
     acted = end_early(dataset.environments, lengths, monkeypatch)
     tasks = acting(dataset.sample("test", 0, 0, 3, 4, 4), learner.network)
-    params = {  # of each task its own
+    params = {  # different for each task
         name: p + 0.1 * torch.arange(3.0).reshape(3, *[1] * (p.dim() - 1))
         for name, p in learner.initial(3).items()
     }
     batch = tasks.support(0, params)
     met = Experience.of(batch.y)
-    # those alone that lack steps act once more
+    # only tasks that lack steps act once more
     assert acted[0] == [0, 1, 2]
     turns = [sum(task in who for who in acted) for task in range(3)]
     assert len(set(turns)) > 1
@@ -229,17 +229,17 @@ def test_short_episodes_are_followed_by_others_until_there_are_steps_enough(smal
         its = slice(task, task + 1)
         alone = tasks.support[its](0, {name: p[its] for name, p in params.items()})
         own = int(met.taken[task].sum())
-        assert alone.y.shape[1] == own  # no rows but those
+        assert alone.y.shape[1] == own  # no empty rows
         torch.testing.assert_close(batch.y[task, :own], alone.y[0], rtol=1e-4, atol=1e-5)
         assert not met.taken[task, own:].any()
     assert batch.y.shape[1] == int(met.taken.sum(dim=1).max()) < 48
-    # so it is at meta-training, before and after the inner steps; a test's return is of R episodes
+    # at meta-training both sides are filled; the return of a test is that of R episodes
     training = acting(dataset.sample("train", 0, 0, 3), learner.network)
     for side in (training.support, training.query):
         assert (Experience.of(side(0, params).y).taken.sum(dim=1) >= 24).all()
     assert (Experience.of(tasks.query(0, params).y).number == 1).sum(dim=1).tolist() == [4, 4, 4]
     for task in range(3):
-        own = lengths[(torch.arange(4) + 4 * task) % 5]  # of each turn again
+        own = lengths[(torch.arange(4) + 4 * task) % 5]  # the same in each round
         expected: list[int] = []
         count = 0
         while len(expected) < 24:

@@ -62,7 +62,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, monkeypatch, algo
     resumed.run()
 
     expected, found = runs.result(undisturbed.folder.path), runs.result(resumed.folder.path)
-    expected["summary"]["command"] = found["summary"]["command"]  # another outputs folder
+    expected["summary"]["command"] = found["summary"]["command"]  # names another outputs folder
     assert found == expected
 
 
@@ -110,7 +110,7 @@ def test_an_oracle_sees_the_goal_and_a_result_says_so(tmp_path):
 
 
 def test_what_was_learned_before_a_worker_died_is_kept(tmp_path, monkeypatch):
-    """Between checkpoints; and the same command ends as if nothing had been."""
+    """Also between checkpoints; the same command then ends as if nothing had happened."""
     undisturbed = experiment(overrides(tmp_path / "a", "maml"))
     undisturbed.run()
     step = MAML.meta_step
@@ -125,7 +125,7 @@ def test_what_was_learned_before_a_worker_died_is_kept(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="worker 0 of 1 died"):
         run.run()
     state = checkpoint.load(run.folder.path / "checkpoint.pt")
-    assert state["iteration"] == 2  # checkpoint_every is 3
+    assert state["iteration"] == 2  # although checkpoint_every is 3
     monkeypatch.setattr(MAML, "meta_step", step)
     again = experiment(overrides(tmp_path / "b", "maml"))
     again.run()
@@ -142,7 +142,7 @@ def test_the_protocol_is_the_one_that_was_asked_for(tmp_path):
 
 @pytest.mark.parametrize(("algorithm", "least"), [("maml", -5.0), ("fomaml", -6.2)])
 def test_a_policy_learns_to_adapt(tmp_path, algorithm, least):
-    """The return after one inner step; a policy that was not meta-trained has -7.1."""
+    """The return after one inner step; without meta-training it is -7.1."""
     summary = experiment(
         [
             *overrides(tmp_path, algorithm),

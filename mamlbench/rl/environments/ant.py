@@ -1,4 +1,4 @@
-"""An ant that has to run in a direction, at a speed, or to a place, that it is not told."""
+"""An ant that must run in a direction, at a speed or to a place that it does not observe."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _LOWEST, _HIGHEST = 0.2, 1.0
 
 
 class Ant(MuJoCoEnvironments):
-    """What the tasks share; see `MuJoCoEnvironments`.
+    """Base class of the ant's tasks; see `MuJoCoEnvironments`.
 
-    r = progress − 0.005 ‖a‖² − 0.0005 ‖clip(f, ±1)‖² + 0.05, with f the forces and torques of
-    contact on each body (MuJoCo's `cfrc_ext`); over when the torso's height leaves 0.2 to 1 m.
+    r = progress − 0.005 ‖a‖² − 0.0005 ‖clip(f, ±1)‖² + 0.05, with f the contact torques and forces
+    on each body (MuJoCo's `cfrc_ext`). An episode ends when the torso's height leaves 0.2 to 1 m.
 
-    Observed, as in MAML's code: positions (15), velocities (14), clip(f, ±1) (14 bodies, the world
-    first, by torque and force: 84), the torso's rotation matrix (9), the centre of mass (3): D =
-    125. An action is a torque as a part of the largest, A = 8. Time steps of 0.02 s and contacts
-    softer than gymnasium's, whose steps are of 0.01 s, are those of the model in MAML's code.
+    Observations, as in MAML's code: positions (15), velocities (14), clip(f, ±1) (14 bodies, the
+    world first, each with torque and force: 84), the torso's rotation matrix (9), the centre of
+    mass (3): D = 125. Actions are torques as fractions of the largest, A = 8. As in the model of
+    MAML's code, time steps are 0.02 s (gymnasium: 0.01 s) and contacts softer than gymnasium's.
     """
 
     model_name = "ant"
@@ -57,16 +57,16 @@ class Ant(MuJoCoEnvironments):
     ) -> dict[str, np.ndarray]:
         if self._sensors is None:
             self._sensors = Physics(gymnasium_model(self.model_name, _with_sensors), self.threads)
-        # sensors read before a step moves anything; where the step leads to is of no interest
+        # sensors are read before the step moves anything; the step's result is not used
         _, _, values = self._sensors.advance(state, acceleration, control, 1)
         centre, velocity = values[:, :3], values[:, 3:6]
         rotation = values[:, 6:15].reshape(-1, 3, 3).swapaxes(1, 2)
         wrench = values[:, 15:].reshape(len(values), self.model.nbody - 1, 3, 3)
         force, torque, place = wrench[:, :, 0], wrench[:, :, 1], wrench[:, :, 2]
         about_centre = torque + np.cross(place - centre[:, None], force)
-        # the sensors have what the body does to the floor
+        # minus, because the sensors give the force of the body on the floor
         contact = -np.concatenate([about_centre, force], axis=-1)
-        contact = np.pad(contact, [(0, 0), (1, 0), (0, 0)])  # the world feels nothing
+        contact = np.pad(contact, [(0, 0), (1, 0), (0, 0)])  # zeros for the world
         contact = np.clip(contact, -1.0, 1.0).reshape(len(values), 6 * self.model.nbody)
         parts = [state[:, 1:], contact, rotation.reshape(len(values), 9), centre]
         return {
@@ -86,7 +86,7 @@ class Ant(MuJoCoEnvironments):
 
     @abstractmethod
     def progress(self, goals: np.ndarray, seen: dict[str, np.ndarray]) -> np.ndarray:
-        """What the task rewards, [N], of `velocity` in metres a second or `centre` in metres."""
+        """The task's reward [N] for `velocity` in metres per second or `centre` in metres."""
 
     @override
     def over(self, state: np.ndarray) -> np.ndarray:
@@ -145,11 +145,11 @@ class AntGoal(Ant):
 
 
 def _with_sensors(spec: Any) -> None:
-    """Sensors for what is observed: centre of mass, its velocity, the torso's axes, contacts."""
+    """Add sensors: the centre of mass and its velocity, the torso's axes, contacts."""
     Ant.as_in_rllab(spec)
     mujoco = imported("mujoco")
     kinds, fields, body = mujoco.mjtSensor, mujoco.mjtConDataField, mujoco.mjtObj.mjOBJ_XBODY
-    # a reading needs the forces once; Runge-Kutta would work them out four times
+    # a reading needs the forces once; Runge-Kutta would compute them four times
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_EULER
     for kind in (kinds.mjSENS_SUBTREECOM, kinds.mjSENS_SUBTREELINVEL):
         spec.add_sensor(type=kind, objtype=mujoco.mjtObj.mjOBJ_BODY, objname="torso")
@@ -157,7 +157,7 @@ def _with_sensors(spec: Any) -> None:
         spec.add_sensor(type=kind, objtype=body, objname="torso")
     wanted = (fields.mjCONDATA_FORCE, fields.mjCONDATA_TORQUE, fields.mjCONDATA_POS)
     bits = sum(1 << int(field) for field in wanted)
-    net_force = 3  # of all contacts of the body
+    net_force = 3  # sum over all contacts of the body
     for number, part in enumerate(spec.bodies[1:], start=1):
         part.name = part.name or f"body_{number}"
         spec.add_sensor(

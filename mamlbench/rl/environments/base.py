@@ -1,4 +1,4 @@
-"""What every environment is: many episodes of many tasks, stepped together."""
+"""The interface of all environments: many episodes of many tasks, stepped together."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Environments(ABC):
     Attributes:
         observation_size: D.
         action_size: A.
-        horizon: steps after which an episode ends, if nothing ended it before.
-        goal_words: uniform random numbers that make one task.
-        reward_in_words: what it rewards, as results record it.
+        horizon: steps after which an episode ends at the latest.
+        goal_words: how many uniform random numbers determine one task.
+        reward_in_words: the reward, as results record it.
     """
 
     observation_size: int
@@ -29,7 +29,7 @@ class Environments(ABC):
 
     @property
     def name(self) -> str:
-        """What a result says it was acted in."""
+        """The environment's name, as results record it."""
         return type(self).__name__
 
     @abstractmethod
@@ -38,12 +38,12 @@ class Environments(ABC):
 
     @abstractmethod
     def reset(self, goals: np.ndarray, episodes: int, seeds: np.ndarray) -> Tensor:
-        """Begin anew; gives the first observations [T, R, D].
+        """Start new episodes and return the first observations [T, R, D].
 
         Args:
-            goals: [T, ...], as `goals` gave them.
+            goals: [T, ...], as `goals` returns them.
             episodes: R of each task.
-            seeds: [T] int64, of whatever is random in a task's episodes.
+            seeds: [T] int64, for all randomness in a task's episodes.
         """
 
     @abstractmethod
@@ -51,13 +51,13 @@ class Environments(ABC):
         """One step of every episode.
 
         Args:
-            actions: [T, R, A] in normalised units: [-1, 1] spans the range of each action, and
-                what lies outside is clipped.
+            actions: [T, R, A] in normalised units: [-1, 1] spans the range of each action; values
+                outside it are clipped.
 
         Returns:
             Observations [T, R, D], rewards [T, R], and which episodes are done, [T, R] bool. An
-            episode that is done may be stepped on: its rewards are then 0.
+            episode that is done can still be stepped; its rewards are then 0.
         """
 
     def close(self) -> None:  # noqa: B027  most have nothing to free
-        """Free whatever is held, such as processes."""
+        """Free resources, such as processes."""

@@ -1,4 +1,4 @@
-"""What only the `rl` extra brings, and what environments refuse."""
+"""Imports of the `rl` extra, a check of values, and the cores to use."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mamlbench.hardware.processes import share_of
 
 
 def imported(name: str) -> Any:
-    """A module of the `rl` extra.
+    """Import a module of the `rl` extra.
 
     Raises:
-        UserError: it is not installed, or does not load.
+        UserError: the module is not installed or cannot be loaded.
     """
     try:
         return importlib.import_module(name)
@@ -28,10 +28,10 @@ def imported(name: str) -> Any:
 
 
 def require_finite(what: str, values: np.ndarray) -> None:
-    """Refuse values [T, R, ...] of which one is infinite or no number, naming its task.
+    """Check that all values [T, R, ...] are finite.
 
     Raises:
-        UserError: with the first such task and episode.
+        UserError: one is not; names the first such task and episode.
     """
     if np.isfinite(values).all():
         return
@@ -41,6 +41,6 @@ def require_finite(what: str, values: np.ndarray) -> None:
 
 
 def cores() -> int:
-    """Cores that this process may use, of those that several share its part."""
+    """Cores that this process may use: its share, if several processes share them."""
     known = hasattr(os, "sched_getaffinity")
     return share_of(len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1)

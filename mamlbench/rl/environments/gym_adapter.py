@@ -1,4 +1,4 @@
-"""Any gymnasium environment with continuous actions, as the place where a policy acts."""
+"""Adapter for gymnasium environments with continuous actions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _ACCEPTED = "package.module.name of a gymnasium environment, or a name that it h
 class GymEnvironments(Environments):
     """Episodes of a gymnasium environment whose `reset` takes the task as `options["goal"]`.
 
-    So `env.reset(seed=seed, options={"goal": goal})` begins an episode of the task `goal`, an array
-    [G], and the task distribution is uniform in a box. Observations and actions are vectors.
+    `env.reset(seed=seed, options={"goal": goal})` starts an episode of the task `goal`, an array
+    [G]. Goals are uniform in a box. Observations are flattened; actions are bounded vectors.
 
     Args:
         environment: `package.module.name` of a class or function that makes a `gymnasium.Env`, or
@@ -32,13 +32,14 @@ class GymEnvironments(Environments):
         goal_low: lowest goal, G values.
         goal_high: highest goal, G values.
         horizon: steps of an episode.
-        workers: processes; 0 steps everything in this one; null: one for each core. The results do
-            not depend on it.
+        workers: number of processes; 0 steps everything in this process; None: one per core.
+            Results do not depend on it.
 
     Raises:
-        BadValue: an unknown environment, discrete or unbounded actions, or another argument that
-            cannot be used.
-        UserError: gymnasium is not installed; later, a worker died or a value is not finite.
+        BadValue: an unknown environment, discrete or unbounded actions, or another invalid
+            argument.
+        UserError: gymnasium is not installed or observations are not an array (`Box`); later, a
+            worker died or a value is not finite.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class GymEnvironments(Environments):
 
     @property
     def workers(self) -> Workers:
-        """The processes; they start when they are first needed."""
+        """The worker processes, started at first use."""
         if self._workers is None:
             self._workers = Workers(self._make, self._count)
         return self._workers
@@ -109,14 +110,14 @@ class GymEnvironments(Environments):
 
 
 class GymRunner:
-    """Episodes of one gymnasium environment, each in an object of its own; see `workers.Runner`."""
+    """Episodes of one gymnasium environment, one `Env` object each; see `workers.Runner`."""
 
     def __init__(self, environment: str, observation_size: int) -> None:
         self._make, self._observation_size = maker(environment), observation_size
         self._environments: list[Any] = []
 
     def reset(self, goals: np.ndarray, seeds: np.ndarray) -> Episodes:
-        """Begin one episode for each goal [E, G] and seed [E]."""
+        """Start one episode for each goal [E, G] and seed [E]."""
         while len(self._environments) < len(seeds):
             self._environments.append(self._make())
         self._now = [
@@ -127,7 +128,7 @@ class GymRunner:
         return self._episodes(np.zeros(len(seeds)))
 
     def step(self, actions: np.ndarray) -> Episodes:
-        """One step of each episode that is not done, by actions [E, A] in [-1, 1]."""
+        """Step each episode that is not done, with actions [E, A] in [-1, 1]."""
         rewards = np.zeros(len(actions))
         for i in np.flatnonzero(~self._done):
             env = self._environments[i]
@@ -144,17 +145,18 @@ class GymRunner:
             env.close()
 
     def _episodes(self, rewards: np.ndarray) -> Episodes:
-        # a worker may have no episode at all
+        # a worker may have no episodes
         none = np.zeros((0, self._observation_size))
         observations = np.stack(self._now) if self._now else none
         return Episodes(observations, rewards, self._done.copy())
 
 
 def maker(environment: str) -> Callable[[], Any]:
-    """What makes the environment of this name.
+    """The function that makes the environment of this name.
 
     Raises:
-        BadValue: nothing of that name.
+        BadValue: there is no such environment.
+        UserError: gymnasium is not installed.
     """
     gymnasium = imported("gymnasium")
     module, _, name = environment.rpartition(".")
@@ -169,10 +171,11 @@ def maker(environment: str) -> Callable[[], Any]:
 
 
 def _sizes_of(environment: str) -> tuple[int, int]:
-    """As `_sizes`, of the environment of this name.
+    """`_sizes` of the environment of this name.
 
     Raises:
-        BadValue: there is none, it cannot be made, or what is made is no such environment.
+        BadValue: the environment does not exist, cannot be made, or has unsuitable actions.
+        UserError: its observations are not an array.
     """
     make = maker(environment)
     try:
@@ -181,14 +184,14 @@ def _sizes_of(environment: str) -> tuple[int, int]:
         one.close()
     except UserError:
         raise
-    except Exception as error:  # whatever somebody's constructor raises
+    except Exception as error:  # a user's constructor can raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise BadValue("environment", environment, f"{_ACCEPTED} ({reason})") from error
     return found
 
 
 def _sizes(env: Any) -> tuple[int, int]:
-    """Values of an observation and of an action, where both are vectors."""
+    """Values of an observation, flattened, and of an action, a vector."""
     box = imported("gymnasium").spaces.Box
     actions, observations = env.action_space, env.observation_space
     bounded = isinstance(actions, box) and actions.is_bounded()
@@ -200,6 +203,6 @@ def _sizes(env: Any) -> tuple[int, int]:
 
 
 def _episode_seed(seed: int, episode: int) -> int:
-    """Gymnasium seeds an episode with one number."""
+    """The seed of one episode, a single number as gymnasium takes it."""
     entropy = np.random.SeedSequence([seed, episode])
     return int(entropy.generate_state(1, np.uint32)[0])

@@ -1,4 +1,4 @@
-"""A half-cheetah that has to run in a direction, or at a speed, that it is not told."""
+"""A half-cheetah that must run in a direction or at a speed that it does not observe."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ _ROOT = 3  # x, z and the angle of the torso
 
 
 class HalfCheetah(MuJoCoEnvironments):
-    """What both tasks share; see `MuJoCoEnvironments`.
+    """Base class of both tasks; see `MuJoCoEnvironments`.
 
-    Observed, as in MAML's code: positions but x, velocities, the centre of mass: D = 8 + 9 + 3. An
-    action is a torque as a part of the largest, A = 6. v is the speed of the centre of mass along
-    x, in metres a second. MAML's code has one time step, 0.01 s, in a step; gymnasium has five.
+    Observations, as in MAML's code: positions except x, velocities, the centre of mass: D = 8 + 9
+    + 3. Actions are torques as fractions of the largest, A = 6. v is the speed of the centre of
+    mass along x, in metres per second. MAML's code simulates one time step of 0.01 s per step,
+    gymnasium five.
     """
 
     model_name = "half_cheetah"
@@ -28,9 +29,9 @@ class HalfCheetah(MuJoCoEnvironments):
     def __init__(self, horizon: int = 200, frame_skip: int = 1, threads: int | None = None) -> None:
         super().__init__(horizon, frame_skip, threads)
         model = self.model
-        # The body is a planar tree: its centre of mass is the root's position and, for each part,
-        # a fixed vector turned by the part's angle: its own centre and its children's joints,
-        # weighed by what hangs there.
+        # The body is a planar tree. Its centre of mass is the root's position plus, for each part,
+        # a fixed vector rotated by the part's angle: the part's own centre and its children's
+        # joints, each weighted by its share of the body's mass (a joint: all that hangs from it).
         arms = model.body_mass[1:, None] * model.body_ipos[1:]
         for child in range(2, model.nbody):
             arms[model.body_parentid[child] - 1] += (
@@ -65,7 +66,7 @@ class HalfCheetah(MuJoCoEnvironments):
 
     @abstractmethod
     def progress(self, goals: np.ndarray, speed: np.ndarray) -> np.ndarray:
-        """What the task rewards, [N], of a speed in metres a second, [N]."""
+        """The task's reward [N] for a speed [N] in metres per second."""
 
 
 class HalfCheetahDir(HalfCheetah):
@@ -97,7 +98,7 @@ class HalfCheetahVel(HalfCheetah):
 
 
 def _along_chains(joints: np.ndarray) -> np.ndarray:
-    """Of torso, back leg (3) and front leg (3): the sum of the joints from the root to each."""
+    """Sums of the joints from the root to each part: torso, back leg (3), front leg (3)."""
     torso = joints[:, _ROOT - 1 : _ROOT]
     legs = joints[:, _ROOT:].reshape(-1, 2, 3).cumsum(-1).reshape(-1, 6)
     return np.concatenate([torso, torso + legs], axis=-1)

@@ -1,4 +1,4 @@
-"""What the environments on MuJoCo's models have in common."""
+"""Base class of the environments on MuJoCo's models."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ from mamlbench.rl.environments.physics import Physics, gymnasium_model
 class MuJoCoEnvironments(Environments):
     """Episodes of one of gymnasium's models, with the rewards of MAML's code (cbfinn/maml_rl).
 
-    `as_in_rllab` makes of a model the one that MAML's code had of rllab, where they differ; but the
-    shape of contacts' impedance stays the newer MuJoCo's.
+    `as_in_rllab` changes a model to rllab's, which MAML's code used, where the two differ; only the
+    shape of the contacts' impedance stays that of the newer MuJoCo.
 
-    A first state is the model's own, with normal noise of deviation 0.01 on positions and 0.1 on
-    velocities. An episode that is done stands still.
+    The first state is the model's own plus normal noise, with standard deviation 0.01 on positions
+    and 0.1 on velocities. An episode that is done keeps its last state.
 
-    A subclass says what is observed and rewarded (`read`) and when an episode is over (`over`).
+    Subclasses define what is observed (`read`), the reward (`reward`) and when an episode ends
+    (`over`).
 
     Args:
         horizon: steps of an episode.
-        frame_skip: time steps of the simulator in one step of the environment.
-        threads: simulations that advance at once; null: as many as there are cores. The results
-            do not depend on it.
+        frame_skip: the simulator's time steps in one step of the environment.
+        threads: simulations that advance in parallel; None: one per core. Results do not depend
+            on it.
 
     Raises:
-        BadValue: an argument outside of its range.
+        BadValue: an argument is out of range.
         UserError: MuJoCo or gymnasium is not installed.
     """
 
@@ -52,39 +53,39 @@ class MuJoCoEnvironments(Environments):
 
     @staticmethod
     def as_in_rllab(spec: Any) -> None:
-        """Change what rllab's model has otherwise in gymnasium's `mujoco.MjSpec`, in place."""
+        """Change gymnasium's `mujoco.MjSpec` in place where rllab's model differs."""
 
     @property
     def start(self) -> np.ndarray:
-        """Positions [nq] of the first state without noise."""
+        """Positions [nq] of the first state, without noise."""
         return np.asarray(self.model.qpos0)
 
     @abstractmethod
     def read(
         self, state: np.ndarray, acceleration: np.ndarray, control: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """What is to be known of N simulations: `observation` [N, D], and what rewards need."""
+        """Measurements of N simulations: `observation` [N, D], and what `reward` needs."""
 
     @abstractmethod
     def reward(
         self, goals: np.ndarray, seen: dict[str, np.ndarray], actions: np.ndarray
     ) -> np.ndarray:
-        """Rewards [N] from goals [N, ...], what `read` gave, and actions [N, A] in [-1, 1]."""
+        """Rewards [N] from goals [N, ...], `read`'s result, and actions [N, A] in [-1, 1]."""
 
     def over(self, state: np.ndarray) -> np.ndarray:
-        """Which of N simulations have ended, [N] bool; no half-cheetah ever does."""
+        """Which of N simulations have ended, [N] bool; by default none."""
         return np.zeros(len(state), dtype=bool)
 
     @property
     def physics(self) -> Physics:
-        """The simulations; their threads start when they are first needed."""
+        """The simulations; their threads start at first use."""
         if self._physics is None:
             self._physics = Physics(self.model, self.threads)
         return self._physics
 
     @property
     def states(self) -> np.ndarray:
-        """The present states [T, R, 1 + nq + nv]: time in seconds, positions, velocities."""
+        """The current states [T, R, 1 + nq + nv]: time in seconds, positions, velocities."""
         return self._state.reshape(*self._shape, -1).copy()
 
     @override
@@ -96,7 +97,7 @@ class MuJoCoEnvironments(Environments):
         return self.reset_to(goals, state)
 
     def reset_to(self, goals: np.ndarray, states: np.ndarray) -> Tensor:
-        """Begin anew from given states [T, R, 1 + nq + nv]; first observations [T, R, D]."""
+        """Start from states [T, R, 1 + nq + nv]; returns the first observations [T, R, D]."""
         self._shape = states.shape[:2]
         self._goals = np.repeat(goals, states.shape[1], axis=0)
         self._state = states.reshape(-1, states.shape[-1]).copy()
@@ -115,7 +116,7 @@ class MuJoCoEnvironments(Environments):
         rewards = np.zeros(len(bounded))
         running: Any = np.flatnonzero(~self._done) if self._done.any() else slice(None)
         control, before = bounded[running], self._state[running]
-        # both models' actuators take [-1, 1], whatever force that is: no rescaling is left to do
+        # actuators of both models take [-1, 1], so actions need no rescaling
         state, acceleration, _ = self.physics.advance(
             before, self._acceleration[running], control, self.frame_skip
         )

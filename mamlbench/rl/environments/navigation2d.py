@@ -1,4 +1,4 @@
-"""A point in the plane that has to find the task's goal."""
+"""A point in the plane that must find the task's goal."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _NEAR = 0.01
 
 
 class PointEnvironments(Environments):
-    """The point moves by its action, and is rewarded by how near it comes (arXiv 1703.03400, 5.3).
+    """A point that moves by its actions and is rewarded for nearness (arXiv 1703.03400, 5.3).
 
-    It starts at (0, 0). The goal is uniform in a square around it; the observation is the point's
-    position, so that only rewards tell of the goal. An action of 1 is a step of 0.1 along its axis.
-    An episode ends when the point is within 0.01 of the goal along both axes.
+    The point starts at (0, 0). The goal is uniform in a square around it; the observation is the
+    point's position, so only rewards reveal the goal. An action of 1 is a step of 0.1 along its
+    axis. An episode ends when the point is within 0.01 of the goal along both axes.
 
     Args:
         horizon: steps of an episode.
-        squared: reward −distance², as the paper says, instead of −distance, as its code has it.
+        squared: reward −distance², as in the paper, instead of −distance, as in its code.
         reach: goals are uniform in [-reach, reach]².
     """
 
@@ -40,7 +40,7 @@ class PointEnvironments(Environments):
 
     @override
     def reset(self, goals: np.ndarray, episodes: int, seeds: np.ndarray) -> Tensor:
-        del seeds  # nothing in this world is random
+        del seeds  # nothing here is random
         self._goal = torch.from_numpy(np.asarray(goals)).unsqueeze(1)
         self._position = torch.zeros(len(goals), episodes, 2)
         self._done = torch.zeros(len(goals), episodes, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Environments that tell a policy what it otherwise has to find out."""
+"""Environments that show the goal to the policy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mamlbench.rl.environments.base import Environments
 
 
 class GoalObserved(Environments):
-    """Environments whose observations have the goal after what they had before.
+    """Environments with the goal appended to the observations.
 
-    The oracle of arXiv 1703.03400, section 5.3, is a policy that learned in them.
+    The oracle of arXiv 1703.03400, section 5.3, is a policy trained in them.
 
     Args:
-        environments: the others.
+        environments: the environments without the goal.
     """
 
     def __init__(self, environments: Environments) -> None:

@@ -1,4 +1,4 @@
-"""MuJoCo, many simulations at once, in MuJoCo's own threads."""
+"""Many MuJoCo simulations at once, in MuJoCo's own threads."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mamlbench.rl.environments.extra import imported
 
 
 def gymnasium_model(name: str, change: Callable[[Any], None] | None = None) -> Any:
-    """A `mujoco.MjModel` from gymnasium's `<name>.xml`, its `mujoco.MjSpec` changed before.
+    """A `mujoco.MjModel` of gymnasium's `<name>.xml`; `change` edits its `MjSpec` first.
 
     Raises:
         UserError: MuJoCo or gymnasium is not installed.
     """
     mujoco, gymnasium = imported("mujoco"), imported("gymnasium")
     path = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / f"{name}.xml"
-    # MuJoCo prints a warning, and writes a log file, where it meets settotalmass
+    # settotalmass makes MuJoCo print a warning and write a log file
     mass = 'settotalmass="14"'
     text = path.read_text()
     spec = mujoco.MjSpec.from_string(text.replace(mass, ""))
-    # a simulation that fails must not begin anew by itself, unseen
+    # a failed simulation must not reset itself silently
     spec.option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     if change is not None:
         change(spec)
@@ -35,13 +35,13 @@ def gymnasium_model(name: str, change: Callable[[Any], None] | None = None) -> A
 
 
 class Physics:
-    """N simulations of one model; their states are rows, not objects, so that a step is one call.
+    """N simulations of one model; their states are rows of an array, so one call steps them all.
 
-    Each row's future depends on its own past alone: MuJoCo is given the whole state, and the
-    acceleration from which its solver starts, at each call.
+    Each row depends only on its own past: every call gives MuJoCo the whole state and the
+    acceleration from which its solver starts.
 
     Args:
-        model: a `mujoco.MjModel` without activations: positions and velocities are its state.
+        model: a `mujoco.MjModel` whose state is positions and velocities, without activations.
         threads: how many simulations advance at the same time.
     """
 
@@ -55,7 +55,7 @@ class Physics:
     def advance(
         self, state: np.ndarray, acceleration: np.ndarray, control: np.ndarray, steps: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The simulations after `steps` time steps under the same control.
+        """Advance the simulations by `steps` time steps under the same control.
 
         Args:
             state: [N, 1 + nq + nv], time, positions, velocities.
@@ -64,8 +64,8 @@ class Physics:
             steps: one or more.
 
         Returns:
-            States [N, 1 + nq + nv] after, the mean accelerations [N, nv] of the last step, and
-            what the sensors read just before the last step [N, nsensordata].
+            States [N, 1 + nq + nv] afterwards, mean accelerations [N, nv] over the last step, and
+            sensor readings [N, nsensordata] from just before the last step.
         """
         count, model = len(state), self.model
         after = np.empty((count, steps, state.shape[1]))

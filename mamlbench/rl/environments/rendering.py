@@ -1,4 +1,4 @@
-"""Pictures of MuJoCo's bodies, without a screen."""
+"""Rendering of MuJoCo's bodies without a screen."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mamlbench.rl.environments.mujoco import MuJoCoEnvironments
 def frames(
     environments: MuJoCoEnvironments, states: np.ndarray, width: int = 240, height: int = 160
 ) -> np.ndarray:
-    """What the camera that follows the body sees.
+    """Pictures from the camera that follows the body.
 
     Args:
-        environments: whose body; its episodes are left alone.
-        states: [F, 1 + nq + nv], as `MuJoCoEnvironments.states` has them for each episode.
+        environments: whose body to show; its episodes are not touched.
+        states: [F, 1 + nq + nv], rows as in `MuJoCoEnvironments.states`.
         width: in pixels.
         height: in pixels.
 
@@ -54,22 +54,22 @@ def frames(
         drawing.free()
     finally:
         context.free()
-    return pictures[:, ::-1]  # OpenGL counts rows from below
+    return pictures[:, ::-1]  # OpenGL counts rows from the bottom
 
 
 def write_clip(path: Path, pictures: np.ndarray, seconds: float) -> None:
-    """Frames [F, h, w, 3] as a GIF without end, each shown for so many seconds."""
+    """Write frames [F, h, w, 3] as an endless GIF that shows each for `seconds`."""
     imageio = imported("imageio.v3")
     imageio.imwrite(path, pictures, extension=".gif", duration=1000.0 * seconds, loop=0)
 
 
 def _context(width: int, height: int) -> Any:
-    """An OpenGL context of MuJoCo's that needs no screen; MUJOCO_GL says which is tried."""
+    """A MuJoCo OpenGL context that needs no screen: EGL or OSMesa, as MUJOCO_GL says if set."""
     wanted = os.environ.get("MUJOCO_GL", "").lower()
     failures = []
     for backend in [wanted] if wanted in ("egl", "osmesa") else ["egl", "osmesa"]:
         try:
             return importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
-        except Exception as error:  # each library fails in a way of its own
+        except Exception as error:  # each library raises its own errors
             failures.append(f"{backend}: {' '.join(str(error).split())}")
     raise UserError(f"no rendering without a screen here ({'; '.join(failures)}); it needs libegl1")

@@ -1,4 +1,4 @@
-"""Processes that each run a part of the episodes, and whose end is noticed."""
+"""Processes that each run part of the episodes; their death is detected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mamlbench.errors import UserError
 
 
 class Episodes(NamedTuple):
-    """Of E episodes: observations [E, D], rewards [E], and which are done, [E] bool."""
+    """Observations [E, D] and rewards [E] of E episodes, and which are done, [E] bool."""
 
     observations: np.ndarray
     rewards: np.ndarray
@@ -25,16 +25,16 @@ class Episodes(NamedTuple):
 
 
 class Runner(Protocol):
-    """What a worker runs: a number of episodes, one after the other."""
+    """What a worker runs: several episodes, stepped one after another."""
 
     def reset(self, goals: np.ndarray, seeds: np.ndarray) -> Episodes:
-        """Begin one episode for each goal [E, ...] and seed [E]."""
+        """Start one episode for each goal [E, ...] and seed [E]."""
 
     def step(self, actions: np.ndarray) -> Episodes:
-        """One step of each, by actions [E, A] in [-1, 1]."""
+        """Step each episode, with actions [E, A] in [-1, 1]."""
 
     def close(self) -> None:
-        """Free what is held."""
+        """Free resources."""
 
 
 class _Worker(NamedTuple):
@@ -43,14 +43,14 @@ class _Worker(NamedTuple):
 
 
 class Workers:
-    """Runners in processes of their own; with count 0, one runner in this process.
+    """Runners in separate processes; with count 0, one runner in this process.
 
     Args:
-        make: makes a runner; has to be importable by name, with arguments that can be pickled.
-        count: processes.
+        make: makes a runner; must be importable by name, with picklable arguments.
+        count: number of processes.
 
     Raises:
-        UserError: a worker has died, or its environment raised; says which, and with what tasks.
+        UserError: a worker died or its environment raised; names the worker and its tasks.
     """
 
     def __init__(self, make: Callable[[], Runner], count: int) -> None:
@@ -65,7 +65,7 @@ class Workers:
         return [worker.process for worker in self._workers]
 
     def reset(self, goals: np.ndarray, seeds: np.ndarray) -> Episodes:
-        """Begin anew from goals [T, ...] and seeds [T, R]; E = T R episodes, task by task."""
+        """Start episodes of goals [T, ...] with seeds [T, R]; E = T R episodes, task by task."""
         self._episodes = seeds.shape[1]
         goals, seeds = np.repeat(goals, seeds.shape[1], axis=0), seeds.reshape(-1)
         if self._local is not None:
@@ -74,7 +74,7 @@ class Workers:
         return self._ask("reset", [(goals[part], seeds[part]) for part in self._parts])
 
     def step(self, actions: np.ndarray) -> Episodes:
-        """One step of every episode, by actions [E, A]."""
+        """Step every episode, with actions [E, A]."""
         if self._local is not None:
             return _here(self._local.step, actions)
         return self._ask("step", [(actions[part],) for part in self._parts])
@@ -84,7 +84,7 @@ class Workers:
         if self._local is not None:
             self._local.close()
         for worker in self._workers:
-            worker.pipe.close()  # which a worker takes as its end
+            worker.pipe.close()  # tells the worker to end
         for worker in self._workers:
             worker.process.join(timeout=5.0)
             if worker.process.is_alive():
@@ -134,12 +134,12 @@ class Workers:
 
 
 def _start(make: Callable[[], Runner]) -> _Worker:
-    # a fork would copy the locks of this process's threads in whatever state they are
+    # a fork would copy locks that this process's threads may hold
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, make), daemon=True)
     process.start()
-    theirs.close()  # so that a worker's end is the pipe's end
+    theirs.close()  # so that the pipe ends when the worker does
     return _Worker(process, ours)
 
 
@@ -157,8 +157,8 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _work(pipe: Connection, make: Callable[[], Runner]) -> None:
-    os.setsid()  # out of reach of what the terminal or `timeout` sends to all: the parent decides
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # that a SLURM job's time is short, to each of it
+    os.setsid()  # signals of the terminal or `timeout` to the group reach the parent, which decides
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # SLURM warns every process of the time limit
     runner = None
     while True:
         try:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-# tiny_env has to be found by name, by the worker processes too
+# worker processes, too, must be able to import tiny_env by name
 HERE = str(Path(__file__).parent)
 
 

@@ -1,4 +1,4 @@
-"""A tiny environment through the adapter, by hand, and worker processes that fail."""
+"""A tiny environment through the adapter, checked by hand; worker processes that fail."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def test_rewards_by_hand_and_nothing_after_the_end():
     x = first[..., 0].clone()
     assert first.shape == (2, 2, 2)
     assert len(set(x.flatten().tolist())) == 4
-    # in 0 to 4: -1 is 0, 0 is 2, 1 is 4, and 9 is clipped to 1
+    # actions in 0 to 4: -1 means 0, 0 means 2, 1 means 4, and 9 is clipped to 1
     actions = torch.tensor([[[-1.0], [0.0]], [[9.0], [-0.5]]])
     moved, rewards, done = environments.step(actions)
     goal = torch.tensor([[1.0], [3.0]])
@@ -84,12 +84,12 @@ def test_a_killed_worker_is_noticed_and_named():
 
 
 def test_signals_to_all_processes_of_a_run_leave_its_workers():
-    """The run itself saves what it has, and ends them."""
+    """The run itself saves its state and ends them."""
     environments = line(workers=1)
     environments.reset(np.array([[0.5]]), 1, np.arange(1))
     (worker,) = environments.workers.processes
-    assert os.getpgid(worker.pid) != os.getpgid(0)  # as `timeout` and systemd reach them
-    os.kill(worker.pid, signal.SIGUSR1)  # as SLURM may, one by one
+    assert os.getpgid(worker.pid) != os.getpgid(0)  # `timeout` signals a whole group
+    os.kill(worker.pid, signal.SIGUSR1)  # SLURM may signal each process
     environments.step(torch.zeros(1, 1, 1))
     assert worker.is_alive()
     environments.close()
@@ -148,7 +148,7 @@ def test_other_bad_values():
 
 
 def test_an_episode_that_is_cut_short_is_over():
-    """As by gymnasium's own time limit, after which nothing may be stepped any more."""
+    """For example by gymnasium's own time limit, after which it must not be stepped."""
     environments = line("Cut")
     environments.reset(np.array([[1.0]]), 1, np.array([5]))
     ends = [environments.step(torch.zeros(1, 1, 1)) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Rewards and ends at chosen states, by MuJoCo's own quantities and by hand; determinism."""
+"""Rewards and ends at chosen states, against MuJoCo's quantities and by hand; determinism."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ gymnasium = pytest.importorskip("gymnasium", reason="needs the rl extra: gymnasi
 mujoco = pytest.importorskip("mujoco", reason="needs the rl extra: mujoco")
 
 ALL = [HalfCheetahDir, HalfCheetahVel, AntDir, AntVel, AntGoal]
-# rewards by hand, of a goal: v and p are the centre of mass's speed and place
+# rewards by hand, without costs: v and p are the centre of mass's velocity and position
 PROGRESS = {
     HalfCheetahDir: lambda v, p, goal: goal * v[0],
     HalfCheetahVel: lambda v, p, goal: -abs(v[0] - goal),
@@ -27,7 +27,7 @@ PROGRESS = {
 
 
 def simulated(environments, state, control, steps):
-    """One simulation in an object of its own, in the usual way; `state` is [1 + nq + nv]."""
+    """One simulation in its own `MjData`, stepped in the usual way; `state` is [1 + nq + nv]."""
     model = mujoco.MjModel.from_xml_string(model_text(environments.model_name))
     data = mujoco.MjData(model)
     data.qpos[:], data.qvel[:] = np.split(state[1:], [model.nq])
@@ -46,10 +46,10 @@ def model_text(name):
 
     assets = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
     text = (assets / f"{name}.xml").read_text()
-    if name == "ant":  # rllab's model, which MAML's code had
+    if name == "ant":  # rllab's model, which MAML's code used
         text = text.replace('timestep="0.01"', 'timestep="0.02"')
         text = text.replace("<geom ", '<geom solref=".02 1" solimp=".8 .8 .01" ', 1)
-    if "settotalmass" in text:  # deprecated, and equal to this scale on the density of all geoms
+    if "settotalmass" in text:  # deprecated; equal to scaling the density of all geoms like this
         free = mujoco.MjModel.from_xml_string(text.replace('settotalmass="14"', ""))
         density = 1000.0 * 14.0 / free.body_subtreemass[0]
         text = text.replace('settotalmass="14"', "")
@@ -67,7 +67,7 @@ def observed(environments, data):
 
 
 def some_states(environments, count, seed=0):
-    """States [1, count, 1 + nq + nv] of bodies on and above the floor, in all postures."""
+    """States [1, count, 1 + nq + nv] of bodies on and above the floor, in many postures."""
     rng = np.random.default_rng(seed)
     nq, nv = environments.model.nq, environments.model.nv
     position = environments.start + 0.3 * rng.standard_normal((count, nq))
@@ -108,7 +108,7 @@ def test_the_cheetah_weighs_fourteen_kilograms():
 
 
 def test_reward_by_hand_of_a_cheetah_that_flies():
-    # 2 m up, all parts at rest but for 3 m/s along x: no force from outside acts along x
+    # 2 m up, all parts at rest except for 3 m/s along x: no external force acts along x
     environments = HalfCheetahDir()
     state = np.zeros((2, 1, 19))
     state[..., 2], state[..., 10] = 2.0, 3.0
@@ -117,7 +117,7 @@ def test_reward_by_hand_of_a_cheetah_that_flies():
     _, rewards, done = environments.step(action)
     assert rewards.flatten().tolist() == pytest.approx([3.0, -3.0], abs=1e-5)
     assert not done.any()
-    # half of two joints' torque costs 0.05 * 2 * 0.25; the time step changes v by 0.001
+    # half the torque of two joints costs 0.05 * 2 * 0.25; v changes by 0.001 in the time step
     action[..., :2] = 0.5
     environments.reset_to(np.array([1.0, -1.0]), state)
     _, rewards, done = environments.step(action)
@@ -179,7 +179,7 @@ def test_an_episode_depends_on_its_goal_seed_and_actions_alone(cls):
 
     def met(tasks, episodes, threads):
         environments = cls(threads=threads)
-        environments.reset(goals[:1], 2, seeds[:1])  # what was before must not matter
+        environments.reset(goals[:1], 2, seeds[:1])  # earlier episodes must not matter
         environments.step(actions[0, :1, :2])
         found = [environments.reset(goals[tasks], episodes, seeds[tasks])]
         for action in actions:
@@ -215,7 +215,7 @@ def test_bad_input_is_named():
 
 
 def test_without_the_extra_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mujoco", None)  # which python takes as not installed
+    monkeypatch.setitem(sys.modules, "mujoco", None)  # python takes None as not installed
     with pytest.raises(UserError, match=r"^mujoco: .*pip install -e '\.\[rl\]'` in the checkout$"):
         AntDir()
 

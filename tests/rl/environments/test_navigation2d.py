@@ -42,7 +42,7 @@ def test_actions_are_clipped_to_a_step_of_a_tenth():
     ("goal", "ends"),
     [
         ([0.109, 0.0], True),
-        ([0.109, -0.009], True),  # each axis by itself: further than 0.01 as the crow flies
+        ([0.109, -0.009], True),  # within 0.01 on each axis, though the distance is more
         ([0.111, 0.0], False),
         ([0.1, 0.011], False),
     ],

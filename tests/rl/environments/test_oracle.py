@@ -1,4 +1,4 @@
-"""Environments whose goal is observed."""
+"""Environments that show the goal."""
 
 from __future__ import annotations
 

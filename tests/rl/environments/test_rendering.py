@@ -26,7 +26,7 @@ def test_a_body_that_turns_is_seen_to_turn_and_the_same_state_looks_the_same(tmp
     assert np.array_equal(pictures[0], pictures[2])
     changed = (pictures[0] != pictures[1]).any(-1).mean()
     assert changed > 0.02
-    # the body is of an orange like (204, 153, 102): more red than blue, and above the lowest rows
+    # the body is orange, about (204, 153, 102), so more red than blue, and fills less than half
     orange = pictures[0][..., 0].astype(int) - pictures[0][..., 2] > 40
     assert 5 < orange.sum() < 0.5 * 48 * 64
     write_clip(tmp_path / "clip.gif", pictures, 0.1)

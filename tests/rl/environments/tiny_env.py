@@ -1,4 +1,4 @@
-"""A gymnasium environment small enough to work out by hand."""
+"""Gymnasium environments small enough to check by hand."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ gymnasium = pytest.importorskip("gymnasium", reason="needs the rl extra: gymnasi
 
 
 class Line(gymnasium.Env):
-    """x moves by the action, which is in 0 to 4; r = −|x − goal|; over beyond 5."""
+    """x moves by an action in 0 to 4; r = −|x − goal|; an episode ends when x exceeds 5."""
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gymnasium.spaces.Box(0.0, 4.0, (1,), np.float32)
@@ -28,7 +28,7 @@ class Line(gymnasium.Env):
 
 
 class Cut(Line):
-    """Its time is over after two steps."""
+    """Episodes are truncated after two steps."""
 
     def reset(self, *, seed=None, options=None):
         self.left = 2
@@ -46,7 +46,7 @@ class Broken(Line):
 
 
 class Deadly(Line):
-    """Its process kills itself at the first step, where the goal is 1."""
+    """The process kills itself at the first step if the goal is 1."""
 
     def step(self, action):
         if self.goal == 1.0:
