@@ -239,7 +239,7 @@ class Experiment:
         with_ = self.learner, self.dataset, self.protocol, self.hardware
         try:
             from mamlbench.figures.of_run import (
-                draw_figures,  # brings matplotlib, needed here alone
+                draw_figures,  # imports matplotlib, which only this needs
             )
 
             draw_figures(self.folder, *with_, summary)

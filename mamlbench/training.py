@@ -119,7 +119,7 @@ class Trainer:
         """Load the folder's newest intact checkpoint, if any; return whether there was one.
 
         Raises:
-            UserError: no checkpoint is intact, or the checkpoint belongs to another run.
+            UserError: no checkpoint is intact, or it does not fit this learner or these data.
         """
         newest = partial(checkpoint.load_newest, self.path, self.path_before)
         state = self.ranks.from_first(newest)

@@ -51,7 +51,7 @@ def main() -> None:
         print(f"mamlbench {__version__}")
         return
     _be_quiet_unless_first()
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises errors instead of printing them
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors are raised, not printed
     try:
         from mamlbench.cli.command_line import in_order
 

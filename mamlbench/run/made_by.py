@@ -15,7 +15,7 @@ from mamlbench.config.overrides import key_and_value, quoted, sweep_of
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
 
-# Overrides that do not affect what that run learned: where and how it ran, and its folder.
+# Overrides that the test does not take over: what that run started from, how it ran, its folder.
 _NOT_KEPT = (
     "checkpoint",
     "also_test",
