@@ -138,7 +138,7 @@ def list_of(override: str, kind: type[str] | type[int]) -> list[Any]:
 
 
 def require_one_run(params: Mapping[str, Any] | None, overrides: Sequence[str]) -> None:
-    """Refuse to run a config that defines a sweep without `-m`.
+    """Without `-m`, refuse a config that defines a sweep.
 
     Args:
         params: `hydra.sweeper.params`, which Hydra ignores without `-m`.
