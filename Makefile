@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# `make test` runs the tests where lint fails, and fails at its end
+# `make test` runs the tests even if lint fails, and then fails at the end
 MAKEFLAGS += --keep-going
 
 .PHONY: help demo test lint pytest format clean
@@ -15,7 +15,7 @@ demo: $(INSTALLED) ## install, then meta-learn sinusoids with MAML: a table and 
 
 test: lint pytest ## install, then lint, type checks and all tests
 
-pytest: $(INSTALLED).dev # two tests at a time, a thread each
+pytest: $(INSTALLED).dev # two tests at a time, one thread each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 lint: $(INSTALLED).dev ## style and types only
@@ -35,11 +35,11 @@ clean: ## remove the virtual environment and caches, never outputs/
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "mamlbench needs Python 3.10 or newer: make PYTHON=python3.11 ..."; exit 2; }
-	test -x $(BIN)/pip || $(PYTHON) -m venv .venv # without python3-venv Debian leaves no pip
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv # without python3-venv, Debian's venv has no pip
 	$(BIN)/pip install --quiet --editable .
 	touch $@
 
 $(INSTALLED).dev: $(INSTALLED) scripts/install_learn2learn.sh
 	$(BIN)/pip install --quiet --editable '.[dev]'
-	scripts/install_learn2learn.sh $(BIN)/python || test $$? -eq 3 # 3: no such Python for it
+	scripts/install_learn2learn.sh $(BIN)/python || test $$? -eq 3 # 3: unsupported Python version
 	touch $@

@@ -2,8 +2,8 @@
 
 import os
 
-# MKL may otherwise sum in another order from one call to the next on a busy machine, and a resumed
-# run would then differ in the last bit; it reads this at its first product
+# Otherwise MKL may change its order of summation between calls on a busy machine, and a resumed
+# run would differ in the last bit. MKL reads this variable at its first matrix product.
 os.environ.setdefault("MKL_CBWR", "AUTO")
 
 __version__ = "0.1.0"

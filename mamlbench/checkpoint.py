@@ -1,4 +1,4 @@
-"""The whole state of a run in one file, whole at every instant and read without running code."""
+"""The full state of a run in one file, written atomically and read without executing code."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _log = logging.getLogger(__name__)
 
 
 class _NoCheckpoint(UserError):
-    """A file of another kind."""
+    """The file is not a mamlbench checkpoint."""
 
 
 def save(path: Path, state: dict[str, Any], before: Path | None = None) -> None:
     """Write `state`, nested dicts, lists and tuples of tensors and plain values, atomically.
 
-    The file that was there stays until the new one is complete on the disk, and afterwards too
-    under the name `before`, if that is given.
+    The old file stays until the new one is complete on disk; with `before`, the old file is then
+    kept under that name.
 
     Raises:
-        TypeError: a value that `load` would refuse, named by its place in the state.
-        UserError: the disk is full or the place not writable; the old checkpoint is untouched.
+        TypeError: `load` would refuse a value; the message gives its place in the state.
+        UserError: the disk is full or `path` is not writable; the old checkpoint is untouched.
     """
     _require_plain(state, "state")
-    # through memory: torch's own file writer cannot be told to stop cleanly on a full disk
+    # serialise to memory first, because torch's file writer cannot stop cleanly on a full disk
     buffer = io.BytesIO()
     torch.save({**FORMAT, **state}, buffer)
     write_atomically(path, buffer.getvalue(), before)
 
 
 def load(path: Path, option: str = "checkpoint") -> dict[str, Any]:
-    """The state that `save` wrote, its tensors on the CPU. No code in the file is ever run.
+    """Read the state that `save` wrote, with tensors on the CPU. Never runs code from the file.
 
-    `option` is what asked for the file; a mistake is named by it.
+    `option` is the option that named the file, for error messages.
 
     Raises:
-        UserError: no such file, or it is cut short, damaged, or not a mamlbench checkpoint.
+        UserError: the file is missing, truncated, damaged, or not a mamlbench checkpoint.
     """
     try:
         return _load(path, option)
@@ -81,12 +81,12 @@ def _load(path: Path, option: str = "checkpoint") -> dict[str, Any]:
 
 
 def load_newest(newest: Path, before: Path) -> dict[str, Any] | None:
-    """The state in `newest`, or if that is damaged, after a warning, in `before`; None without any.
+    """Load `newest`, or `before` with a warning if `newest` is damaged; None if neither exists.
 
-    The damaged file is put aside, so that the next save does not put it in the place of `before`.
+    The damaged file is renamed, so that the next save does not overwrite `before` with it.
 
     Raises:
-        UserError: there are such files, and none is whole.
+        UserError: no existing file of the two is intact.
     """
     there = [path for path in (newest, before) if path.is_file()]
     if not there:
@@ -107,12 +107,13 @@ def load_newest(newest: Path, before: Path) -> dict[str, Any] | None:
 
 
 def resolve(path: Path, option: str = "checkpoint", last: bool = False) -> Path:
-    """The checkpoint meant by `path`: a file is itself; a run folder its `best.pt`, else the last.
+    """The checkpoint file for `path`: a file itself, or a run folder's `best.pt`, else its last.
 
-    With `last` it is the last first. `option` is what asked for it; a mistake is named by it.
+    With `last`, a folder's last checkpoint is preferred. `option` is the option that named `path`,
+    for error messages.
 
     Raises:
-        UserError: nothing there.
+        UserError: `path` is neither a file nor a folder with a checkpoint.
     """
     path = at_home(path)
     if path.is_file():
@@ -125,12 +126,13 @@ def resolve(path: Path, option: str = "checkpoint", last: bool = False) -> Path:
 
 
 def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
-    """The checkpoints meant by `path` where the `count` best are tested together, best first.
+    """The checkpoints for `path` when the `count` best are tested together, best first.
 
-    A file is itself alone. Of a run folder that kept fewer, all. `last`: see `resolve`.
+    A file gives itself alone; a run folder that kept fewer gives all of them. `last`: see
+    `resolve`.
 
     Raises:
-        UserError: nothing there, or it kept none.
+        UserError: `path` does not exist, or is a folder that kept no best checkpoints.
     """
     path = at_home(path)
     if count == 1 or not path.is_dir():
@@ -146,7 +148,7 @@ def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
 
 
 def as_bytes(value: Any) -> bytes:
-    """A state, or a part of one: equal ones have equal bytes, on any machine."""
+    """Serialise a state, or part of one, so that equal states give equal bytes on any machine."""
     if isinstance(value, dict):
         entries = sorted((repr(key).encode(), as_bytes(entry)) for key, entry in value.items())
         return b"{" + b",".join(key + b":" + entry for key, entry in entries) + b"}"
@@ -161,7 +163,7 @@ def as_bytes(value: Any) -> bytes:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether every part's checksum holds: torch itself loads altered numbers without a word."""
+    """Whether every checksum in the zip file is right; torch would load altered data silently."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
@@ -175,7 +177,7 @@ def _read(path: Path, option: str) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        # a damaged file can make the reader fail in any way there is
+        # a damaged file can raise any exception
         foreign = "Weights only" in str(error)
         why = (
             ": it holds code or foreign objects, which are never run" if foreign else ", or damaged"
@@ -184,7 +186,7 @@ def _read(path: Path, option: str) -> Any:
 
 
 def _require_plain(value: Any, place: str) -> None:
-    """What weights_only=True would refuse is better found before the run than after it."""
+    """Raise `TypeError` at save time for a value that `weights_only=True` would refuse to load."""
     if isinstance(value, dict):
         for key, entry in value.items():
             _require_plain(key, f"a key of {place}")

@@ -1,4 +1,4 @@
-"""Runs from Python as the command line has them: `experiment(["algorithm=reptile"]).run()`."""
+"""The command line's runs from Python: `experiment(["algorithm=reptile"]).run()`."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from mamlbench.run.begin_from import load_learner
 
 
 def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> DictConfig:
-    """The config that `mamlbench <overrides>` would run, `hydra` node included.
+    """The config that `mamlbench <overrides>` would run, including the `hydra` node.
 
-    For its arguments see `config.tree.composed`.
+    See `config.tree.composed` for the arguments.
 
     Raises:
-        hydra.errors.HydraException: an override that does not fit the config tree.
+        hydra.errors.HydraException: an override does not fit the config tree.
     """
     made: DictConfig = composed(overrides, searchpath)
     return made
 
 
 def experiment(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> Experiment:
-    """The run that `mamlbench <overrides>` would do, built and checked; see `config`.
+    """Build and check the run that `mamlbench <overrides>` would do; see `config`.
 
     Raises:
-        UserError: anything in the config that cannot work.
-        hydra.errors.HydraException: an override that does not fit the config tree.
+        UserError: something in the config cannot work.
+        hydra.errors.HydraException: an override does not fit the config tree.
     """
     made = config(overrides, searchpath)
     names = _names(made)
@@ -39,12 +39,13 @@ def experiment(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) ->
 
 
 def check_other_tests(run: Experiment, searchpath: Sequence[str] = ()) -> None:
-    """Build the other tests that a run's `also_test` asks for, before there is a checkpoint.
+    """Build the additional tests in a run's `also_test` before training, to find mistakes early.
 
-    That draws from torch's random numbers, and sets what is set once a process.
+    This draws from torch's random number generator and changes process-wide settings
+    (`Hardware.apply`).
 
     Raises:
-        UserError: anything in one of them that cannot work.
+        UserError: something in one of the tests cannot work.
     """
     for test in run.options.also_test:
         for override in test:
@@ -63,11 +64,11 @@ def check_other_tests(run: Experiment, searchpath: Sequence[str] = ()) -> None:
 
 
 def other_tests(trained: Experiment, searchpath: Sequence[str] = ()) -> Iterator[Experiment]:
-    """The other tests that a finished run's `also_test` asks for, each built when it is its turn.
+    """The additional tests in a finished run's `also_test`, each built when it is reached.
 
     Raises:
-        UserError: anything in one of them that cannot work.
-        hydra.errors.HydraException: an override that does not fit the config tree.
+        UserError: something in one of the tests cannot work.
+        hydra.errors.HydraException: an override does not fit the config tree.
     """
     learned = trained.options.checkpoint or str(trained.folder.path)
     for test in trained.options.also_test:
@@ -77,7 +78,7 @@ def other_tests(trained: Experiment, searchpath: Sequence[str] = ()) -> Iterator
 def _in_one_line(
     error: Exception, overrides: Sequence[str], searchpath: Sequence[str]
 ) -> str | None:
-    """What is wrong with a test; None where the mistake is not the user's."""
+    """What is wrong with a test, in one line; None if the user did not cause the error."""
     if isinstance(error, UserError):
         return str(error)
     return one_line(error, [*config_flags(searchpath), *overrides])

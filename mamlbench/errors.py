@@ -1,4 +1,4 @@
-"""What ends a run with one line instead of a traceback: mistakes, and another process's work."""
+"""Exceptions that end a run with a one-line message instead of a traceback, and exit codes."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import difflib
 from collections.abc import Iterable
 
 FAILED, USER_ERROR, BUSY, AFTER_SIGNAL = 1, 2, 75, 128
-"""Exit codes; BUSY, where another process is at work on the run, is sysexits.h's for "try again
-later", and after signal n it is the last and n, as in a shell."""
+"""Exit codes. BUSY, when another process is working on the run, is EX_TEMPFAIL of sysexits.h;
+after signal n the exit code is AFTER_SIGNAL + n, as in a shell."""
 
 
 class UserError(Exception):
-    """A mistake in the input: shown as one line, without a traceback, with exit code 2.
+    """A mistake in the input, shown as one line without a traceback; the exit code is 2.
 
     The message names the key or file, what was found there, and what would be accepted.
     """
 
 
 class Busy(Exception):
-    """Another process is at work on it; the message says which, and on what."""
+    """Another process is working on the same run or file; the message says which process."""
 
 
 class Lost(Exception):
-    """A process of this run has ended, or cannot be reached; the message says what is known.
+    """A process of this run has ended or cannot be reached; the message says what is known.
 
     Attributes:
-        exit_code: of that process, negative after a signal that ended it; None where not known.
+        exit_code: that process's exit code, negative if a signal ended it; None if unknown.
     """
 
     def __init__(self, message: str, exit_code: int | None = None) -> None:
@@ -34,14 +34,14 @@ class Lost(Exception):
 
 
 class Pruned(Exception):
-    """A search expects no more of this run; the message says where it ended."""
+    """A search pruned this run; the message says at which iteration."""
 
 
 class BadValue(UserError):
     """An argument whose value cannot be used.
 
-    Raised by constructors, which know the argument's bare name; `config.build.build` adds the
-    config group in front, so that the user reads the key as it is typed on the command line.
+    Constructors raise it with the argument's bare name; `config.build.build` prepends the config
+    group, so that the message shows the key as typed on the command line.
     """
 
     def __init__(self, option: str, found: object, accepted: str, group: str = "") -> None:
@@ -51,7 +51,7 @@ class BadValue(UserError):
         super().__init__(f"{key}={shown}: accepted is {accepted}")
 
     def under(self, group: str) -> BadValue:
-        """The same mistake, its key written out from the config's top."""
+        """The same error with the config group in front of the key."""
         return BadValue(self.option, self.found, self.accepted, group)
 
 
@@ -62,12 +62,12 @@ def require(condition: bool, option: str, found: object, accepted: str) -> None:
 
 
 def one_of(option: str, found: str, choices: Iterable[str]) -> None:
-    """Raise `BadValue` with the nearest valid name unless `found` is among `choices`."""
+    """Raise `BadValue`, suggesting the nearest valid name, unless `found` is in `choices`."""
     names = list(choices)
     require(found in names, option, found, ", ".join(names) + did_you_mean(found, names))
 
 
 def did_you_mean(found: str, names: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the name nearest to `found`, or nothing where none is near."""
+    """` (did you mean 'x'?)` with the name nearest to `found`; empty if none is close."""
     near = difflib.get_close_matches(found, list(names), n=1, cutoff=0.5)
     return f" (did you mean '{near[0]}'?)" if near else ""

@@ -1,4 +1,4 @@
-"""The life of one run: build, meta-train, choose, meta-test, write."""
+"""One run from start to end: build, meta-train, choose a checkpoint, meta-test, write results."""
 
 from __future__ import annotations
 
@@ -49,18 +49,20 @@ from mamlbench.training import Trainer, Training
 
 
 class Experiment:
-    """One run of a composed config, built and checked; nothing is read or written before `run`.
+    """One run of a composed config, built and checked.
+
+    Before `run`, no dataset is loaded and nothing is written; checkpoints in the config are read.
 
     Args:
         config: the composed config.
         algorithm: name of the algorithm's config, for the run's folder.
         dataset: name of the dataset's config, for the run's folder.
         overrides: the command line's overrides, from which the run can be composed again.
-        ranks: the processes that do the run together; the first alone writes its files and logs.
-        searchpath: where config files are besides mamlbench's own; for the command in the result.
+        ranks: the processes that share the run; only the first writes files and logs.
+        searchpath: additional config folders, for the command in the result.
 
     Raises:
-        UserError: anything in the config that cannot work.
+        UserError: something in the config cannot work.
     """
 
     def __init__(
@@ -85,16 +87,16 @@ class Experiment:
         self.hardware.apply(self.training.meta_batch_size * per_task)
         self.learner = self._build_learner()
         self._check_protocol()
-        # the console last, so that the others' start-up counts in no estimate of the time left
+        # the console starts last, so that its time estimate excludes the other loggers' start-up
         loggers = [*self._build_loggers(), ConsoleProgress()]
         self.loggers = Loggers(loggers if ranks.is_first else [])
         if self.options.warm_start is not None:
             self._warm_start(self.options.warm_start)
         self.tested_checkpoints = tested_checkpoints(self.config)
-        for path in self.tested_checkpoints:  # one that does not fit leaves no folder behind
+        for path in self.tested_checkpoints:  # fail now, before `run` creates a folder
             load_learner(self.learner, checkpoint.load(path), path)
         self.trained_in: dict[str, Any] | None = None
-        """What a tested checkpoint says of the run that made it; older ones say nothing."""
+        """What a tested checkpoint records about its training run; None for older checkpoints."""
         self.overrides, hash_ = overrides, result_hash(self.config)
         self.command = command_line(overrides, searchpath)
         names = algorithm, dataset, self.dataset.setting
@@ -117,7 +119,7 @@ class Experiment:
 
     @property
     def _sides(self) -> tuple[int, int]:
-        """Rows that the network sees of one meta-training task, of support and query."""
+        """Support and query rows that the network sees in one meta-training task."""
         data = self.dataset
         each = data.ways * data.examples_per_shot
         return each * data.train_shots, each * data.queries
@@ -146,12 +148,12 @@ class Experiment:
     # --- running --------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
-        """Do what is left of the run; gives its summary, also where it was finished before.
+        """Do the rest of the run and return its summary; a finished run's summary is read.
 
         Raises:
-            UserError: data that is missing, a disk that refuses, a loss that is not finite.
-            Busy: another process is at work on it.
-            Stopped: a signal asked for it; the same command goes on from there.
+            UserError: data are missing, the disk refuses a file, or a loss is not finite.
+            Busy: another process is working on this run.
+            Stopped: a signal asked the run to stop; the same command resumes it.
         """
         try:
             with ExitStack() as held:
@@ -164,22 +166,22 @@ class Experiment:
 
     @property
     def _begins_anew(self) -> bool:
-        """Whether what is there goes; a job that began anew and was requeued goes on instead."""
+        """Whether to delete an earlier run's files; a requeued job with `restart=true` resumes."""
         if not self.options.restart:
             return False
         return restarts() == 0 or not self.folder.was_begun_anew_by(job_id())
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is nothing left to do but to show the result."""
+        """Whether the run is finished and only its result is left to show."""
         return self.folder.summary.is_file() and not self._begins_anew
 
     def _open(self, held: ExitStack) -> dict[str, Any] | None:
-        """Own the folder until `held` ends; gives the summary of a run that is finished."""
+        """Lock the folder until `held` closes; return the summary if the run is finished."""
         if not self.is_finished:
             held.enter_context(self.folder.owned())
             held.enter_context(recorded(self.folder.path))
-        # asked again, as another process may have finished it before this one owned it
+        # check again: another process may have finished the run before this one got the lock
         return self.folder.read_result(self.dataset.content) if self.is_finished else None
 
     def _load(self) -> None:
@@ -187,7 +189,7 @@ class Experiment:
         self._sample_once()
 
     def _require_same_data(self) -> None:
-        """Of several processes, which may be on machines with copies of their own."""
+        """Check that all processes have the same data; each machine may have its own copy."""
         found = dict.fromkeys(self.ranks.gathered([self.dataset.sha256]))
         if len(found) > 1:
             hashes = ", ".join(str(sha256)[:12] for sha256 in found)
@@ -237,18 +239,18 @@ class Experiment:
         with_ = self.learner, self.dataset, self.protocol, self.hardware
         try:
             from mamlbench.figures.of_run import (
-                draw_figures,  # brings matplotlib, needed here alone
+                draw_figures,  # imports matplotlib, which only this needs
             )
 
             draw_figures(self.folder, *with_, summary)
-        except Exception:  # a result is whole without its figures
+        except Exception:  # the result is complete without figures
             self.folder.finish(summary)
             raise
         self.folder.finish(summary)
         return summary
 
     def _sample_once(self) -> None:
-        """Sample a task of each tested split now, so that a mistake shows before training."""
+        """Sample a task of each evaluated split now, so that mistakes show before training."""
         for split in {"val", "test"} & set(self.dataset.splits):
             try:
                 sizes = self.protocol.shots_and_queries(self.dataset, split)
@@ -279,10 +281,10 @@ class Experiment:
         return summary | self._learn_actively()
 
     def _test(self, iteration: int) -> Scores:
-        """The scores of all test tasks; what an interrupted test has is not done again."""
+        """Score all test tasks, continuing an interrupted test."""
         with_ = self.learner, self.dataset, "test", self.protocol, self.hardware
         request = StopRequest()
-        # several processes would have to stop at one place: they only keep what they have
+        # several processes would have to stop at the same task, so they only save their scores
         with request if self.ranks.size == 1 else nullcontext():
             path = self.folder.scores_so_far(self.ranks.rank)
             tested_by = f"{self.protocol} {self.dataset.sha256}"
@@ -290,7 +292,7 @@ class Experiment:
             return evaluate(*with_, ranks=self.ranks, tell=self.loggers.tested, kept=kept)
 
     def _learn_actively(self) -> dict[str, Any]:
-        """What active learning adds to the summary, and `active_learning.csv`."""
+        """Write `active_learning.csv`; return what active learning adds to the summary."""
         if not self.protocol.active_rounds:
             return {}
         found = active_learning(self.learner, self.dataset, self.protocol, self.hardware)
@@ -299,7 +301,7 @@ class Experiment:
         return {"active_learning": found.summary()}
 
     def _chosen(self, trainer: Trainer) -> list[Path]:
-        """The checkpoints to test after training; none, for the learner as it is."""
+        """The checkpoints to test after training; empty to test the learner in its final state."""
         if self.protocol.kept > 1:
             return trainer.best.kept_paths
         if self.protocol.select == "last" or trainer.best.top is None:
@@ -309,7 +311,7 @@ class Experiment:
         return [trainer.best.path]
 
     def _members(self, count: int) -> list[MetaLearner]:
-        """The learner, and others made like it."""
+        """The learner and `count` - 1 more built like it."""
         return [self.learner, *(self._build_learner() for _ in range(1, count))][:count]
 
     def _run_info(self, trainer: Trainer) -> RunInfo:

@@ -1,4 +1,4 @@
-"""Files that are whole at every instant, and errors of the disk in the user's words."""
+"""Atomic file writes, and disk errors as messages for the user."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ DISK_ERRORS = {
     errno.EEXIST: "not writable, a part of its path is a file and not a folder",
     errno.EISDIR: "not writable, it is a folder",
 }
-"""What the disk refuses, by error number, in words that follow the file's name."""
+"""Messages for disk errors by error number; each follows the file's name."""
 
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses while `path` is written into a `UserError` that names the file."""
+    """Turn an `OSError` while writing `path` into a `UserError` that names the file."""
     try:
         yield
     except OSError as error:
@@ -45,24 +45,24 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def read_errors() -> Iterator[None]:
-    """Turn what the disk refuses while something is read into a `UserError` that names the file."""
+    """Turn an `OSError` while reading a file into a `UserError` that names the file."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:  # of no file, as of a pipe that nobody reads
+        if error.filename is None:  # not about a file, such as a closed pipe
             raise
         reason = error.strerror or str(error)
         raise UserError(f"{error.filename}: cannot be read ({reason})") from error
 
 
 def write_atomically(path: Path, data: bytes | str, before: Path | None = None) -> None:
-    """Write a file so that a kill at any instant leaves the old one or the new one, whole.
+    """Write a file so that a kill at any time leaves either the old or the new file, complete.
 
-    Missing parent folders are made. Text is written as UTF-8. With `before` the old file stays too,
-    under that name; there alone, where a kill comes between the two replacements.
+    Creates missing parent folders and writes text as UTF-8. With `before`, the old file is renamed
+    to that path; after a kill between the two renames, only `before` exists.
 
     Raises:
-        UserError: the disk is full or the place not writable; the old file is untouched.
+        UserError: the disk is full or `path` is not writable; the old file is untouched.
     """
     if not path.name:
         raise UserError(f"cannot write {path}: {DISK_ERRORS[errno.EISDIR]}")
@@ -87,21 +87,21 @@ def write_atomically(path: Path, data: bytes | str, before: Path | None = None) 
 
 
 def at_home(path: Path | str) -> Path:
-    """A path whose `~` is the user's home folder; of unknown users it stays."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 -- pathlib's raises there
+    """Expand `~` to the user's home folder; `~name` of an unknown user stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 -- pathlib raises for unknown users
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinities, which JSON lacks, as null.
 
     Raises:
-        UserError: as `write_atomically`.
+        UserError: see `write_atomically`.
     """
     write_atomically(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what writers killed in `folder` left behind; only for a folder's single owner."""
+    """Remove temporary files of killed writers; only for the process that owns `folder`."""
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
@@ -117,7 +117,7 @@ def _finite(value: Any) -> Any:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the replacement itself durable, where the system can open a folder at all."""
+    """Flush the rename to disk, if the system can open folders."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -127,10 +127,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file, by the fast loader where PyYAML has it.
+    """The content of a YAML file, read with PyYAML's fast C loader if available.
 
     Raises:
-        OSError: it cannot be read.
-        yaml.YAMLError: it is no YAML.
+        OSError: the file cannot be read.
+        yaml.YAMLError: the file is not valid YAML.
     """
     return yaml.load(path.read_bytes(), _LOADER)

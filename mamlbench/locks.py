@@ -1,4 +1,4 @@
-"""One process at a time, by locks of the operating system, which end with the process."""
+"""One process at a time, by operating system locks, which are released when a process ends."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def only_one(lock: Path, what: str) -> Iterator[None]:
-    """Hold the file `lock` while the context lasts; it is gone afterwards.
+    """Lock the file `lock` during the context; the file is removed afterwards.
 
-    After a crash, kill -9 included, the next process goes on at once: not the file is the lock, but
-    the system's word about it. A job that SLURM requeued waits two minutes, in which a shared file
-    system notices that the node on which it ran before is gone.
+    After a crash, even kill -9, the next process can start at once, because the operating system
+    holds the lock, not the file's existence. A requeued SLURM job waits up to two minutes, so that
+    a shared file system can notice that the job's previous node is gone.
 
     Args:
-        lock: a file in a folder that is there.
-        what: what is worked on, for the message.
+        lock: path of the lock file; its folder must exist.
+        what: what the lock protects, for the message.
 
     Raises:
-        Busy: another process holds it.
-        UserError: the place is not writable.
+        Busy: another process holds the lock.
+        UserError: the lock file is not writable.
     """
     held = FileLock(lock, timeout=_patience(), fallback_to_soft=False)
     with disk_errors(lock):
         _acquire(held, what)
     try:
-        with suppress(OSError):  # a full disk: only the others' message is poorer
+        with suppress(OSError):  # on a full disk, other processes just see a vaguer message
             lock.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
         yield
     finally:
-        # while it is held: who waits for this file finds it gone, and takes a new one
+        # unlink while holding the lock: a process waiting for this file then creates a new one
         lock.unlink(missing_ok=True)
         held.release()
 

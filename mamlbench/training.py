@@ -1,4 +1,4 @@
-"""Meta-training: outer steps, logging, validation, checkpoints, and an exact resume."""
+"""Meta-training: outer steps, logging, validation, checkpoints, and exact resuming."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from mamlbench.tasks import TaskBatch
 
 @dataclass(frozen=True)
 class Training:
-    """How long to train, and what to do how often; counts are outer steps.
+    """How long to train, and how often to log, validate and save; intervals are in outer steps.
 
     Attributes:
-        iterations: outer steps.
-        meta_batch_size: tasks in each.
-        log_every: from one row of metrics to the next.
-        validate_every: from one meta-validation to the next (0: none).
-        checkpoint_every: from one checkpoint to the next.
-        patience: stop after so many meta-validations without a better one (None: never).
+        iterations: number of outer steps.
+        meta_batch_size: tasks per outer step.
+        log_every: interval between rows of metrics.
+        validate_every: interval between meta-validations (0: none).
+        checkpoint_every: interval between checkpoints.
+        patience: stop after this many meta-validations without improvement (None: never).
 
     Raises:
-        BadValue: a value out of range.
+        BadValue: a value is out of range.
     """
 
     iterations: int
@@ -67,19 +67,18 @@ class Trainer:
     """One learner's meta-training in one folder.
 
     Args:
-        learner: whom to train; on its device.
-        dataset: loaded.
-        training: how long and how often.
+        learner: the learner to train, already on its device.
+        dataset: the dataset, already loaded.
+        training: how long to train, and the intervals.
         protocol: how to validate.
         hardware: device and precision.
-        seed: of the meta-training tasks.
+        seed: seed of the meta-training tasks.
         on_nan: `stop`, or `skip` the outer step, when the meta-loss is not finite.
-        folder: where `checkpoint.pt` and the one before it, and `best.pt` go, and
-            `best_<iteration>.pt` of each of the best validated learners, where the protocol tests
-            several.
-        identity: what else a checkpoint carries: the command that made it, its run, the config's
-            hash, and `data_sha256`, on which a resume insists.
-        ranks: the processes that train together; the first one alone reads and writes the folder.
+        folder: where to write `checkpoint.pt`, `checkpoint_before.pt`, `best.pt` and, if the
+            protocol tests several of the best validated learners, `best_<iteration>.pt` for each.
+        identity: additional entries of a checkpoint: the overrides, the run, the config's hash,
+            and `data_sha256`, which must match when resuming.
+        ranks: the processes that train together; only the first reads and writes the folder.
     """
 
     def __init__(
@@ -104,22 +103,23 @@ class Trainer:
         self.seconds = 0.0
         self.devices: dict[str, int] = {}
         self.commits: dict[str, int] = {}
-        """Outer steps done on each, and by the code of each, for a run may go on elsewhere."""
+        """Outer steps done by each commit; `devices` has those on each device. A run may resume on
+        another device or with other code."""
         self._commit = commit() or f"version {__version__}"
         self.skipped = 0
         self.best = BestLearners(learner, folder, protocol.kept, identity, ranks)
         self._means = RunningMeans()
         self._logged_at = (0, 0.0)
         self._ahead: list[TaskBatch] = []
-        """The tasks of the next iterations."""
+        """Tasks of the next iterations, already sampled, in reverse order."""
 
     # --- state ----------------------------------------------------------------------------------
 
     def resume(self) -> bool:
-        """Continue from the folder's checkpoint, if there is one; from the one before, if damaged.
+        """Load the folder's newest intact checkpoint, if any; return whether there was one.
 
         Raises:
-            UserError: both are damaged, or it is of another run.
+            UserError: no checkpoint is intact, or it does not fit this learner or these data.
         """
         newest = partial(checkpoint.load_newest, self.path, self.path_before)
         state = self.ranks.from_first(newest)
@@ -148,7 +148,7 @@ class Trainer:
         return True
 
     def save(self) -> None:
-        """Write the whole state; the checkpoint before it stays, as `checkpoint_before.pt`."""
+        """Write the full state; the previous checkpoint is kept as `checkpoint_before.pt`."""
         if not self.ranks.is_first:
             return
         state = {
@@ -171,17 +171,17 @@ class Trainer:
 
     @property
     def device(self) -> str:
-        """What is at work now, in words."""
+        """The device in words, with the number of processes if there are several."""
         name, count = self.hardware.name, self.ranks.size
         return f"{count} x {name}" if count > 1 else name
 
     # --- training -------------------------------------------------------------------------------
 
     def run(self, logger: Logger) -> None:
-        """Train to the end, or to the last meta-validation that `patience` allows.
+        """Train to the end, or until `patience` runs out.
 
         Raises:
-            Stopped: a signal asked for it.
+            Stopped: a signal asked the run to stop.
             UserError: the meta-loss is not finite, or the disk refused a file.
         """
         training = self.training
@@ -190,16 +190,16 @@ class Trainer:
         with StopRequest() as request:
             while self.iteration < training.iterations and not self._out_of_patience():
                 began = time.monotonic()
-                # memory that is full in the middle of an update leaves nothing sound to save
+                # not saved here: running out of memory can leave an update half done
                 with told_of_full_memory("or hardware.checkpoint_inner_steps=true"):
                     self._step(request)
                 row = self._row()
                 if row:
-                    # where a disk is full, or a search gives a run up, all of them end
+                    # all processes end if the disk is full or a search prunes the run
                     self.ranks.from_first(partial(logger.log, self.iteration, row))
                 is_due = self.iteration % training.checkpoint_every == 0
                 if is_due:
-                    self._settle()  # which waits for a GPU
+                    self._settle()  # waits for a GPU, so that `seconds` is right
                 self.seconds += time.monotonic() - began
                 if is_due:
                     self.save()
@@ -209,11 +209,11 @@ class Trainer:
                     self._settle()
                     self.save()
                     raise Stopped(received, self.iteration)
-        self._settle()  # of a training that patience ended, whose last steps were not asked for yet
+        self._settle()  # if patience ended training, the last steps are not checked yet
         self.save()
 
     def _next_tasks(self) -> TaskBatch:
-        """The tasks of this iteration; as many are sampled at once as memory has room for."""
+        """The tasks of this iteration; several batches are sampled at once if memory allows."""
         if not self._ahead:
             size = self.training.meta_batch_size
             rows = self.dataset.ways * (self.dataset.train_shots + self.dataset.queries)
@@ -231,8 +231,8 @@ class Trainer:
             metrics = {}
         except UserError:
             if self.iteration:
-                self.save()  # as of a worker that died: what was learned before is sound
-                if request.received:  # SLURM ends the workers of a run with the same signal
+                self.save()  # for example after a worker died: the state before this step is sound
+                if request.received:  # SLURM sends the same signal to the workers
                     raise Stopped(request.received, self.iteration) from None
             raise
         self.iteration += 1
@@ -248,7 +248,7 @@ class Trainer:
         if self.on_nan == "skip":
             self.skipped += 1
             with warnings.catch_warnings():
-                # of torch, where the first step of all is skipped
+                # torch warns if the very first step is skipped
                 warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
                 self.learner.count_step()
             return
@@ -258,7 +258,7 @@ class Trainer:
         self._stop_at(self.iteration + 1, what)
 
     def _settle(self) -> None:
-        """Count the steps that a GPU refused, or stop because of them."""
+        """Count the steps that a GPU left out because they were not finite, or stop."""
         self.skipped += (refused := self.learner.finite.count_refused())
         if not refused:
             return
@@ -269,7 +269,7 @@ class Trainer:
             self._stop_at(self.iteration, what)
 
     def _require_finite_parameters(self, iteration: int, what: str) -> None:
-        """Nothing comes any more of those that are not, and no checkpoint should hold them."""
+        """Raise `UserError` if a parameter is not finite; such parameters are never saved."""
         if not all(bool(torch.isfinite(p).all()) for p in self.learner.parameters()):
             why = "so are the parameters since an earlier step"
             smaller = "accepted is a smaller algorithm.outer_lr"
@@ -281,7 +281,7 @@ class Trainer:
         raise UserError(f"iteration {iteration}: {what} {where}")
 
     def _row(self) -> dict[str, float]:
-        """What this iteration adds to the log: training means, validation, both, or nothing."""
+        """The metrics to log at this iteration: training means, validation, both, or none."""
         training = self.training
         row: dict[str, float] = {}
         last = self.iteration == training.iterations

@@ -1,4 +1,4 @@
-"""What the commands beside `mamlbench` share: how they read their arguments, and how they end."""
+"""Argument parsing and exit codes that the commands share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mamlbench.errors import AFTER_SIGNAL, BUSY, USER_ERROR, Busy, UserError
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, where argparse itself prints the whole usage."""
+    """Reports errors in one line, without the full usage that argparse prints."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the arguments.
+        """Report the error.
 
         Raises:
             UserError: always.
@@ -26,7 +26,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def exit_code_of(name: str, command: Callable[[], int]) -> int:
-    """Do what a command does; its exit code, or of a mistake that is told in one line."""
+    """Run `command` and return its exit code; print an expected error in one line."""
     try:
         return command()
     except (UserError, Busy) as error:
@@ -41,11 +41,11 @@ def exit_code_of(name: str, command: Callable[[], int]) -> int:
 
 
 def find_own_modules() -> None:
-    """Classes of the user's own, as my_lab.MyAlgorithm, are found where the command is started."""
+    """Make the user's classes, such as my_lab.MyAlgorithm, importable from the working folder."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
 
 
 def leave_the_pipe() -> None:
-    """Whoever reads what is printed, say `head`, has had enough: the rest goes nowhere."""
+    """Discard further output, because the reader of the pipe, such as `head`, has closed it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The command line as it is typed, and as Hydra gets to see it."""
+"""Checks the command line as typed, and rewrites it for Hydra."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from mamlbench.errors import UserError
 
 
 def for_hydra(arguments: Sequence[str]) -> list[str]:
-    """The arguments with all that a table, a checkpoint or a search among them brings."""
-    # here, as help does without them
+    """Add the overrides that a table, a checkpoint or a search in the arguments implies."""
+    # imported here, because --help does not need them
     from mamlbench.run.made_by import with_overrides_of_checkpoint
     from mamlbench.sweeps.table import arguments_of_table
     from mamlbench.tuning.arguments import with_search
@@ -22,9 +22,9 @@ def for_hydra(arguments: Sequence[str]) -> list[str]:
 
 
 def in_order(arguments: list[str]) -> list[str]:
-    """Flags first, as Hydra wants them, and `+experiment=x` as `experiment=x`, so for every group.
+    """Put flags first, as Hydra requires, and drop the plus of `+group=x` for every config group.
 
-    All groups are in the defaults list, where Hydra takes no plus; people write it all the same.
+    All groups are in the defaults list, so Hydra refuses the plus, but people type it.
     """
     groups, flags, overrides = ConfigTree(arguments).groups(), list(arguments), []
     for override in parsed(arguments).overrides:
@@ -34,11 +34,11 @@ def in_order(arguments: list[str]) -> list[str]:
 
 
 def refuse_what_misplaces_runs(arguments: Sequence[str]) -> None:
-    """Refuse what Hydra offers and a run would forget, overlook, or be misplaced by.
+    """Refuse Hydra features that a run would ignore or that would misplace its files.
 
     Raises:
-        UserError: another primary config, a working folder of each job, a sweep without -m, or a
-            file of one's own that bears the name of one of mamlbench's, which Hydra takes first.
+        UserError: another primary config, a working folder for each job, a sweep without -m, or a
+            user's config file with the name of one of mamlbench's, which Hydra would use instead.
     """
     line = parsed(arguments)
     typed = [o for o in line.overrides if key_of(o) == "hydra.searchpath"]
@@ -53,7 +53,7 @@ def refuse_what_misplaces_runs(arguments: Sequence[str]) -> None:
         flag, value = "--config-name", line.config_name
         if value is None:
             flag, value = "--config-path", line.config_path
-        # tests, sweeps and jobs of a cluster compose mamlbench's own
+        # tests, sweeps and cluster jobs always compose mamlbench's primary config
         accepted = "--config-dir=FOLDER experiment=NAME, of FOLDER/experiment/NAME.yaml"
         raise UserError(f"{flag}={value}: accepted is {accepted}")
     for override in line.overrides:
@@ -65,10 +65,11 @@ def refuse_what_misplaces_runs(arguments: Sequence[str]) -> None:
 
 
 def options_of_each_job(arguments: Sequence[str]) -> list[str]:
-    """The arguments, where they sweep over a group with each option as a sweep of one value.
+    """In a sweep over a group, turn each fixed option into a sweep of one value.
 
-    Of what is not swept Hydra makes a config before the jobs' own, with the defaults of the groups
-    that are: it would refuse `algorithm=emaml,bmaml algorithm.particles=5` because MAML has none.
+    Hydra first composes a config from the fixed overrides alone, with the default choice of each
+    swept group. It would refuse `algorithm=emaml,bmaml algorithm.particles=5`, because MAML has no
+    particles.
     """
     line = parsed(arguments)
     groups = ConfigTree(arguments).groups() if line.multirun else []
@@ -82,8 +83,8 @@ def options_of_each_job(arguments: Sequence[str]) -> list[str]:
 
 
 def _of_each_job(override: str) -> str:
-    key, _, value = override.partition("=")  # the key as it is, with its + or ~
+    key, _, value = override.partition("=")  # the key keeps its + or ~
     is_option = "." in key and value and not key.startswith(("~", "hydra."))
-    if value.strip().lower() == "null":  # which Hydra takes in no choice
+    if value.strip().lower() == "null":  # Hydra refuses null in choice(...)
         return override
     return f"{key}=choice({value})" if is_option else override

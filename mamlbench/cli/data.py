@@ -1,4 +1,4 @@
-"""`mamlbench-data`: get datasets and check them ahead of time; turn images into embeddings."""
+"""`mamlbench-data`: download and check datasets ahead of time; turn images into embeddings."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ NAMES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 where all is well, 2 after a user's mistake, 75 where others are at it."""
+    """Run the command: 0 on success, 2 after a user's mistake, 75 if another process is at work."""
     return exit_code_of("mamlbench-data", lambda: _run(arguments))
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
-    # argparse takes no more OPTION=VALUE after --root: what it leaves over is picked up here
+    # argparse accepts no OPTION=VALUE after --root, so the remaining arguments are parsed here
     options, more = parser.parse_known_args(arguments)
     if any(word.startswith("-") or "=" not in word for word in more):
         parser.error(f"unrecognized arguments: {' '.join(more)}")
@@ -108,10 +108,10 @@ def _dataset(name: str, root: str | None, options: Sequence[str] = ()) -> ImageD
 
 
 def _values(options: Sequence[str]) -> dict[str, Any]:
-    """What OPTION=VALUE arguments give.
+    """Parse OPTION=VALUE arguments.
 
     Raises:
-        UserError: a value that is no YAML.
+        UserError: a value is not valid YAML.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import GrammarParseError
@@ -134,13 +134,13 @@ def _list(root: str | None) -> None:
 
     print(f"in {data_root(root)}:")
     for name in NAMES:
-        # a user's own pictures are where the user says; `root` is of the others
+        # `image_folder` has no place below `root`: the user names its folder
         dataset = _dataset(name, None if name == "image_folder" else root)
         print(f"  {name:<15} {'there' if dataset.available else 'not there'}")
 
 
 def _prepare(name: str, root: str | None, options: Sequence[str], anew: bool) -> None:
-    """Decode and cache, or with `anew` hash everything again."""
+    """Decode and cache a dataset; with `anew`, hash its sources again."""
     dataset = _dataset(name, root, options)
     images = dataset.read(fresh=anew)
     print(f"{name}: {'verified' if anew else 'ready'}, sha256 {images.sha256}")
@@ -149,7 +149,7 @@ def _prepare(name: str, root: str | None, options: Sequence[str], anew: bool) ->
 
 
 def _embed(options: argparse.Namespace, own: Sequence[str]) -> None:
-    """Train a classifier and write the embeddings; the same command goes on where it stopped."""
+    """Train a classifier and write the embeddings; the same command resumes after a stop."""
     from mamlbench.datasets.embeddings import FILE, read_embeddings
     from mamlbench.datasets.store import data_root
     from mamlbench.embed import Pretraining, embed

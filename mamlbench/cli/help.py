@@ -1,4 +1,4 @@
-"""`mamlbench --help`: what people type, the groups with their choices, every option with a line."""
+"""`mamlbench --help`: example commands, config groups with their choices, and every option."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _FLAGS = (
 
 
 def wanted(arguments: Sequence[str]) -> bool:
-    """Whether help is asked for."""
+    """Whether the arguments ask for help."""
     return "--help" in arguments or "-h" in arguments
 
 
 def text(arguments: Sequence[str]) -> str:
-    """The help for a command line: its groups' choices, and its options as they would be.
+    """The help text, with the choices and option values that this command line would use.
 
     Raises:
-        hydra.errors.HydraException: an override that does not fit the config tree.
+        hydra.errors.HydraException: an override does not fit the config tree.
     """
     from omegaconf import OmegaConf
 
@@ -46,7 +46,7 @@ def text(arguments: Sequence[str]) -> str:
     nodes: Any = OmegaConf.to_container(config, resolve=False)
     chosen = {group: [str(name)] for group, name in config.hydra.runtime.choices.items()}
     chosen["logger"] = list(nodes["logger"] or {})  # Hydra keeps no record of a list of choices
-    # presets are picked up by themselves, so nobody types them
+    # presets are chosen automatically, so nobody types them
     groups = [group for group in tree.groups() if group.split("/")[0] != "preset"]
     parts = [
         "mamlbench trains, evaluates and compares model-agnostic meta-learning algorithms.",
@@ -86,7 +86,7 @@ def _options(
 
 
 def _chosen(node: str, choices: Sequence[str]) -> str:
-    """What is typed to choose them: `network=mlp`, `logger=[csv,wandb]`."""
+    """How to type these choices: `network=mlp`, `logger=[csv,wandb]`."""
     if not choices:
         return node
     return f"{node}={choices[0]}" if len(choices) == 1 else f"{node}=[{','.join(choices)}]"
@@ -106,14 +106,14 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any
 
 
 def _typed(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """A value as typed on the command line."""
     if isinstance(value, list):
         return "[" + ",".join(map(_typed, value)) + "]"
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
 def _section(title: str, rows: Iterable[tuple[str, str]]) -> str:
-    """A title, then rows in two columns, the second wrapped to the terminal."""
+    """A title and rows in two columns, the second wrapped to the terminal's width."""
     rows = list(rows)
     width = min(shutil.get_terminal_size((100, 24)).columns, 120)
     longest = max((len(left) for left, _ in rows), default=0)

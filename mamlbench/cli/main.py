@@ -1,4 +1,4 @@
-"""The command `mamlbench`: one run, or a sweep of them, from a composed config."""
+"""The command `mamlbench`: one run or a sweep, from a composed config."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _busy: list[str] = []
-"""The runs of this process's sweep that others are at work on."""
+"""Runs of this process's sweep that other processes are working on."""
 
 
 class Told(UserError):
-    """A mistake that another process has told already."""
+    """A mistake that another process has already reported."""
 
 
 def main() -> None:
-    """Entry point; exits with 0, with 2 after a mistake of the user's, with 128 + n after signal n.
+    """Entry point; exits with 0, with 2 after a user's mistake, and with 128 + n after signal n.
 
-    With 1 where one of several processes that did the run together failed, with 75 where another
-    process is at work on it. In a sweep every run is tried; the exit code is that of the first one
-    that failed, or else 75 where others are at work on some.
+    Exits with 1 if one of the processes that share a run failed, and with 75 if another process is
+    working on the run. A sweep tries every run; its exit code is that of the first failed run,
+    otherwise 75 if other processes are working on some of the runs.
     """
     arguments = sys.argv[1:]
     find_own_modules()
-    if "--version" in arguments:  # Hydra would tell its own
+    if "--version" in arguments:  # Hydra would print its own version
         print(f"mamlbench {__version__}")
         return
     _be_quiet_unless_first()
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors come here instead of being printed
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors are raised, not printed
     try:
         from mamlbench.cli.command_line import in_order
 
         arguments = in_order(arguments)
         _command(arguments)
-    except (UserError, Lost, Busy) as error:  # Busy is a search; of runs it is said where they are
+    except (UserError, Lost, Busy) as error:  # Busy from a search; `_run` handles it for runs
         _fail(error)
-    except KeyboardInterrupt:  # before or after what saves itself
+    except KeyboardInterrupt:  # before or after the parts that save themselves
         print("mamlbench: interrupted", file=sys.stderr)
         raise SystemExit(AFTER_SIGNAL + signal.SIGINT) from None
     except BrokenPipeError:
@@ -96,13 +96,13 @@ def _command(arguments: list[str]) -> None:
 def _prepare_sweep() -> None:
     from hydra.core.plugins import Plugins
 
-    Plugins.instance()  # runs the modules of Hydra's plugins, so before ours take classes of them
+    Plugins.instance()  # first: executes Hydra's plugin modules, whose classes ours inherit from
     from mamlbench.slurm.launcher import SlurmLauncher
     from mamlbench.sweeps.sweeper import CellSweeper
     from mamlbench.tuning.sweeper import OptunaSweeper
 
     for ours in (CellSweeper, OptunaSweeper, SlurmLauncher):
-        # Hydra takes plugins from `hydra_plugins` alone
+        # Hydra accepts plugins only from the package `hydra_plugins`
         name = f"hydra_plugins.mamlbench.{ours.__name__}"
         Plugins.instance().class_name_to_class[name] = ours
 
@@ -114,7 +114,7 @@ def _hydra_main() -> None:
 
 
 def _run(config: DictConfig) -> float | None:
-    """One job; gives its best meta-validation, which a sweeper may optimise."""
+    """Run one job; return its best meta-validation value, which a sweeper may optimise."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -146,26 +146,26 @@ def _run(config: DictConfig) -> float | None:
         return None
     except (UserError, Lost) as error:
         if not in_sweep:
-            _fail(error)  # at once: Hydra would say its own word about it first
+            _fail(error)  # exit here, because Hydra would print its own message first
         print(f"mamlbench: {' '.join(overrides)}: {error}", file=sys.stderr)
         _let_go(error)
-        raise  # the others go on, and the sweep then fails with the first of its errors
+        raise  # the other runs continue; the sweep then fails with its first error
     except Exception as error:
-        if in_sweep:  # the sweep itself shows the first error only
+        if in_sweep:  # the sweep itself shows only its first error
             traceback.print_exc()
             _let_go(error)
         raise
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Free a failed run's memory: Hydra keeps the error, its traceback the learner and the data."""
+    """Free a failed run's memory: Hydra keeps the error, whose traceback holds learner and data."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 def _as_typed(overrides: Any) -> list[str]:
-    """A list of OmegaConf's, its interpolations left as they are."""
+    """An OmegaConf list as plain strings, with interpolations unresolved."""
     from omegaconf import OmegaConf
 
     typed: Any = OmegaConf.to_container(overrides, resolve=False)
@@ -173,12 +173,12 @@ def _as_typed(overrides: Any) -> list[str]:
 
 
 class _Job(NamedTuple):
-    """What Hydra gives a run.
+    """What Hydra passes to a run.
 
     Attributes:
-        algorithm: by name, as is the dataset.
-        searchpath: where config files are.
-        missing_preset: the preset that would set rates and lengths, and is not there.
+        algorithm: name of the algorithm's config; `dataset` likewise.
+        searchpath: the user's config folders.
+        missing_preset: the preset that would set rates and lengths, if it does not exist.
     """
 
     config: DictConfig
@@ -217,7 +217,7 @@ def _one_run(job: _Job) -> float | None:
 
 
 def _here(job: _Job) -> float | None:
-    """A run in this process, or in it and those that it shares the work with."""
+    """Do the run in this process, alone or together with the processes it shares the work with."""
     from mamlbench.compose import check_other_tests, other_tests
     from mamlbench.experiment import Experiment
     from mamlbench.hardware.distributed import joined
@@ -231,7 +231,7 @@ def _here(job: _Job) -> float | None:
     experiment = build()
     if experiment.options.also_test:
         ranks.together(partial(check_other_tests, experiment, job.searchpath))
-        experiment = build()  # anew: the others have drawn from the same random numbers
+        experiment = build()  # again, because building the tests drew from the random numbers
     number = job.sweeper.get("trial") if ranks.is_first else None
     study = None if number is None else trial.watch(experiment, job.sweeper)
     if ranks.is_first:
@@ -260,7 +260,7 @@ def _here(job: _Job) -> float | None:
 
 
 def _one_of_several(log: dict[str, Any], job: _Job) -> float | None:
-    """A run's part in one of the processes that `_one_run` started."""
+    """One process's part of a run, in a process that `_one_run` started."""
     logging.config.dictConfig(log)
     _be_quiet_unless_first()
     try:
@@ -269,7 +269,7 @@ def _one_of_several(log: dict[str, Any], job: _Job) -> float | None:
         return result
     except (UserError, Busy) as error:
         _fail(error)
-    except Lost:  # who started this process says which one was the first to fail
+    except Lost:  # the parent process reports which process failed first
         _give_way()
     except Exception:
         traceback.print_exc()
@@ -285,7 +285,7 @@ def _job_logging() -> dict[str, Any]:
 
 
 def _be_quiet_unless_first() -> None:
-    """Of several processes the first one alone prints and logs; errors any of them may."""
+    """Let only the first of several processes print and log; all of them may print errors."""
     if not here().is_first:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- until this process ends
         logging.disable(logging.WARNING)
@@ -301,7 +301,7 @@ def _fail(error: UserError | Busy | Lost) -> NoReturn:
 
 
 def _end(line: str | None = None, lost: bool = False) -> None:
-    """Say how it ended; of several processes, the one whose part that is."""
+    """Print how the run ended; of several processes, only the responsible one prints it."""
     if here().size > 1:
         from mamlbench.hardware.distributed import leave
 
@@ -311,5 +311,5 @@ def _end(line: str | None = None, lost: bool = False) -> None:
 
 
 def _give_way() -> None:
-    """Let whoever watches the processes see first which one was the first to fail."""
+    """Wait, so that the process's supervisor notices the first failed process first."""
     time.sleep(1.0)

@@ -1,4 +1,4 @@
-"""`mamlbench-report`: the papers' tables beside our runs, and any runs beside one another."""
+"""`mamlbench-report`: compare runs with the papers' tables, and with one another."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXAMPLES = """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 where all is well, 2 after a user's mistake."""
+    """Run the command: 0 on success, 2 after a user's mistake."""
     typed = sys.argv[1:] if arguments is None else arguments
     find_own_modules()
     return exit_code_of("mamlbench-report", lambda: _run(_parser().parse_intermixed_args(typed)))
@@ -100,7 +100,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _refuse(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
-    """No option of these may be given."""
+    """Raise `UserError` if one of the options `names` is given."""
     unset = vars(_parser().parse_args([]))
     for name in names:
         value = getattr(options, name)
@@ -144,7 +144,7 @@ def _report(options: argparse.Namespace) -> Report:
 
 
 def _tree(config_dir: Path | None) -> ConfigTree:
-    """Where the tables are: mamlbench's own configs, and those of the user's folder."""
+    """The configs with the tables: mamlbench's own and those in the user's folder."""
     from mamlbench.config.tree import ConfigTree
 
     if config_dir is None:
@@ -156,7 +156,7 @@ def _tree(config_dir: Path | None) -> ConfigTree:
 
 
 def _write(options: argparse.Namespace, found: Report) -> None:
-    """Whatever was asked for; the tables themselves, where nothing else was."""
+    """Write what the options ask for, or print the tables if they ask for nothing."""
     others = (options.html, options.figures, options.readme)
     if options.html is not None:
         from mamlbench.report.page import write_page
@@ -204,7 +204,7 @@ def _put(out: Path | None, text: str) -> None:
 
 
 def _say(what: str) -> None:
-    """On stderr, as tables may be piped on."""
+    """Print to stderr, because stdout may be piped."""
     print(what, file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""`mamlbench-sync`: bring runs to W&B that it has not, or not whole."""
+"""`mamlbench-sync`: send runs to W&B that are missing or incomplete there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEFT_OUT = "; W&B is past the rest and takes none of them: those that it lacks 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; 0 where all went well, 2 after a user's mistake or where W&B refuses."""
+    """Run the command: 0 on success, 2 after a user's mistake or if a run could not be sent."""
     return exit_code_of("mamlbench-sync", lambda: _sync(_parser().parse_args(arguments)))
 
 
@@ -44,7 +44,7 @@ def _sync(options: argparse.Namespace) -> int:
     from mamlbench.loggers.wandb_logger import is_logged_in, resolved_mode
 
     folders = find_runs(options.outputs)
-    # WANDB_MODE=offline, which clusters set, is for runs: this command is there to send
+    # WANDB_MODE=offline, as set on clusters, is meant for runs; this command exists to send
     can_send = is_logged_in() or resolved_mode("auto") == "online"
     if not (options.dry_run or options.mode == "offline" or can_send):
         raise UserError(
@@ -58,7 +58,7 @@ def _sync(options: argparse.Namespace) -> int:
             run = KeptRun.read(folder)
             if not options.dry_run:
                 left_out = send(run, options.mode, options.timeout)
-        except (Busy, UserError) as error:  # the others are sent all the same
+        except (Busy, UserError) as error:  # still send the other runs
             print(f"mamlbench-sync: {error}", file=sys.stderr)
             failed += 1
             continue

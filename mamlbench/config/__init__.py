@@ -1,8 +1,8 @@
-"""What a command line composes, and how it becomes objects."""
+"""Composes a config from a command line, and builds objects from it."""
 
 import os
 
 from omegaconf import OmegaConf
 
-# ${home:PATH} in configs; Hydra and Path take a ~ for a folder of that name
+# ${home:PATH} in configs expands ~, which Hydra and Path treat as a folder named ~
 OmegaConf.register_new_resolver("home", os.path.expanduser, replace=True)

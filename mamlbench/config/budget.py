@@ -15,12 +15,12 @@ from mamlbench.errors import one_of
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of a run is done.
+    """How much of a run to do.
 
     Attributes:
-        part: one in so many outer steps.
-        least: outer steps that are left at least, or all, where a run has fewer.
-        tasks: meta-validation and meta-test tasks, at most (None: all).
+        part: divide the outer steps by this number.
+        least: keep at least this many outer steps, or all if a run has fewer.
+        tasks: maximum number of meta-validation and of meta-test tasks (None: no maximum).
     """
 
     part: int
@@ -32,17 +32,17 @@ BUDGETS = {"full": None, "short": Budget(10, 10), "smoke": Budget(5000, 5, 20)}
 
 
 def within_budget(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """A config's plain values, as `budget` shortens them, and what was shortened.
+    """Shorten a config as its `budget` says; return its plain values and what was shortened.
 
-    Outer steps are divided, and with them the epochs that some algorithms count in; the first
-    meta-validation comes before the end. What depends on a number by interpolation follows it.
+    Outer steps are divided, and `algorithm.epoch_length` with them; `validate_every` is at most the
+    run's length. Values interpolated from a changed number follow it.
 
     Returns:
-        The values, and for `summary.json` the budget's name with each old and new number, as
-        {"budget": "smoke", "iterations": [60000, 12], "tasks": [600, 20]}; None of a full run.
+        The values, and for `summary.json` the budget's name with each old and new number, such as
+        {"budget": "smoke", "iterations": [60000, 12], "tasks": [600, 20]}; None for a full run.
 
     Raises:
-        BadValue: an unknown budget.
+        BadValue: the budget is unknown.
     """
     name = str(config.get("budget", "full"))
     one_of("budget", name, BUDGETS)
@@ -79,14 +79,14 @@ def _shorten_training(node: DictConfig, iterations: int, left: int) -> None:
 
 
 def _unresolved(config: Mapping[str, Any]) -> DictConfig:
-    """A copy whose interpolations are as they were."""
+    """A copy with unresolved interpolations."""
     is_node = isinstance(config, DictConfig)
     values: Any = OmegaConf.to_container(config, resolve=False) if is_node else dict(config)
     return OmegaConf.create(values)
 
 
 def _number(node: DictConfig, key: str) -> int | None:
-    """A whole number at a dotted key, or None; what is wrong there is said by who takes it."""
+    """The integer at a dotted key, or None; wrong values are reported when objects are built."""
     try:
         value = OmegaConf.select(node, key)
     except OmegaConfBaseException:

@@ -1,4 +1,4 @@
-"""From a composed config to objects: the constructor is the schema, the YAML holds the values."""
+"""Builds objects from a composed config: constructors are the schema, YAML holds the values."""
 
 from __future__ import annotations
 
@@ -22,13 +22,12 @@ Built = TypeVar("Built")
 
 
 def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
-    """Construct what `node._target_` names from the node's other values.
+    """Construct the class that `node._target_` names from the node's other values.
 
     Args:
         node: a config node with `_target_`.
         group: its place in the config, for messages.
-        context: arguments that do not come from the config; those that the class does not take are
-            left out.
+        context: arguments that do not come from the config; the class need not take all of them.
 
     Raises:
         UserError: an unknown class or option, a wrong type, or a value that the class refuses.
@@ -48,10 +47,10 @@ def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
 
 
 def _class_at(target: str) -> Any:
-    """What a dotted path names.
+    """Import the object at a dotted path.
 
     Raises:
-        UserError: there is no such module, it is broken, or it has no such name.
+        UserError: the module does not exist, fails to import, or lacks the name.
     """
     module, _, name = target.rpartition(".")
     if not all(part.isidentifier() for part in target.split(".")) or not module:
@@ -101,10 +100,10 @@ def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context
 
 
 def options_of(values: Any, group: str) -> Mapping[str, Any]:
-    """`values` themselves, which must be a mapping of options.
+    """Return `values`, which must be a mapping of options.
 
     Raises:
-        UserError: somebody wrote `group=value`.
+        UserError: `values` is not a mapping, because the user wrote `group=value`.
     """
     if isinstance(values, Mapping):
         return values
@@ -112,7 +111,7 @@ def options_of(values: Any, group: str) -> Mapping[str, Any]:
 
 
 def plain(node: Any) -> Any:
-    """A config node as dicts, tuples and plain values, its interpolations resolved."""
+    """A config node as dicts, tuples and plain values, with interpolations resolved."""
     if isinstance(node, DictConfig):
         try:
             node = OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
@@ -124,9 +123,9 @@ def plain(node: Any) -> Any:
 
 
 def constructor_options(cls: type) -> tuple[dict[str, Any], set[str]]:
-    """Annotations of a constructor's arguments by name, and the names that have no default.
+    """Annotations of a constructor's arguments by name, and the names without a default.
 
-    Where a constructor hands `**options` on, the arguments of the next class up belong to it too.
+    If a constructor takes `**options`, the arguments of the next base class are included.
     """
     schema: dict[str, Any] = {}
     required: set[str] = set()
@@ -140,13 +139,13 @@ def constructor_options(cls: type) -> tuple[dict[str, Any], set[str]]:
 
 
 def constructor_defaults(cls: type) -> dict[str, Any]:
-    """Values of a constructor's arguments that need not be given; see `constructor_options`."""
+    """Defaults of a constructor's optional arguments; see `constructor_options`."""
     named = [parameter for _, parameters in _parameters(cls) for parameter in parameters]
     return {p.name: p.default for p in named if p.default is not p.empty}
 
 
 def _parameters(cls: type) -> Iterator[tuple[Callable[..., None], list[inspect.Parameter]]]:
-    """Constructors from the class up, with the named arguments that no class below has."""
+    """Constructors from the class upwards, each with the named arguments that no subclass has."""
     seen: set[str] = set()
     for ancestor in cls.__mro__:
         init = ancestor.__dict__.get("__init__")
@@ -173,7 +172,7 @@ def _checked(key: str, value: Any, hint: Any) -> Any:
     try:
         return _adapter(hint).validate_python(value)
     except ValidationError as error:
-        with suppress(TypeError, ValueError):  # of lists, sets and paths, as YAML has them
+        with suppress(TypeError, ValueError):  # JSON mode makes tuples, sets and paths
             return _adapter(hint).validate_json(json.dumps(value, allow_nan=False))
         first = error.errors()[0]
         places = () if first["type"] == "missing" else first["loc"]

@@ -1,4 +1,4 @@
-"""A hash of what in a config changes the result of a run."""
+"""A hash of the config values that affect a run's result."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mamlbench.slurm.options import NAMES as SUBMISSION_OPTIONS
 WITHOUT_EFFECT = {
     "": {
         *("seed", "name", "outputs", "restart", "on_nan", "logger"),
-        *("also_test", "budget"),  # the values that a budget makes count instead
-        "warm_start",  # by its file's content instead
+        *("also_test", "budget"),  # the values that a budget changes count instead
+        "warm_start",  # its file's content counts instead
     },
     "training": {"log_every", "checkpoint_every"},
     "dataset": {"threads", "workers"},
@@ -25,12 +25,11 @@ WITHOUT_EFFECT = {
         *SUBMISSION_OPTIONS,
     },
 }
-"""By group, what may differ between two runs that give the same result: where and how it runs, what
-it prints."""
+"""Options without effect on the result, by group: where and how a run computes, what it prints."""
 
 
 def _without_effect(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A plain config without the options that change no result."""
+    """A plain config without the options in `WITHOUT_EFFECT`."""
     kept = {key: value for key, value in config.items() if key not in WITHOUT_EFFECT[""]}
     for group, names in WITHOUT_EFFECT.items():
         if isinstance(kept.get(group), dict):
@@ -39,6 +38,6 @@ def _without_effect(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_hash(config: Mapping[str, Any], **more: str | None) -> str:
-    """Eight hexadecimal digits of everything in a config that changes the result of a run."""
+    """Hash all config values that affect the result, and `more`, to eight hexadecimal digits."""
     text = json.dumps({**_without_effect(plain(config)), **more}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""Hydra's and OmegaConf's complaints about a command line, each in one line of ours."""
+"""Turns Hydra's and OmegaConf's errors about a command line into one-line messages."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mamlbench.files import DISK_ERRORS
 
 
 def one_line(error: Exception, arguments: Sequence[str]) -> str | None:
-    """What is wrong with the command line: the key, what was found, what is accepted.
+    """Describe a command line's mistake: the key, what was found, and what is accepted.
 
     Args:
-        error: what composing the config, or Hydra's own preparations, raised.
+        error: the exception raised while Hydra prepared itself or composed the config.
         arguments: the command line.
 
     Returns:
-        None where the mistake is not the user's; a traceback is right then.
+        The message; None if the user did not cause the error, so that a traceback is right.
     """
     tree = ConfigTree(arguments)
     if isinstance(error, MissingConfigException):
@@ -51,21 +51,21 @@ def one_line(error: Exception, arguments: Sequence[str]) -> str | None:
 
 
 def _disk(error: OSError) -> str | None:
-    """A disk that refuses, or a folder of a sweep that Hydra cannot make."""
+    """A disk error, or a sweep folder that Hydra cannot create."""
     if error.filename is None or not (error.errno in DISK_ERRORS or _by_hydra(error)):
         return None
     return f"cannot write {error.filename}: {DISK_ERRORS.get(error.errno or 0, error.strerror)}"
 
 
 def _by_hydra(error: Exception) -> bool:
-    """Whether Hydra's code, not ours, made the call that failed."""
+    """Whether Hydra's code, not mamlbench's, made the call that failed."""
     modules = [frame.f_globals["__name__"] for frame, _ in walk_tb(error.__traceback__)]
     known = [name for name in modules if name.startswith(("mamlbench", "hydra"))]
     return bool(known) and known[-1].startswith("hydra")
 
 
 def _missing(error: MissingConfigException, tree: ConfigTree) -> str:
-    """A choice that its group does not have."""
+    """A choice that does not exist in its group."""
     file = error.missing_cfg_file or ""
     groups = [group for group in tree.groups() if file.startswith(f"{group}/")]
     if groups:
@@ -86,7 +86,7 @@ def _unknown_choice(group: str, found: str, accepted: Sequence[str]) -> str:
 
 
 def _unreadable(error: HydraException, arguments: Sequence[str], tree: ConfigTree) -> str | None:
-    """An override, if there is one, that Hydra's grammar does not take."""
+    """The override that Hydra's grammar rejects, if any."""
     found, said = _not_parsed(error, arguments)
     if found is None:
         return None
@@ -95,7 +95,7 @@ def _unreadable(error: HydraException, arguments: Sequence[str], tree: ConfigTre
         near = [f"{group}={found}" for group in tree.groups() if found in tree.choices(group)]
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         return f"{found}: accepted is key=value{hint}"
-    # what Hydra says of its functions is plain, unlike what its parser says
+    # Hydra's messages about its functions are clear, unlike those of its parser
     of_function = re.search(r"while evaluating '.*': (.+)\n?(.*)", said)
     if of_function is None:
         return f"{found or repr(found)}: {why_unreadable(found)}"
@@ -104,7 +104,7 @@ def _unreadable(error: HydraException, arguments: Sequence[str], tree: ConfigTre
 
 
 def _not_parsed(error: HydraException, arguments: Sequence[str]) -> tuple[str | None, str]:
-    """The override that cannot be read, and what Hydra's parser says of it."""
+    """The override that cannot be parsed, and the message of Hydra's parser."""
     parser = OverridesParser.create()
     found = error.override if isinstance(error, OverrideParseException) else None
     for override in parsed(arguments).overrides if found is None else [found]:
@@ -116,7 +116,7 @@ def _not_parsed(error: HydraException, arguments: Sequence[str]) -> tuple[str | 
 
 
 def _typed_apart(override: str, arguments: Sequence[str]) -> str:
-    """`seed = 3` whole, where it was typed as several arguments; else the override."""
+    """All of `seed = 3` if it was typed as several arguments, otherwise the override."""
     words = list(arguments)
     at = words.index(override) if override in words else len(words)
     if words[at + 1 : at + 2] == ["="]:
@@ -129,7 +129,7 @@ def _typed_apart(override: str, arguments: Sequence[str]) -> str:
 
 
 def _several_modes(error: ValueError, arguments: Sequence[str]) -> str:
-    """Flags that exclude one another."""
+    """Flags that exclude each other."""
     line = parsed(arguments)
     if not line.multirun or (line.cfg is None and line.info is None):
         return _first_line(error)
@@ -142,7 +142,7 @@ def _several_modes(error: ValueError, arguments: Sequence[str]) -> str:
 
 
 def _no_choice(arguments: Sequence[str], tree: ConfigTree) -> str:
-    """`group=null` for a group that a run cannot do without."""
+    """`group=null` for a group that a run needs."""
     for override in parsed(arguments).overrides:
         group, found = key_and_value(override)
         if not group:
@@ -184,13 +184,13 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
 
 
 def _choice(group: str, arguments: Sequence[str]) -> str:
-    """What was typed for a group; dots, where an experiment chose it."""
+    """The choice typed for a group; dots if an experiment chose it."""
     typed = map(key_and_value, parsed(arguments).overrides)
     return next((value for name, value in typed if name == group), "...")
 
 
 def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
-    """An option that is not in the config: its nearest neighbours, by spelling or by name."""
+    """An option that is not in the config, with suggestions of similar or equal names."""
     typed = {key_of(override): override for override in parsed(arguments).overrides}
     found = typed.get(key, key)
     node = _config_without(key, arguments, tree)
@@ -220,19 +220,19 @@ def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
 
 
 def _config_without(key: str, arguments: Sequence[str], tree: ConfigTree) -> dict[str, Any]:
-    """The config without the overrides of `key`, or the plain default if that too is in error."""
+    """The config without the overrides of `key`; the default config if that fails too."""
     kept = [argument for argument in arguments if key_of(argument) != key]
     try:
         config = tree.compose(kept)
     except Exception:
-        # one mistake at a time: the other one is reported once this one is mended
+        # one mistake at a time: the next run reports the other one
         config = tree.compose([])
     composed: Any = OmegaConf.to_container(config, resolve=False)
     return composed
 
 
 def _options(node: dict[str, Any], above: str = "") -> Iterator[str]:
-    """Dotted keys of all options outside of Hydra's own."""
+    """Dotted keys of all options except Hydra's own."""
     for name, value in node.items():
         if isinstance(value, dict) and name != "hydra":
             yield from _options(value, f"{above}{name}.")
@@ -241,6 +241,6 @@ def _options(node: dict[str, Any], above: str = "") -> Iterator[str]:
 
 
 def _first_line(error: Exception) -> str:
-    """And the second, where the first says only whose error it is."""
+    """The message's first line, and its second if the first ends with a colon."""
     first, *others = str(error).splitlines() or [type(error).__name__]
     return " ".join([first, *others[:1]]) if first.endswith(":") else first

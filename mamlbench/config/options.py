@@ -1,4 +1,4 @@
-"""Options of a run that belong to no config group."""
+"""Top-level options of a run, outside the config groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mamlbench.errors import UserError, did_you_mean, one_of, require
 
 @dataclass(frozen=True)
 class Options:
-    """What belongs to no config group; see `conf/config.yaml`."""
+    """The top-level options; `conf/config.yaml` explains each."""
 
     seed: int
     name: str
@@ -33,15 +33,16 @@ class Options:
         if self.checkpoint is not None and self.warm_start is not None:
             accepted = "null, where checkpoint names what to test"
             raise UserError(f"warm_start={self.warm_start}: accepted is {accepted}")
-        if not 0 <= self.seed < 2**64:  # as torch takes it
+        if not 0 <= self.seed < 2**64:  # torch's range
             raise UserError(f"seed={self.seed}: accepted is 0 to {2**64 - 1}")
 
 
 def require_known(config: Mapping[str, Any], algorithm: str) -> None:
-    """Hydra takes `+anything=1`, which would then change nothing but the hash of the run.
+    """Refuse unknown top-level keys: Hydra accepts `+anything=1`, which only changes the hash.
 
     Raises:
-        UserError: there is such a thing; or the algorithm, of this name, brings no protocol.
+        UserError: a key is unknown, a group is not a mapping, or the config of `algorithm` brings
+            no evaluation protocol.
     """
     if "evaluation" not in config:
         raise UserError(lacks("evaluation", algorithm))
@@ -55,10 +56,10 @@ def require_known(config: Mapping[str, Any], algorithm: str) -> None:
 
 
 def _require_relative_name(name: str) -> None:
-    """A run's `name` is a folder below `outputs`, never above it.
+    """Check that a run's `name` is a folder below `outputs`.
 
     Raises:
-        UserError: it is empty, absolute, or climbs.
+        UserError: the name is empty, absolute, or contains `..`.
     """
     path = Path(name)
     if not name or path.is_absolute() or ".." in path.parts:

@@ -1,4 +1,4 @@
-"""Overrides as Hydra reads them: keys, quoting, a command line, several lists of them in one."""
+"""Hydra overrides: their keys, values and quoting, whole command lines, and merging of lists."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ def key_of(override: str) -> str:
 
 
 def key_and_value(override: str) -> tuple[str, str]:
-    """`dataset.shots` and `5` of `+dataset.shots=5`; no value, an empty one."""
+    """`dataset.shots` and `5` of `+dataset.shots=5`; the value is empty if there is none."""
     key, _, value = override.lstrip("+~").partition("=")
     return key, value
 
 
 def quoted(value: Any) -> str:
-    """A value as an override has it: text in quotes, lists in brackets."""
+    """A value in override syntax: text in quotes, lists in brackets."""
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(quoted, value)) + "]"
     if isinstance(value, str):
-        # a backslash counts only where quotes follow it
+        # Hydra treats a backslash as an escape only before a quote
         return "'" + _BEFORE_QUOTES.sub(lambda m: 2 * m[1] + m[2].replace("'", "\\'"), value) + "'"
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 
 def command_line(overrides: Iterable[str], searchpath: Sequence[str] = ()) -> str:
-    """`mamlbench` with these overrides, as a shell takes it.
+    """The `mamlbench` command with these overrides, quoted for a shell.
 
     Args:
-        overrides: of the run.
-        searchpath: where config files are besides mamlbench's own, as `file:///home/me/conf`.
+        overrides: the run's overrides.
+        searchpath: additional config folders, such as `file:///home/me/conf`.
     """
     return " ".join(["mamlbench", *map(_in_a_shell, [*config_flags(searchpath), *overrides])])
 
 
 def config_flags(searchpath: Sequence[str]) -> list[str]:
-    """What has a command look for config files there too: Hydra's flag, which takes one folder."""
+    """Arguments that add config folders: one by --config-dir, the others by hydra.searchpath."""
     if not searchpath:
         return []
     scheme, found, folder = searchpath[0].partition("file://")
@@ -57,17 +57,17 @@ def config_flags(searchpath: Sequence[str]) -> list[str]:
 
 
 def _in_a_shell(override: str) -> str:
-    # Hydra's own quotes are single ones
+    # double quotes around Hydra's single quotes are easier to read
     if "'" in override and not set(override) & set('"$`\\!'):
         return f'"{override}"'
     return shlex.quote(override)
 
 
 def parsed(arguments: Sequence[str]) -> Namespace:
-    """The command line as Hydra takes it apart; flags may also stand among the overrides.
+    """Parse a command line as Hydra does; flags may also come between overrides.
 
     Raises:
-        UserError: a flag that there is not.
+        UserError: a flag is unknown.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -80,7 +80,7 @@ def parsed(arguments: Sequence[str]) -> Namespace:
 
 
 def sweep_of(override: str) -> Any:
-    """Hydra's own reading of an override that has several values, or None."""
+    """Hydra's parsed override if it has several values, otherwise None."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_override(override)
@@ -88,7 +88,7 @@ def sweep_of(override: str) -> Any:
 
 
 def first_of(override: str) -> str:
-    """An override with the first of its values, where it has several."""
+    """The override with only the first of its values."""
     sweep = sweep_of(override)
     if sweep is None:
         return override
@@ -99,16 +99,16 @@ def first_of(override: str) -> str:
 
 
 def over(overrides: Iterable[str], later: Iterable[str]) -> list[str]:
-    """Both, of which the later has the last word: of each key, the last override alone is left."""
+    """Merge two lists of overrides, keeping only the last override of each key."""
     return list({key_of(override): override for override in (*overrides, *later)}.values())
 
 
 def other_test(made_by: Sequence[str], test: Sequence[str], checkpoint: str) -> list[str]:
-    """Overrides that test a run's checkpoint otherwise.
+    """Overrides of an additional test of a run's checkpoint.
 
     Args:
-        made_by: the overrides of the run.
-        test: the overrides that make the other test.
+        made_by: the run's overrides.
+        test: the overrides that change the test.
         checkpoint: the run's folder.
     """
     kept = [o for o in made_by if key_of(o) not in ("checkpoint", "warm_start", "also_test")]
@@ -119,7 +119,7 @@ def list_of(override: str, kind: type[str] | type[int]) -> list[Any]:
     """The values of `key=[a,b]` or `key=a`.
 
     Raises:
-        UserError: something else, or values of another kind.
+        UserError: the override has another form, or a value is not of type `kind`.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -138,15 +138,15 @@ def list_of(override: str, kind: type[str] | type[int]) -> list[Any]:
 
 
 def require_one_run(params: Mapping[str, Any] | None, overrides: Sequence[str]) -> None:
-    """Refuse a single run of what is written down as a sweep.
+    """Without `-m`, refuse a config that defines a sweep.
 
     Args:
-        params: `hydra.sweeper.params`, which Hydra heeds in a sweep alone.
-        overrides: of the command line. With a value for each of the sweep's options it is one run
-            of it; and so is a test of a checkpoint.
+        params: `hydra.sweeper.params`, which Hydra ignores without `-m`.
+        overrides: the command line's. One run is accepted if they give a value for each option of
+            the sweep, or a `checkpoint` to test.
 
     Raises:
-        UserError: a value is left to the sweep.
+        UserError: the sweep's options lack a value.
     """
     typed = {key_of(override): override for override in overrides}
     left = [key for key in map(key_of, params or {}) if key not in typed]
@@ -157,7 +157,7 @@ def require_one_run(params: Mapping[str, Any] | None, overrides: Sequence[str]) 
 
 
 def why_unreadable(override: str) -> str:
-    """What is wrong with an override that Hydra's grammar does not take, and what it takes."""
+    """What is wrong with an override that Hydra's grammar rejects, and what is accepted."""
     key, equals, value = (part.strip() for part in override.partition("="))
     if not (key and equals):
         return "accepted is key=value"
@@ -183,7 +183,7 @@ def why_unreadable(override: str) -> str:
 
 
 def _readable(key: str, value: str) -> str:
-    """An override with this value, as a shell takes it, with quotes where it needs them."""
+    """The override `key=value` for a shell, quoted only if necessary."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -203,7 +203,7 @@ def _with_quotes(key: str, text: str) -> str:
 
 
 def _unclosed(value: str) -> str:
-    """Which bracket or quote has no other end, in words; empty where all have."""
+    """A message about an unbalanced bracket or quote; empty if all are balanced."""
     open_: list[str] = []
     unquoted = re.sub(r"'(\\.|[^'\\])*'|\"(\\.|[^\"\\])*\"", "", value)
     for sign in unquoted:

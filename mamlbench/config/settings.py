@@ -1,4 +1,4 @@
-"""What a run's config says about its setting, and how two settings differ."""
+"""The setting of a run: its config's options by dotted name, and how two settings differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mamlbench.config.build import constructor_defaults
 from mamlbench.config.config_hash import WITHOUT_EFFECT
 
 GROUPS = ("training", "algorithm", "network", "dataset", "evaluation")
-"""Of a config, what makes a setting; `Run.options` has what else does."""
+"""The config groups that make up a setting; `Run.options` has further options of it."""
 
 _WITHOUT_EFFECT = {f"{group}.{name}" for group in GROUPS for name in WITHOUT_EFFECT.get(group, ())}
 _WITHOUT_EFFECT |= {"dataset.root", "evaluation.name"}
@@ -21,7 +21,7 @@ _CLASSES = {
     "training": "mamlbench.training.Training",
     "evaluation": "mamlbench.evaluation.protocol.Protocol",
 }
-"""Of the groups whose configs name none."""
+"""Classes of the groups whose configs have no `_target_`."""
 
 SIZES = {
     "training.iterations": "iterations",
@@ -30,14 +30,15 @@ SIZES = {
     "training.patience": "",
     "evaluation.validation_tasks": "",
 }
-"""How much was done, which may be less than a cell asks for; in words where it is to be said."""
+"""Options for how much a run does, which may be less than a cell asks for, with their names in
+messages (empty: not reported)."""
 
 SCALED = {"algorithm.iterations", "algorithm.epoch_length"}
-"""Options that a budget scales with the outer steps."""
+"""Further options that a budget scales with the outer steps."""
 
 
 def flat(config: Mapping[str, Any], groups: tuple[str, ...] = GROUPS) -> dict[str, Any]:
-    """The setting's options by their dotted names; those without effect on it are left out."""
+    """The setting's options by dotted name, without those that do not affect the result."""
     found: dict[str, Any] = {}
     for group in groups:
         found |= flattened(config.get(group), group)
@@ -45,7 +46,7 @@ def flat(config: Mapping[str, Any], groups: tuple[str, ...] = GROUPS) -> dict[st
 
 
 def flattened(node: Any, name: str) -> dict[str, Any]:
-    """The values of a config's node by their dotted names, which begin with the node's own."""
+    """The values of a config node by dotted name, prefixed with the node's `name`."""
     if not isinstance(node, Mapping):
         return {name: list(node) if isinstance(node, tuple) else node}
     found: dict[str, Any] = {}
@@ -55,9 +56,9 @@ def flattened(node: Any, name: str) -> dict[str, Any]:
 
 
 def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Options in which two flat settings differ, by dotted name, with the value in each.
+    """Options in which two flat settings differ, by dotted name, with both values.
 
-    An option that one lacks is newer than that run: it counts as what its class does without it.
+    If one setting lacks an option, that option is newer than the run; its class's default counts.
     """
     found = {}
     for name in {**ours, **theirs}:
@@ -71,7 +72,10 @@ def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str,
 
 
 def completed(every: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Flat settings with all options that others of the same classes have; see `differences`."""
+    """Flat settings, each with the missing options that others of the same classes have.
+
+    See `differences` for the values of missing options.
+    """
     known: dict[str, dict[str, Any]] = {}
     for options in every:
         known.setdefault(_classes_of(options), {}).update(options)
@@ -88,12 +92,12 @@ def _classes_of(options: Mapping[str, Any]) -> str:
 
 
 def option_text(value: Any) -> str:
-    """An option's value as the command line takes it."""
+    """An option's value in command-line syntax."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _value_without(name: str, options: Mapping[str, Any], others: Mapping[str, Any]) -> Any:
-    """What an option of others counts as here: the default of their class, if it is ours too."""
+    """The value of an option missing in `options`: its class's default, if both use that class."""
     group, _, option = name.partition(".")
     target, theirs = (
         _CLASSES.get(group, side.get(f"{group}._target_")) for side in (options, others)
@@ -104,10 +108,10 @@ def _value_without(name: str, options: Mapping[str, Any], others: Mapping[str, A
 
 @cache
 def _defaults_of_class(target: str) -> Mapping[str, Any]:
-    """By option; none are known of a class that is not there."""
+    """The defaults of a class by option; empty if the class cannot be imported."""
     found: Mapping[str, Any] = {}
-    with suppress(Exception):  # of a module of the user's own, which may be broken or gone
-        # torch comes with it, and few reports ask for one
+    with suppress(Exception):  # a user's module may be broken or gone
+        # this imports torch, which most reports do not need
         found = constructor_defaults(resolve_name(target))
     return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items()}
 
@@ -115,9 +119,9 @@ def _defaults_of_class(target: str) -> Mapping[str, Any]:
 def shortened(
     asked: Mapping[str, Any], run: Mapping[str, Any], iterations: int | None
 ) -> list[str]:
-    """What a run did less of than was asked for, as in `4,000 of 60,000 iterations`.
+    """Where a run did less than was asked for, such as `4,000 of 60,000 iterations`.
 
-    Iterations that are not recorded may be fewer, and count as that.
+    Unrecorded iterations are listed too, because they may be fewer.
     """
     found = ["iterations not recorded"] if iterations is None else []
     for name, words in SIZES.items():

@@ -1,24 +1,24 @@
-"""Where a composed config came from."""
+"""Where a composed config comes from."""
 
 from __future__ import annotations
 
 from omegaconf import DictConfig
 
-# Hydra's words for what brings config files besides mamlbench's own: --config-dir, hydra.searchpath
+# Hydra's provider names for the folders of --config-dir and of hydra.searchpath
 CONFIG_DIR, SEARCHPATH = "command-line", "hydra.searchpath in command-line"
 
 
 def config_sources(hydra: DictConfig, *providers: str) -> list[str]:
-    """URLs of the folders and packages that these providers bring, from a config's `hydra` node.
+    """URLs of the providers' config folders and packages, from a config's `hydra` node.
 
-    Without names, what all of them bring that are files.
+    Without names, those of all providers except structured configs (`schema`).
     """
     sources = [s for s in hydra.runtime.config_sources if s.provider != "schema"]
     return [f"{s.schema}://{s.path}" for s in sources if s.provider in (providers or {s.provider})]
 
 
 def missing_preset(hydra: DictConfig) -> str | None:
-    """The preset that Hydra looked for and skipped; None where an experiment takes its place."""
+    """The preset that Hydra did not find; None if it exists or an experiment replaces it."""
     from hydra._internal.config_repository import ConfigRepository
     from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 

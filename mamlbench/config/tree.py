@@ -1,4 +1,4 @@
-"""What the config tree offers, read from its files: fast, without torch and without a run."""
+"""Reads from the config files which groups, choices and options exist, without importing torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mamlbench.config.overrides import first_of, parsed, quoted
 from mamlbench.errors import UserError
 from mamlbench.files import PACKAGE
 
-# What a composed config has besides single options, in the order in which help shows them.
+# The nodes of a composed config, in the order in which --help shows them.
 NODES = (
     "training",
     "algorithm",
@@ -25,7 +25,7 @@ NODES = (
     "analysis",
 )
 
-# Who brings a group, from which the command line may then choose: by a line of its YAML.
+# Groups that another group's config brings, and the line in its defaults list that does so.
 BROUGHT_BY = {
     "evaluation": ("algorithm", "- /evaluation@_global_.evaluation: usual"),
     "network": ("dataset", "- /network@_global_.network: mlp"),
@@ -41,7 +41,7 @@ class ConfigTree:
     """The folders and files under `conf`, and under a user's own `--config-dir`.
 
     Attributes:
-        roots: the folders, mamlbench's own first.
+        roots: the config folders, mamlbench's own first.
     """
 
     def __init__(self, arguments: Sequence[str] = ()) -> None:
@@ -52,17 +52,17 @@ class ConfigTree:
             self.roots.append(Path(line.config_dir))
 
     def groups(self) -> list[str]:
-        """Names of the config groups, in alphabetical order, folders within `preset` included."""
+        """Names of the config groups in alphabetical order, including folders within `preset`."""
         found = set()
         for root in self.roots:
-            # options of Hydra's own are not what a run is composed of
+            # the `hydra` folder configures Hydra, not runs
             folders = [path for path in root.glob("*") if path.is_dir() and path.name != "hydra"]
             folders += [path for path in root.glob("preset/*") if path.is_dir()]
             found |= {path.relative_to(root).as_posix() for path in folders if _has_yaml(path)}
         return sorted(found)
 
     def choices(self, group: str) -> list[str]:
-        """Names that `group=` accepts, those in subfolders as `folder/name`."""
+        """Names that `group=` accepts; a name in a subfolder is `folder/name`."""
         inner = [other for other in self.groups() if other.startswith(f"{group}/")]
         found = set()
         for root in self.roots:
@@ -73,7 +73,7 @@ class ConfigTree:
         return sorted(found)
 
     def description(self, group: str, choice: str) -> str:
-        """The first sentence of the comment that a choice's file begins with, or nothing."""
+        """The first sentence of the comment at the top of a choice's file; may be empty."""
         comment: list[str] = []
         for line in self.text(f"{group}/{choice}").splitlines():
             if not line.startswith("#"):
@@ -85,7 +85,7 @@ class ConfigTree:
     def comments(self, file: str) -> dict[str, str]:
         """The comment at the end of each option's line in `file`, by the option's dotted key.
 
-        Those of a choice that it builds on, of the same group, come first.
+        Includes the comments of choices of the same group in the file's defaults list.
         """
         text, group = self.text(file), file.rpartition("/")[0]
         defaults = _DEFAULTS.search(text)
@@ -95,12 +95,12 @@ class ConfigTree:
         return found | option_comments(text)
 
     def compose(self, arguments: Sequence[str]) -> Any:
-        """The config that these command-line arguments make, with the node `hydra`.
+        """Compose the config of these arguments, including the `hydra` node.
 
-        Of a sweep, the first job's.
+        For a sweep, compose its first job.
 
         Raises:
-            hydra.errors.HydraException: an override that does not fit the tree.
+            hydra.errors.HydraException: an override does not fit the config tree.
         """
         overrides: list[str] = parsed(arguments).overrides
         if self._is_sweep:
@@ -108,7 +108,7 @@ class ConfigTree:
         return composed(overrides, [f"file://{path.absolute()}" for path in self.roots[1:]])
 
     def text(self, file: str) -> str:
-        """The content of `<file>.yaml`, empty where there is none."""
+        """The content of `<file>.yaml`; empty if the file does not exist."""
         for root in self.roots:
             path = root / f"{file}.yaml"
             if path.is_file():
@@ -117,15 +117,15 @@ class ConfigTree:
 
 
 def composed(overrides: Sequence[str], searchpath: Sequence[str] = ()) -> Any:
-    """The config that these overrides make, with the node `hydra`.
+    """Compose the config of these overrides, including the `hydra` node.
 
     Args:
-        overrides: of the command line.
-        searchpath: where config files are besides mamlbench's own, as `file:///home/me/conf`.
+        overrides: the command line's overrides.
+        searchpath: additional config folders, such as `file:///home/me/conf`.
 
     Raises:
         UserError: see `own_root`.
-        hydra.errors.HydraException: an override that does not fit the config tree.
+        hydra.errors.HydraException: an override does not fit the config tree.
     """
     from hydra import compose, initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
@@ -138,7 +138,7 @@ def composed(overrides: Sequence[str], searchpath: Sequence[str] = ()) -> Any:
 
 
 def without_hydra(config: Any) -> Any:
-    """A copy of a composed config without the node `hydra`."""
+    """A copy of a composed config without the `hydra` node."""
     from omegaconf import OmegaConf
 
     copy = config.copy()
@@ -149,10 +149,10 @@ def without_hydra(config: Any) -> Any:
 
 @cache
 def own_root() -> Path:
-    """The folder of mamlbench's own configs, which must be of the same checkout as its code.
+    """The folder of mamlbench's own configs, which must be in the same checkout as its code.
 
     Raises:
-        UserError: it is of another one, as where two share an environment.
+        UserError: the configs are in another checkout, for example if two share an environment.
     """
     root = Path(str(files("mamlbench.conf")))
     if root.resolve() not in (PACKAGE.resolve() / "conf", PACKAGE.resolve().parent / "conf"):
@@ -162,15 +162,15 @@ def own_root() -> Path:
 
 
 def lacks(group: str, choice: str) -> str:
-    """What to tell whose algorithm or dataset, by its name, brings no such group."""
+    """The error message for an algorithm or dataset `choice` whose config brings no `group`."""
     by, line = BROUGHT_BY[group]
     return f"{by}={choice}: brings no {group}; accepted under defaults in its YAML is {line}"
 
 
 def option_comments(text: str) -> dict[str, str]:
-    """The comment at the end of each option's line of YAML, empty where there is none.
+    """The comment at the end of each option's line of YAML; empty if it has none.
 
-    Lines that belong to Hydra (the defaults list, `_target_`) are left out.
+    Hydra's own lines (the defaults list, `_target_`) are left out.
     """
     found: dict[str, str] = {}
     parents: list[tuple[int, str]] = []

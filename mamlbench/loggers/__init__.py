@@ -1,4 +1,4 @@
-"""Where a run's numbers go: the terminal, metrics.csv, W&B, TensorBoard."""
+"""Loggers of a run's metrics: the terminal, metrics.csv, W&B and TensorBoard."""
 
 from mamlbench.loggers.base import Logger, Loggers, RunInfo
 from mamlbench.loggers.console import ConsoleProgress

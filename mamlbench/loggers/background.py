@@ -1,4 +1,4 @@
-"""Work that may hang, done where nobody has to wait for it."""
+"""Runs work that may hang in a thread, so that nothing has to wait for it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from queue import SimpleQueue
 
 
 class Background:
-    """A thread that does what it is given, in order, and that does not outlive the program.
+    """A daemon thread that runs tasks in order.
 
     Args:
-        failed: told of the first error; what comes after that error is dropped.
+        failed: called with the first error; later tasks are dropped.
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
@@ -21,11 +21,11 @@ class Background:
         threading.Thread(target=self._work, daemon=True).start()
 
     def do(self, task: Callable[[], object]) -> None:
-        """Do `task` after all that was given before; returns at once."""
+        """Queue `task` to run after all earlier tasks; return at once."""
         self._tasks.put(lambda: self._broken or task())
 
     def wait(self, seconds: float) -> bool:
-        """Whether all that was given is done, or dropped, within so many seconds."""
+        """Wait at most `seconds`; return whether all queued tasks are done or dropped."""
         done = threading.Event()
         self._tasks.put(done.set)
         return done.wait(seconds)

@@ -11,15 +11,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a logger is told of a run.
+    """Information about a run for its loggers.
 
     Attributes:
         directory: the run's folder.
-        name: the run's name, for people.
-        run_id: the same for every continuation of a run (config hash and seed).
+        name: the run's name for people.
+        run_id: id from config hash and seed, unchanged when a run resumes.
         config: the composed config.
-        iteration: 0 for a fresh run, else the iteration of the checkpoint it continues from.
-        iterations: iterations in all.
+        iteration: 0 for a fresh run, otherwise the iteration of the checkpoint it resumes from.
+        iterations: total number of iterations.
     """
 
     directory: Path
@@ -31,59 +31,59 @@ class RunInfo:
 
 
 class Logger(ABC):
-    """Where a run's numbers go: `start`, then `log` and `progress`, `tested`, `finish`, `close`."""
+    """A logger: `start`, then `log` and `progress`, then `tested`, `finish` and `close`."""
 
     @abstractmethod
     def start(self, run: RunInfo) -> None:
-        """The run begins, or continues after `run.iteration`."""
+        """The run starts, or resumes after `run.iteration`."""
 
     @abstractmethod
     def log(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Everything that is known at `iteration`; once an iteration, in ascending order."""
+        """Log all metrics of an iteration; called at most once for each, in ascending order."""
 
     def progress(self, iteration: int) -> None:  # noqa: B027 -- most loggers need none
-        """`iteration` is done; called after each of them, so it must cost next to nothing."""
+        """An iteration is done; called after every one, so it must be cheap."""
 
     def tested(self, tasks: int, of: int) -> None:  # noqa: B027
-        """So many tasks of the test are done; called before the first too."""
+        """`tasks` of `of` test tasks are done; also called before the first."""
 
     def finish(self, summary: dict[str, Any] | None) -> None:  # noqa: B027
-        """The run ended: with its summary, or with None where it stopped early."""
+        """The run ended with this summary, or stopped early (None)."""
 
     def close(self) -> None:  # noqa: B027
-        """Let go of files and processes; the last call, after `finish` or after an error."""
+        """Release files and processes; the last call, after `finish` or an error."""
 
 
 class Loggers(list[Logger], Logger):
-    """Several loggers as one; a context manager that closes them whatever happens."""
+    """Several loggers as one, and a context manager that always closes them."""
 
     def start(self, run: RunInfo) -> None:
-        """Start each logger, in order."""
+        """Start each logger in order."""
         for logger in self:
             logger.start(run)
 
     def log(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Log to each."""
+        """Log to each logger."""
         for logger in self:
             logger.log(iteration, metrics)
 
     def progress(self, iteration: int) -> None:
-        """Tell each."""
+        """Report progress to each logger."""
         for logger in self:
             logger.progress(iteration)
 
     def tested(self, tasks: int, of: int) -> None:
-        """Tell each."""
+        """Report the test's progress to each logger."""
         for logger in self:
             logger.tested(tasks, of)
 
     def finish(self, summary: dict[str, Any] | None) -> None:
-        """Finish each."""
+        """Finish each logger."""
         for logger in self:
             logger.finish(summary)
 
     def close(self) -> None:
-        """Close every logger, then raise the first error that one of them met."""
+        """Close every logger, then raise the first error, if any."""
         errors = []
         for logger in self:
             try:

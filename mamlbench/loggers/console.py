@@ -1,4 +1,4 @@
-"""What a person at the terminal sees: progress while a run lasts."""
+"""Shows a run's progress in the terminal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mamlbench.loggers.base import Logger, RunInfo
 
 _REFRESH_SECONDS = 0.1
 _LINE_SECONDS = 30
-"""From one line of a test to the next, where there is no bar."""
+"""Interval between a test's lines when there is no bar."""
 
 
 class ConsoleProgress(Logger):
-    """A progress bar on stderr; a line for each logged iteration where that is no terminal.
+    """A progress bar on stderr, or a line per logged iteration if stderr is not a terminal.
 
-    Shows the iteration, the latest metrics, tasks per second and the time left; then how much of
-    the test is done.
+    Shows the iteration, the latest metrics, tasks per second and the time left; then the progress
+    of the test.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -32,7 +32,7 @@ class ConsoleProgress(Logger):
         self._metrics: dict[str, float] = {}
 
     def start(self, run: RunInfo) -> None:
-        """Begin to measure time; draw the bar where there is a terminal."""
+        """Start measuring time; draw the bar if stderr is a terminal."""
         self._first = self._shown = run.iteration
         self._total, self._metrics = run.iterations, {}
         self._began = time.monotonic()
@@ -50,7 +50,7 @@ class ConsoleProgress(Logger):
             self._bar.start()
 
     def log(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Show the metrics, by name the last known of each."""
+        """Show the metrics: in the bar the latest value of each, in a line only the new ones."""
         self._metrics.update(metrics)
         self._shown = iteration
         if self._bar is None:
@@ -59,17 +59,17 @@ class ConsoleProgress(Logger):
             self._draw()
 
     def progress(self, iteration: int) -> None:
-        """Move the bar, a few times a second at most."""
+        """Move the bar, at most ten times a second."""
         self._shown = iteration
         if self._bar is not None and time.monotonic() - self._drawn > _REFRESH_SECONDS:
             self._draw()
 
     def tested(self, tasks: int, of: int) -> None:
-        """Begin anew for the test: move the bar, or print a line twice a minute."""
+        """Show the test's progress: move the bar, or print a line at most twice a minute."""
         now = time.monotonic()
         if not self._testing:
             self._began, self._drawn, self._testing = now, now, True
-            self._first = tasks  # those of a test that was interrupted
+            self._first = tasks  # tasks done before an interruption
         left = self._left(tasks - self._first, of - tasks)
         status = "  ".join([f"tested {tasks:,} of {of:,} tasks", *left])
         if self._bar is None:
@@ -81,7 +81,7 @@ class ConsoleProgress(Logger):
             self._drawn = now
 
     def close(self) -> None:
-        """Leave the bar as it is and give the terminal back."""
+        """Stop the bar in its last state and release the terminal."""
         if self._bar is not None:
             if not self._testing:
                 self._draw()
@@ -101,7 +101,7 @@ class ConsoleProgress(Logger):
         return [f"{timedelta(seconds=round(left))} left"]
 
     def _status(self, metrics: dict[str, float]) -> str:
-        """What matters most comes first: a narrow terminal cuts the end."""
+        """The status line, most important parts first, because a narrow terminal cuts the end."""
         left = self._left(self._shown - self._first, self._total - self._shown)
         parts = [f"{self._shown}/{self._total}", *left]
         for name, value in metrics.items():

@@ -1,4 +1,4 @@
-"""metrics.csv: the record that every other logger is a copy of."""
+"""Writes metrics.csv, the primary record of a run; W&B and TensorBoard get copies of it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mamlbench.loggers.base import Logger, RunInfo
 
 
 class CSVLogger(Logger):
-    """One row a logged iteration, first column `iteration`, in `<run folder>/metrics.csv`.
+    """Writes `<run folder>/metrics.csv`: one row per logged iteration, first column `iteration`.
 
-    A metric's column appears when it is first logged and stays blank above. Values are written in
-    the shortest form that reads back exactly, so equal runs give equal bytes. Each row is on its
-    way to the disk when `log` returns, whole or not at all. A run that continues keeps the rows up
-    to its checkpoint and drops the rest; a fresh run begins anew.
+    A metric's column is added when the metric is first logged; earlier rows are blank there. Values
+    have the shortest form that reads back exactly, so equal runs write equal bytes. When `log`
+    returns, the row has been written to the operating system, completely or not at all. A resumed
+    run keeps the rows up to its checkpoint and drops the rest; a fresh run starts a new file.
 
     Raises:
-        UserError: the disk is full, the place not writable, or the file to continue is damaged.
+        UserError: the disk is full, the file is not writable, or the file to continue is damaged.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class CSVLogger(Logger):
         self._file: io.FileIO | None = None
 
     def start(self, run: RunInfo) -> None:
-        """Keep the rows up to `run.iteration`, none for a fresh run."""
+        """Keep the rows up to `run.iteration`; none for a fresh run."""
         self._path = run.directory / "metrics.csv"
         self._last = run.iteration or -1
         rows = _rows(self._path) if run.iteration else []
@@ -42,7 +42,7 @@ class CSVLogger(Logger):
         """Add a row.
 
         Raises:
-            ValueError: `iteration` does not come after the one before.
+            ValueError: `iteration` is not greater than the last logged one.
         """
         if iteration <= self._last:
             raise ValueError(f"iteration {iteration} logged after iteration {self._last}")
@@ -88,10 +88,10 @@ def _text(rows: list[list[str]]) -> str:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """Header and rows, without a last line that a kill cut short; nothing where no file is.
+    """Header and rows, without a last line cut short by a kill; empty if there is no file.
 
     Raises:
-        UserError: the file is not such a log.
+        UserError: the file is not a valid metrics.csv.
     """
     try:
         whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
@@ -110,12 +110,12 @@ def _rows(path: Path) -> list[list[str]]:
 
 
 def kept_rows(text: str) -> Iterator[tuple[int, dict[str, float]]]:
-    """Iteration and metrics of each row of a `metrics.csv`, of which a run may be at work.
+    """Iteration and metrics of each row of a `metrics.csv`, which a run may still be writing.
 
     Raises:
-        ValueError, KeyError, TypeError: it is not such a file.
+        ValueError, KeyError, TypeError: the text is not a valid metrics.csv.
     """
-    # a last line without its end is being written, or was when the run was killed
+    # drop an incomplete last line, which is being written or was cut short by a kill
     lines = text[: text.rfind("\n") + 1].splitlines()
     for row in csv.DictReader(lines):
         iteration = int(row.pop("iteration"))

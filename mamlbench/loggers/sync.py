@@ -1,4 +1,4 @@
-"""Runs that are on the disk, brought to W&B afterwards."""
+"""Sends runs on disk to W&B afterwards."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mamlbench.run.name import RunName
 
 @dataclass(frozen=True)
 class KeptRun:
-    """What a run's folder holds of it: `metrics.csv`, `config.yaml`, and once it is finished more.
+    """A run read from its folder: `config.yaml`, `metrics.csv` and, if finished, `summary.json`.
 
     Attributes:
-        folder: where it is kept, which need not be where it was run.
+        folder: the run's folder, which may have been moved since the run.
         config: the composed config.
         rows: iteration and metrics of each logged iteration.
-        summary: None while it is not finished.
-        name: its names.
+        summary: the summary; None if the run is unfinished.
+        name: the run's name.
     """
 
     folder: Path
@@ -38,10 +38,10 @@ class KeptRun:
 
     @classmethod
     def read(cls, folder: Path) -> KeptRun:
-        """The run in a folder that has a `metrics.csv`.
+        """Read the run in a folder.
 
         Raises:
-            UserError: a file is missing or damaged, or nothing tells which run it is.
+            UserError: a file is missing or damaged, or the run's name cannot be determined.
         """
         config = _read(folder / "config.yaml", yaml.safe_load)
         rows = _read(folder / "metrics.csv", lambda text: list(kept_rows(text)))
@@ -54,7 +54,7 @@ class KeptRun:
 
     @property
     def run_info(self) -> RunInfo:
-        """As the run itself told its loggers: the same id and name."""
+        """The run's info for loggers, with the same id and name as during the run."""
         last = self.rows[-1][0] if self.rows else 0
         return RunInfo(
             directory=self.folder,
@@ -66,7 +66,7 @@ class KeptRun:
         )
 
     def logger(self, mode: str, timeout: float) -> WandBLogger:
-        """To the project, entity, group and tags that the run was composed with."""
+        """A W&B logger with the project, entity, group and tags in the run's config."""
         options = dict((self.config.get("logger") or {}).get("wandb") or {})
         options.pop("_target_", None)
         options["tags"] = tuple(options.get("tags", ()))
@@ -75,10 +75,10 @@ class KeptRun:
 
 
 def _name(folder: Path, config: dict[str, Any], summary: dict[str, Any] | None) -> RunName:
-    """The run's names, as it told them to its loggers.
+    """The run's name, from its summary or its path.
 
     Raises:
-        UserError: neither summary nor path tells it.
+        UserError: neither contains the name.
     """
     told: dict[str, Any] = {f.name: (summary or {}).get(f.name) for f in fields(RunName)}
     if None not in told.values():
@@ -92,10 +92,10 @@ def _name(folder: Path, config: dict[str, Any], summary: dict[str, Any] | None) 
 
 
 def find_runs(places: Sequence[Path]) -> list[Path]:
-    """The folders of all runs at or below `places`, each once, in order.
+    """The folders of all runs at or below `places`, without duplicates, in order.
 
     Raises:
-        UserError: a place that is not there, or has no run.
+        UserError: a place does not exist or contains no run.
     """
     found: dict[Path, None] = {}
     for place in places:
@@ -111,16 +111,17 @@ def find_runs(places: Sequence[Path]) -> list[Path]:
 
 
 def send(run: KeptRun, mode: str, timeout: float) -> int:
-    """Make W&B's copy of a run, or complete it: its rows are not sent twice.
+    """Send a run to W&B, or complete it there without sending rows twice.
 
     W&B shows a run without a summary as failed, until it is finished and sent again.
 
     Returns:
-        How many rows were left out: W&B takes none before the last that it has.
+        The number of rows before the step that W&B has reached; W&B accepts none of them, whether
+        it has them or not.
 
     Raises:
-        Busy: a process is at work on the run, and may be logging it.
-        UserError: W&B does not take it.
+        Busy: a process is working on the run and may be logging it.
+        UserError: W&B did not accept the run.
     """
     logger = run.logger(mode, timeout)
     with only_one(run.folder / ".lock", str(run.folder)):
@@ -139,7 +140,7 @@ def send(run: KeptRun, mode: str, timeout: float) -> int:
 
 
 def _mark_as_sent(folder: Path) -> None:
-    """W&B's own mark, by which `wandb sync` passes over what is there already."""
+    """Create W&B's marker files, so that `wandb sync` skips the run's offline logs."""
     for log in folder.glob("wandb/offline-run-*/run-*.wandb"):
         log.with_name(f"{log.name}.synced").touch()
 

@@ -15,7 +15,7 @@ class TensorBoardLogger(Logger):
     """Writes event files to `<run folder>/tensorboard`.
 
     Raises:
-        UserError: tensorboard is not installed; or, later, the disk is full or not writable.
+        UserError: tensorboard is not installed, or (while logging) the disk refuses a file.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class TensorBoardLogger(Logger):
         self._writer: Any = None
 
     def start(self, run: RunInfo) -> None:
-        """Open a new event file; events after `run.iteration` in older files count no more."""
+        """Open a new event file; TensorBoard ignores older events after `run.iteration`."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = run.directory / "tensorboard"

@@ -1,4 +1,4 @@
-"""Weights & Biases: a copy of metrics.csv under the same names, which never stops a run."""
+"""Weights & Biases: a copy of metrics.csv under the same names; its failures never stop a run."""
 
 from __future__ import annotations
 
@@ -22,30 +22,31 @@ _log = logging.getLogger(__name__)
 
 
 class WandBLogger(Logger):
-    """Logs to W&B, its files in `<run folder>/wandb`.
+    """Logs to W&B, with its files in `<run folder>/wandb`.
 
-    A run that continues keeps its W&B id; the rows that it computes again are not sent twice, and
-    those of metrics.csv that W&B has not got yet are sent first: it takes them in order only. W&B
-    is called in a thread of its own, and training never waits for it; only the end of a run does,
-    for twice `timeout` at most. Where W&B does not answer, the run is logged offline, and where it
-    fails otherwise, the run goes on without it; after one warning. `mamlbench-sync` completes it.
+    A resumed run keeps its W&B id. W&B accepts rows only in order, so rows of metrics.csv that it
+    lacks are sent first; rows that the run computes again are not sent twice. W&B is called in a
+    thread, so training never waits for it; only the end of a run does, for at most twice
+    `timeout`. If W&B does not answer at the start, the run is logged offline; after any other
+    failure it goes on without W&B. There is one warning; `mamlbench-sync` completes the run later.
 
     Args:
-        mode: `online`, `offline` (to be sent later), `disabled`, or `auto`: what WANDB_MODE says,
-            else online where the user is logged in (WANDB_API_KEY or a netrc entry) and otherwise
-            nothing at all: no question, no network, no file.
+        mode: `online`, `offline` (to be sent later), `disabled`, or `auto`: WANDB_MODE if set,
+            otherwise online if the user is logged in (WANDB_API_KEY or a netrc entry), otherwise
+            disabled: no prompt, no network, no files.
         project: W&B project.
-        entity: user or team; None: the user's default.
-        group: group of runs; None: no group.
+        entity: user or team (None: the user's default).
+        group: group of runs (None: no group).
         tags: tags of the run.
         timeout: seconds that W&B has to answer at the start, and again for the last upload.
 
     Attributes:
-        failure: why W&B has less than the whole run, None if it has it.
-        first_step: from which iteration on W&B took rows: those before it had, or takes no more.
+        failure: why W&B lacks a part of the run; None if it has the full run.
+        first_step: the first iteration whose row W&B accepted; it refuses earlier rows, whether it
+            has them or not.
 
     Raises:
-        BadValue: an unknown mode, or no time to wait.
+        BadValue: the mode is unknown, or the timeout is not positive.
     """
 
     def __init__(
@@ -73,13 +74,13 @@ class WandBLogger(Logger):
         self._thread: Background | None = None
 
     def start(self, run: RunInfo) -> None:
-        """Open the W&B run, or stay out of the way."""
+        """Open the W&B run in the thread, unless W&B is disabled."""
         mode = resolved_mode(self._mode)
         if mode != "disabled":
-            os.environ.setdefault("WANDB_SILENT", "true")  # it would tell which key it found
-            # it would be sent when the program ends, which waits for it
+            os.environ.setdefault("WANDB_SILENT", "true")  # otherwise it prints which key it found
+            # otherwise error reports are sent at exit, and the program waits for that
             os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-            # here: a thread that imports when the program ends takes the program down with it
+            # imported here, because a thread that is importing at exit crashes the program
             import wandb  # noqa: F401
 
             self._folder = run.directory
@@ -87,24 +88,24 @@ class WandBLogger(Logger):
             self._thread.do(lambda: self._open(run, mode))
 
     def log(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Send a row, unless W&B has it from before the run was interrupted."""
+        """Send a row, unless W&B already has it from before an interruption."""
         if self._thread is not None:
             row = {name: float(value) for name, value in metrics.items()}
             self._thread.do(lambda: self._send(iteration, row))
 
     def finish(self, summary: dict[str, Any] | None) -> None:
-        """Send the summary; W&B shows a run that stopped early as failed until it continues."""
+        """Send the summary; W&B shows a run that stopped early as failed until it resumes."""
         if self._thread is not None and summary is not None:
             self._thread.do(lambda: self._end(0, summary))
             self._await(2 * self._timeout)
 
     def close(self) -> None:
-        """End W&B's part in this run, as failed if it was not finished."""
-        # who was asked to stop has little time left
+        """End the W&B run, as failed if it was not finished."""
+        # after a signal to stop, there is little time left
         self._close_within(min(self._timeout, _STOPPING_SECONDS))
 
     def close_when_sent(self) -> None:
-        """The same, with as much time for what was logged as `finish` has."""
+        """Like `close`, but wait as long as `finish` does for the logged rows."""
         self._close_within(2 * self._timeout)
 
     def _close_within(self, seconds: float) -> None:
@@ -124,7 +125,7 @@ class WandBLogger(Logger):
             if mode != "online":
                 raise
             self._warn("it is logged offline", error)
-            wandb.teardown()  # else the id counts as in use
+            wandb.teardown()  # otherwise the id counts as in use
             self._run = self._init(run, "offline")
         if self._run.url:
             _log.info("W&B: %s", self._run.url)
@@ -141,7 +142,7 @@ class WandBLogger(Logger):
             name=run.name,
             config=run.config,
             dir=run.directory,
-            # a run begun anew replaces the old one of the same id instead of adding to it
+            # a fresh run replaces an old run with the same id instead of adding to it
             resume="allow" if run.iteration else None,
             settings=wandb.Settings(
                 mode=mode,
@@ -154,11 +155,11 @@ class WandBLogger(Logger):
         )
 
     def _send_kept(self, run: RunInfo) -> None:
-        """The rows from before this start: W&B did not get them where nobody was logged in."""
+        """Send earlier rows, which W&B may lack, for example if the user was not logged in."""
         log = run.directory / "metrics.csv"
         if log.is_file():
             for iteration, row in kept_rows(log.read_text(encoding="utf-8")):
-                if iteration <= run.iteration:  # later ones are given to `log`
+                if iteration <= run.iteration:  # `log` gets the later ones
                     self._send(iteration, row)
 
     def _send(self, iteration: int, row: dict[str, float]) -> None:
@@ -191,7 +192,7 @@ class WandBLogger(Logger):
 
 
 def resolved_mode(mode: str) -> str:
-    """`mode`, or what `auto` comes to: WANDB_MODE, else online for who is logged in."""
+    """`mode`, with `auto` resolved to WANDB_MODE, or to online if logged in, else disabled."""
     if mode != "auto":
         return mode
     asked = os.environ.get("WANDB_MODE", "")
@@ -201,19 +202,19 @@ def resolved_mode(mode: str) -> str:
 
 
 def is_logged_in() -> bool:
-    """Whether there is a key: WANDB_API_KEY, or what `wandb login` left in the netrc."""
+    """Whether there is a key, in WANDB_API_KEY or, from `wandb login`, in the netrc file."""
     return bool(os.environ.get("WANDB_API_KEY")) or _in_netrc()
 
 
 def _let_go() -> None:
-    """Have W&B's process end without anybody waiting for it, as its own hook at exit would."""
+    """End W&B's process in a thread; its own exit hook would make the program wait for it."""
     import wandb
 
     threading.Thread(target=wandb.teardown, daemon=True).start()
 
 
 def _in_netrc() -> bool:
-    """Whether `wandb login` left a key for W&B's server in the user's netrc."""
+    """Whether the user's netrc file has a key for W&B's server."""
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
     path = os.environ.get("NETRC") or "~/.netrc"
     try:

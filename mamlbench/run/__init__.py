@@ -1,1 +1,1 @@
-"""What a run keeps and where, what it begins from, and what it says."""
+"""A run's files, its starting point, and its terminal output."""

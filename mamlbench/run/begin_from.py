@@ -1,4 +1,4 @@
-"""A learner that begins from what another run has learned."""
+"""Loads what another run has learned into a learner."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mamlbench.algorithms.base import MetaLearner
 from mamlbench.errors import UserError
 
 _INSTEAD_OF_THE_NETWORK = ("initial_particles", "step_norms", "latent", "network.inner")
-"""What learners begin from that keep several networks, or parts of them, or generate them, or have
-a wider one."""
+"""State entries of learners that do not start from `network` alone: several networks, parts of
+networks, a latent that generates networks, or a wider network."""
 
 
 def load_learner(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
-    """Put a checkpoint's parameters into a learner.
+    """Load a checkpoint's parameters into a learner.
 
     Raises:
-        UserError: they are another architecture's or another algorithm's.
+        UserError: the checkpoint is of another architecture or algorithm.
     """
     place = f"checkpoint={path}"
     found = _learner_in(state, place)
@@ -28,10 +28,11 @@ def load_learner(learner: MetaLearner, state: dict[str, Any], path: Path) -> Non
 
 
 def warm_start(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
-    """Put the network of a checkpoint into a learner; all else stays.
+    """Load only a checkpoint's network into a learner.
 
     Raises:
-        UserError: it is another architecture's, or one of the two does not begin from its network.
+        UserError: the architectures differ, or one of the two algorithms does not start from its
+            network.
     """
     place = f"warm_start={path}"
     parts = {"this config's learner": learner.state_dict(), "that one": _learner_in(state, place)}

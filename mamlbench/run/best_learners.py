@@ -1,4 +1,4 @@
-"""The best states of a learner so far: which they are, and their files."""
+"""Keeps the best states of a learner so far, and their files."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _log = logging.getLogger(__name__)
 
 
 class BestLearners:
-    """`best.pt`, and `best_<iteration>.pt` of each of the best, where several are tested together.
+    """Writes `best.pt`, and `best_<iteration>.pt` for each of several learners tested together.
 
     Args:
-        learner: whose states they are.
-        folder: where the files go.
-        count: how many are tested together.
-        identity: what else a file carries.
-        ranks: the processes that train together, of which the first reads and writes files.
+        learner: the learner whose states are kept.
+        folder: folder for the files.
+        count: how many learners are tested together.
+        identity: additional entries of each file.
+        ranks: the processes that train together; only the first reads and writes files.
 
     Attributes:
         top: the best value and its iteration.
-        kept: the best validations, best first, as many as are tested together.
-        stale: validations since the best one.
-        lost: the iteration of a best one whose file is not there any more; see `restore`.
+        kept: the `count` best validations, best first.
+        stale: number of validations since the best one.
+        lost: the iteration of a best learner whose file no longer exists; see `restore`.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class BestLearners:
         self.lost: int | None = None
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint has of it."""
+        """The state to store in a checkpoint."""
         return {"best": self.top, "kept": self.kept, "stale": self.stale}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint's state.
+        """Restore a checkpoint's state.
 
-        `best.pt` may be newer, where a run was killed between its writing and the checkpoint's.
-        What follows need not lead there again, on a GPU say, so that the best begins anew; where
-        it does, the same is the best again.
+        `best.pt` may be newer than the checkpoint, if the run was killed between the two writes.
+        Training may not reach that learner again, for example on a GPU, so the search for the best
+        starts over; if it does, the same learner is the best again.
         """
         self.top, self.kept, self.stale = state["best"], state["kept"], state["stale"]
         if self.top is None:
@@ -66,17 +66,17 @@ class BestLearners:
             _log.warning("%s: is not of iteration %d; the best begins anew", self.path, self.lost)
 
     def require_none_lost(self) -> None:
-        """To be asked where a best learner is wanted, and there is none.
+        """Call this when the best learner is wanted and `top` is None.
 
         Raises:
-            UserError: there was one.
+            UserError: there was a best learner, but its file is lost.
         """
         if self.lost is not None:
             what = f"the best learner, of iteration {self.lost}, is not there any more"
             raise UserError(f"{self.path}: {what}; restart=true begins anew")
 
     def _iteration_on_disk(self) -> int | None:
-        """That of `best.pt`; None where it is not there, or damaged."""
+        """The iteration of `best.pt`; None if the file is missing or damaged."""
         try:
             return int(checkpoint.load(self.path)["iteration"])
         except (UserError, KeyError):
@@ -84,25 +84,28 @@ class BestLearners:
 
     @property
     def kept_paths(self) -> list[Path]:
-        """The files of `kept`, best first."""
+        """Paths of the learners in `kept`, best first."""
         return [self._path_of(int(entry["iteration"])) for entry in self.kept]
 
     def remove_surpassed(self) -> None:
-        """Not before a checkpoint says so: a resume needs those that were among the best then."""
+        """Delete the files of learners no longer in `kept`.
+
+        Call this only after saving a checkpoint: resuming needs the files that it lists.
+        """
         for path in set(self.path.parent.glob("best_*.pt")) - set(self.kept_paths):
             path.unlink(missing_ok=True)
 
     def consider(self, value: float, iteration: int) -> None:
-        """Keep the learner as it is now, where its value is the best so far."""
+        """Save the current learner as `best.pt` if its value is the best so far."""
         found = {"value": value, "iteration": iteration}
         if self.top is None or self._score(found) > self._score(self.top):
             self.top, self.stale = found, 0
             self._write(self.path, found)
 
     def rank(self, value: float, iteration: int) -> None:
-        """Keep it, where it is among the best that are tested together."""
+        """Save the current learner if it is among the `count` best."""
         found = {"value": value, "iteration": iteration}
-        # the sort is stable: of equals the earlier one is the better
+        # the sort is stable, so the earlier of two equal values ranks higher
         ranked = sorted([*self.kept, found], key=self._score, reverse=True)
         self.kept = ranked[: self.count]
         if found in self.kept:
@@ -121,7 +124,7 @@ class BestLearners:
             checkpoint.save(path, state | self.identity)
 
     def _score(self, found: dict[str, float]) -> float:
-        """Its metric with the sign that makes higher better; what is not a number is worst."""
+        """The metric, negated if lower is better; NaN scores worst."""
         sign = 1.0 if self.learner.objective.higher_is_better else -1.0
         value = sign * found["value"]
         return -math.inf if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Where a run keeps its files, and what is written there about where it came from."""
+"""A run's folder, its files, and the provenance recorded there."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BEGUN_ANEW_BY = "begun_anew_by"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`outputs/<name>`, and below it a run's own path; see `RunName`.
+    """A run's folder, `outputs/<name>/<path of the run>`; see `RunName`.
 
     Attributes:
         path: the folder.
@@ -52,16 +52,16 @@ class RunFolder:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], run: RunName) -> RunFolder:
-        """The folder of a run, by its config's `outputs` and `name`."""
+        """The folder of a run, from the config's `outputs` and `name`."""
         return cls(at_home(config["outputs"]) / config["name"] / run.path)
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Make the folder, and be the only process that works in it until the context ends.
+        """Create the folder and lock it for this process until the context ends.
 
         Raises:
-            Busy: another one does.
-            UserError: it cannot be written.
+            Busy: another process has locked the folder.
+            UserError: the folder is not writable.
         """
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ class RunFolder:
             yield
 
     def clear(self) -> None:
-        """Remove an earlier run's files, first the one that says that it is finished."""
+        """Remove an earlier run's files, first the summary, which marks it as finished."""
         self.summary.unlink(missing_ok=True)
         for name in _OF_A_RUN:
             (self.path / name).unlink(missing_ok=True)
@@ -80,11 +80,11 @@ class RunFolder:
         self.remove_scores_so_far()
 
     def was_begun_anew_by(self, job: str | None) -> bool:
-        """Whether a SLURM job has given `restart=true` here before."""
+        """Whether this SLURM job has already restarted the run with `restart=true`."""
         return job is not None and self._about().get(_BEGUN_ANEW_BY) == job
 
     def changed_code(self) -> list[str]:
-        """The files of the run's classes that have changed since it began."""
+        """Source files of the run's classes that have changed since it began."""
         about = self._about()
         before, now = about.get("changed_code") or [], changed_files(about.get("code") or {})
         return list(dict.fromkeys([*before, *now]))
@@ -96,23 +96,23 @@ class RunFolder:
             return {}
 
     def scores_so_far(self, rank: int) -> Path:
-        """What a test that is not over has scored in one of the processes."""
+        """The file with one process's scores of an unfinished test."""
         return self.path / f"test_so_far_{rank}.npz"
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write the result, which is there once the run is over."""
+        """Write the summary, which marks the run as finished."""
         write_json(self.summary, summary)
         self.remove_scores_so_far()
 
     def remove_scores_so_far(self) -> None:
-        """The test is over, or begins anew."""
+        """Remove the partial scores, because the test is over or begins again."""
         for file in self.path.glob("test_so_far_*.npz"):
             file.unlink()
 
     def remove_if_empty(self, outputs: Path) -> None:
-        """Remove the folder, and those above it up to `outputs`, as far as they are empty.
+        """Remove the folder and its parents up to `outputs`, as long as they are empty.
 
-        A status says nothing of a run that has nothing else.
+        A run folder with nothing but `status.json` counts as empty.
         """
         with suppress(OSError):
             if [path.name for path in self.path.iterdir()] == [status.NAME]:
@@ -126,7 +126,7 @@ class RunFolder:
         """The content of `summary.json`.
 
         Raises:
-            UserError: it is damaged.
+            UserError: the file is not JSON.
         """
         try:
             summary: dict[str, Any] = json.loads(self.summary.read_text())
@@ -138,13 +138,13 @@ class RunFolder:
         return summary
 
     def read_result(self, content: Callable[[], str | None]) -> dict[str, Any]:
-        """As `read_summary`, where the result is of the data that is there now.
+        """Like `read_summary`, but check that the result was computed on the present data.
 
         Args:
-            content: gives the hash of these data; None where there are none.
+            content: returns the hash of the present data; None if there are none.
 
         Raises:
-            UserError: the summary is damaged, or of other data.
+            UserError: the summary is damaged, or was computed on other data.
         """
         summary = self.read_summary()
         found, now = summary.get("data_sha256"), content()
@@ -157,7 +157,7 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """`summary.json`; a run that has it is finished."""
+        """`summary.json`; it exists once a run is finished."""
         return self.path / status.SUMMARY
 
     @property
@@ -173,14 +173,14 @@ class RunFolder:
         goes_on: bool,
         begun_anew_by: str | None = None,
     ) -> None:
-        """`config.yaml`: the composed config, and what it is about.
+        """Write `config.yaml`: the composed config, with provenance under `about`.
 
         Args:
-            config: composed.
+            config: the composed config.
             command: the command line.
-            code: hashes of the files of its classes; see `code_files`.
-            goes_on: whether a part of the run was done before.
-            begun_anew_by: the SLURM job that gave `restart=true`.
+            code: hashes of the source files of the run's classes; see `code_files`.
+            goes_on: whether the run resumes from a checkpoint.
+            begun_anew_by: the SLURM job that ran with `restart=true`.
         """
         changed = self.changed_code() if goes_on else []
         about: dict[str, Any] = {"command": command, "versions": versions(), "commit": commit()}

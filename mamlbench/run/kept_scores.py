@@ -1,4 +1,4 @@
-"""Scores of a test that is not over, kept in a file, so that it goes on where it was stopped."""
+"""Stores the scores of an unfinished test in a file, so that the test can resume."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ from mamlbench.hardware.distributed import Share
 from mamlbench.run.signals import Stopped, StopRequest
 
 _SECONDS = 60.0
-"""From one writing to the next."""
+"""Interval between writes."""
 
 _BINS = "bins"
 
 
 class KeptScores:
-    """What one process has scored so far of its share of the test tasks.
+    """One process's scores so far of its share of the test tasks.
 
     Args:
         path: the file.
-        of: the learner, and by what protocol on what data; scores of anything else in the file are
-            not read.
-        request: asked after each part whether to stop.
+        of: the learner, and the protocol and data as text; a file about anything else is ignored.
+        request: checked after each part for a signal to stop.
         iteration: outer steps that the run has done, for the message.
     """
 
@@ -47,7 +46,7 @@ class KeptScores:
         self._written_at = time.monotonic()
 
     def read(self, share: Share) -> list[Scores]:
-        """The scores of the first tasks of a share, as one part; none, where none were kept."""
+        """The stored scores of a share's first tasks, as one part; empty if there are none."""
         try:
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
@@ -55,16 +54,16 @@ class KeptScores:
             if about != self._about(share, about.get("steps", [])):
                 return []
         except (OSError, EOFError, ValueError, KeyError, AttributeError, BadZipFile):
-            return []  # nothing there, or damaged: the test begins anew
+            return []  # the file is missing or damaged: the test starts over
         bins = arrays.pop(_BINS, None)
         reliability = None if bins is None else Reliability(bins)
         return [Scores(arrays, tuple(about["steps"]), reliability)]
 
     def keep(self, parts: Sequence[Scores], share: Share) -> None:
-        """To be called after each part; writes once a minute, and before it stops.
+        """Call this after each part; it writes the scores once a minute, and before stopping.
 
         Raises:
-            Stopped: a signal asked for it.
+            Stopped: a signal asked the run to stop.
             UserError: the disk refused the file.
         """
         received = self.request.received

@@ -1,4 +1,4 @@
-"""The overrides of the run that made a checkpoint, with which a test of it is composed."""
+"""Composes the test of a checkpoint with the overrides of the run that made the checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mamlbench.config.overrides import key_and_value, quoted, sweep_of
 from mamlbench.config.tree import ConfigTree
 from mamlbench.errors import UserError
 
-# Where and how that run computed, and where it was kept, is not what it learned.
+# Overrides that the test does not take over: what that run started from, how it ran, its folder.
 _NOT_KEPT = (
     "checkpoint",
     "also_test",
@@ -30,15 +30,15 @@ _NOT_KEPT = (
 
 
 def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
-    """The arguments; with `checkpoint=` among them, after the overrides of the run that made it.
+    """If the arguments have `checkpoint=`, prepend the overrides of the run that made it.
 
-    So the learner is composed as it was, and what is typed now has the last word: a group that is
-    typed comes without what that run changed in it. Where another dataset is typed, whose presets
-    are others, the algorithm's and the network's values are written out.
+    The learner is then composed as in training. Typed overrides take precedence: a typed group
+    drops that run's overrides within it. If a dataset is typed, which may bring other presets, the
+    algorithm's and the network's values from training are added as overrides.
 
     Raises:
-        UserError: several, nothing there, no checkpoint, or overrides in it that name a class: a
-            file from elsewhere must not say what is imported, only the user may.
+        UserError: several checkpoints, no valid checkpoint, or one with overrides that name a
+            class: only the user may decide what is imported, not a file from elsewhere.
     """
     typed = dict(key_and_value(argument) for argument in arguments if "=" in argument)
     place = typed.get("checkpoint", "").strip("'\"")
@@ -72,7 +72,7 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
 def _require_one(place: str) -> None:
     try:
         several = sweep_of(f"checkpoint={place}") is not None
-    except HydraException:  # Hydra tells it
+    except HydraException:  # Hydra reports it later
         return
     if several:
         accepted = "one in a command, as each is tested with the options that made it"
@@ -82,7 +82,7 @@ def _require_one(place: str) -> None:
 def _written_out(
     overrides: Sequence[str], arguments: Sequence[str], groups: Sequence[str]
 ) -> list[str]:
-    """Overrides that give each group the choice and the values that it has under `overrides`."""
+    """Overrides for each group's choice and all its values, as composed from `overrides`."""
     config = ConfigTree(arguments).compose(overrides)
     nodes: Any = OmegaConf.to_container(config, resolve=False)
     found = []
@@ -102,7 +102,7 @@ def _parsed(override: str, path: Path) -> tuple[str, Any]:
 
 
 def _needs_trust(override: str, key: str, value: Any) -> bool:
-    """Whether an override names a class or climbs out of the config tree, as only the user may."""
+    """Whether an override names a class or leaves the config tree, which only the user may do."""
     return ".." in override or _names_a_class(key, value)
 
 

@@ -1,4 +1,4 @@
-"""What tells a run from every other."""
+"""A run's unique name."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunName:
-    """A run's names.
+    """A run's name, in several forms.
 
     Attributes:
-        algorithm: name of its config.
-        dataset: name of its config.
-        setting: as the dataset calls it, such as `5way1shot`.
-        hash: of all that changes its result.
-        seed: its seed.
+        algorithm: name of the algorithm's config.
+        dataset: name of the dataset's config.
+        setting: the dataset's name for it, such as `5way1shot`.
+        hash: hash of everything that affects the result.
+        seed: the run's seed.
     """
 
     algorithm: str
@@ -27,22 +27,22 @@ class RunName:
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The name for people."""
         return f"{self.algorithm} {self.dataset} {self.setting} seed {self.seed}"
 
     @property
     def id(self) -> str:
-        """For services that keep runs."""
+        """The id for services that store runs, such as W&B."""
         return f"{self.hash}-seed{self.seed}"
 
     @property
     def path(self) -> Path:
-        """Its folder below `outputs/<name>`; equal runs meet in one, different ones never do."""
+        """The run's folder below `outputs/<name>`: the same for equal runs, never for others."""
         return Path(self.algorithm, self.dataset, self.setting, self.hash, f"seed{self.seed}")
 
     @classmethod
     def of_path(cls, folder: Path) -> RunName | None:
-        """The run whose folder this is; None where its last parts are no run's."""
+        """The name of the run in this folder; None if the path does not end like a run's."""
         *_, algorithm, dataset, setting, hash_, last = (*[""] * 5, *folder.absolute().parts)
         seed = re.fullmatch(r"seed(-?\d+)", last)
         if seed is None or not re.fullmatch("[0-9a-f]{8}", hash_):

@@ -1,4 +1,4 @@
-"""What a result was made by: the code, by commit and by file, and versions of packages."""
+"""What produced a result: the code's commit, hashes of its files, and package versions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _OTHERS = {"mamlbench", "torch", *sys.stdlib_module_names}
 
 
 def code_files(*objects: object, modules: Iterable[str] = ()) -> dict[str, str]:
-    """Hashes of the files that hold the objects' classes, and these's bases outside of mamlbench.
+    """Hash the source files of the objects' classes and of their bases outside mamlbench.
 
-    By path; of mamlbench's own files below the folder of the package. Of packages of the user's own
-    there are all files that are loaded.
+    Keys are absolute paths, except `mamlbench/...` for mamlbench's own files. For packages outside
+    site-packages, all loaded files are included.
 
     Args:
-        objects: what a run is made of.
-        modules: what else of other packages it depends on.
+        objects: the objects that make up a run.
+        modules: names of further modules that the run depends on.
     """
     names = {base.__module__ for thing in objects for base in _bases(type(thing))} | {*modules}
     own = {name.partition(".")[0] for name in names} - _OTHERS
@@ -44,7 +44,7 @@ def code_files(*objects: object, modules: Iterable[str] = ()) -> dict[str, str]:
 
 
 def changed_files(hashes: Mapping[str, str]) -> list[str]:
-    """Those of the files that are there with another content."""
+    """The files that exist but no longer have these hashes."""
     paths = {name: PACKAGE.parent / name for name in hashes}  # an absolute path stays itself
     return [n for n, path in paths.items() if path.is_file() and _hash(path) != hashes[n]]
 
@@ -76,9 +76,9 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The git commit of the code, with `+` where it was changed since.
+    """The code's git commit, with `+` if tracked files have uncommitted changes.
 
-    Outside a checkout, as in a container, what MAMLBENCH_COMMIT says, or None.
+    Outside a checkout, for example in a container, the value of MAMLBENCH_COMMIT, or None.
     """
     return _commit_of_checkout() or os.environ.get("MAMLBENCH_COMMIT") or None
 

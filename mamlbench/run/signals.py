@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it saves its state between two outer steps, or test tasks."""
+"""Signals that stop a run, which first saves its state between outer steps or test tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Stopped(Exception):
     Attributes:
         signal: the signal's number.
         iteration: outer steps done.
-        tested: test tasks done; None while it trained.
+        tested: test tasks done; None if the run was training.
     """
 
     def __init__(self, signal: int, iteration: int, tested: int | None = None) -> None:
@@ -25,7 +25,7 @@ class Stopped(Exception):
 
     @property
     def place(self) -> str:
-        """Where, in words."""
+        """Where the run stopped, in words."""
         if self.tested is None:
             return f"iteration {self.iteration}"
         return f"iteration {self.iteration}, after {self.tested} test tasks"
@@ -34,11 +34,11 @@ class Stopped(Exception):
 class StopRequest:
     """A context in which SIGINT, SIGTERM and SIGUSR1 set `received` instead of ending the process.
 
-    A second SIGINT ends it at once, for who cannot wait. Outside of the main thread, where Python
-    takes no handlers, it does nothing.
+    A SIGINT after another signal raises `KeyboardInterrupt` at once. Outside the main thread, where
+    Python cannot set signal handlers, the context does nothing.
 
     Attributes:
-        received: the signal's number, None before there was one.
+        received: the number of the last signal; None before the first.
     """
 
     def __init__(self) -> None:

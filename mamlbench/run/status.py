@@ -1,6 +1,6 @@
-"""What becomes of a run that is not finished: `status.json` in its folder says so to others.
+"""The status of an unfinished run, in `status.json` in its folder.
 
-It is there from a run's start to its summary, and stays where the run stopped or failed.
+The file exists from a run's start until its summary is written; it stays if the run stops or fails.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ RUNNING, STOPPED, FAILED, PRUNED = "running", "stopped", "failed", "pruned"
 
 @dataclass(frozen=True)
 class Status:
-    """What a run says of itself.
+    """The content of `status.json`.
 
     Attributes:
-        state: `running`, `stopped`, `failed` or, by a search, `pruned`.
-        job: its SLURM job, if any.
-        host: the machine it works, or worked, on.
-        pid: its process there.
-        process_began: when that began, in the kernel's count: numbers of processes come again.
-        signal: what stopped it.
-        iteration: where.
-        error: why it failed or was pruned.
+        state: `running`, `stopped`, `failed` or, in a search, `pruned`.
+        job: the run's SLURM job, if any.
+        host: the machine that the run is or was on.
+        pid: the run's process on that machine.
+        process_began: the process's start time in kernel ticks, because pids are reused.
+        signal: the signal that stopped the run.
+        iteration: the iteration at which it stopped.
+        error: why the run failed or was pruned.
     """
 
     state: str
@@ -52,9 +52,9 @@ class Status:
 
 @contextmanager
 def recorded(folder: Path) -> Iterator[None]:
-    """While this lasts, the folder's status is `running`; then gone, or why the run has ended.
+    """Set the folder's status to `running`; on exit remove it, or write why the run ended early.
 
-    The status is for people: where it cannot be written, the run goes on without.
+    The status only informs people: if it cannot be written, the run goes on without it.
     """
     about = {
         "job": job_id(),
@@ -68,14 +68,14 @@ def recorded(folder: Path) -> Iterator[None]:
     except BaseException as error:
         if folder.is_dir():
             _write(folder, {**_ended_by(error), **about})
-        if (folder / SUMMARY).is_file():  # a restart that lost nothing: the run is still finished
+        if (folder / SUMMARY).is_file():  # a failed restart left the finished run as it was
             _remove(folder)
         raise
     _remove(folder)
 
 
 def read(folder: Path) -> Status | None:
-    """What the folder's status says, if there is one."""
+    """The folder's status, or None if there is no readable one."""
     try:
         found = json.loads((folder / NAME).read_text())
         return Status(**{name: found.get(name) for name in Status.__annotations__})
@@ -84,7 +84,7 @@ def read(folder: Path) -> Status | None:
 
 
 def works_here(status: Status) -> bool | None:
-    """Whether the process that wrote this is still there; None where another machine must tell."""
+    """Whether the process that wrote `status` still runs; None if it is on another machine."""
     if status.host != socket.gethostname():
         return None
     began = _process_began(status.pid or 0)
@@ -92,12 +92,12 @@ def works_here(status: Status) -> bool | None:
 
 
 def _process_began(pid: int) -> str | None:
-    """When a process of this machine began, in the kernel's count; None where there is none."""
+    """The start time of a process on this machine in kernel ticks; None if it does not exist."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    return text.rpartition(")")[2].split()[19]  # its name, in brackets, may hold anything
+    return text.rpartition(")")[2].split()[19]  # the name in parentheses may contain anything
 
 
 def _ended_by(error: BaseException) -> dict[str, Any]:

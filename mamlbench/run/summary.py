@@ -1,4 +1,4 @@
-"""What a finished run's `summary.json` holds."""
+"""The content of a finished run's `summary.json`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def summary_of(
     chosen: Sequence[Path],
     trained_iterations: int,
 ) -> dict[str, Any]:
-    """The scores of a run's test, how it was trained and tested, and what it ran on.
+    """Test scores, how the run was trained and tested, and what it ran on.
 
     Args:
-        run: whose test is over.
-        scores: of the test.
-        trainer: that trained it, or had nothing to do.
-        chosen: the checkpoints that were tested; none, where it is the learner as it was trained.
-        trained_iterations: outer steps of what was tested, also where another run did them.
+        run: the run, after its test.
+        scores: the test scores.
+        trainer: the run's trainer, which did nothing if the run only tests.
+        chosen: the tested checkpoints; empty if the learner's final state was tested.
+        trained_iterations: outer steps of the tested learner, even if another run did them.
     """
     by_step, tested = scores.by_step(), run.tested_checkpoints
     trained = trainer.iteration * run.training.meta_batch_size

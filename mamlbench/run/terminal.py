@@ -1,4 +1,4 @@
-"""What a run says at its start and at its end."""
+"""What a run prints at its start and at its end."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _PROBABILISTIC = (
 
 
 def tell_of_changed_code(folder: RunFolder) -> None:
-    """Say it, where a run's classes are not what they were when it began."""
+    """Print which source files of a run's classes have changed since it began, if any."""
     if changed := folder.changed_code():
         files = ", ".join(changed)
         print(f"mamlbench: since it began, {files} changed", file=sys.stderr)
 
 
 def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
-    """Say what runs, where it is kept, and what a user would not expect of it.
+    """Print what runs, where its files are, and what a user may not expect.
 
     Args:
-        experiment: what will run.
-        missing_preset: what would set its rates and lengths, where that is not there.
+        experiment: the run that starts.
+        missing_preset: the preset that would set rates and lengths, if it does not exist.
     """
     label, path = experiment.name.label, experiment.folder.path
     if experiment.is_finished:
@@ -45,7 +45,7 @@ def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
     print(f"mamlbench {'tests' if tests else 'trains'} {label} in {path}", file=sys.stderr)
     if not experiment.options.restart:
         tell_of_changed_code(experiment.folder)
-    if tests and experiment.shortened:  # by what may have been typed for the training run alone
+    if tests and experiment.shortened:  # the budget may have been meant for the training run only
         tasks = number_of(experiment.protocol.tasks, "task")
         print(f"mamlbench: budget={experiment.options.budget}: {tasks}", file=sys.stderr)
     if not tests and missing_preset is not None:
@@ -70,13 +70,13 @@ def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
 
 
 def report(experiment: Experiment, summary: dict[str, Any]) -> None:
-    """Print the result table, the protocol and where the figures are."""
+    """Print the result table, the protocol and the paths of the figures."""
     metric = experiment.dataset.objective.metric
     print_result(experiment.name.label, metric, experiment.folder, summary)
 
 
 def print_result(label: str, metric: str, folder: RunFolder, summary: dict[str, Any]) -> None:
-    """The same of a run that is not built: its name, what it is scored by, and where it is kept."""
+    """Like `report`, for a run that is not built, by its label, metric and folder."""
     by_step = summary["test"]["by_step"]
     last = len(by_step) - 1
     steps = [step for step in _TABLE_STEPS if step < last and by_step[step] is not None] + [last]

@@ -1,4 +1,4 @@
-"""Which checkpoints a run tests."""
+"""Which checkpoints a run tests, and what they record about their training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LEARNER = ("training", "algorithm", "network")
 
 
 def tested_checkpoints(values: Mapping[str, Any]) -> list[Path]:
-    """The files that a run tests instead of training, best first; none, where it trains.
+    """The checkpoints that a run tests instead of training, best first; empty if it trains.
 
     Raises:
         UserError: `checkpoint` names nothing that can be tested.
@@ -30,9 +30,9 @@ def tested_checkpoints(values: Mapping[str, Any]) -> list[Path]:
 
 
 def selected_in_words(protocol: Protocol, chosen: Sequence[Path]) -> str:
-    """What was tested, as `evaluation.select` would say it; it may not be what was asked for.
+    """What was tested, as a value of `evaluation.select`, which may differ from the one given.
 
-    A run without meta-validation has no best checkpoint, and a folder may lack one.
+    A run without meta-validation has no best checkpoint, and a tested folder may lack one.
     """
     if not chosen:
         return "last"
@@ -44,16 +44,16 @@ def selected_in_words(protocol: Protocol, chosen: Sequence[Path]) -> str:
 
 
 def about_training(run: RunName, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says of the run that makes it."""
-    names = {n: v for n, v in asdict(run).items() if n != "hash"}  # of this very test, or another
+    """What a checkpoint records about the run that writes it."""
+    names = {n: v for n, v in asdict(run).items() if n != "hash"}  # the hash depends on the test
     length = config["training"]["iterations"]
     return {**names, "iterations": length, "options": flat(config, _LEARNER)}
 
 
 def trained_in(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The same, of a tested checkpoint, with those options alone that are others in the test.
+    """A tested checkpoint's `about_training`, with only the options that differ in the test.
 
-    None where it says nothing, being older.
+    None for older checkpoints, which lack this record.
     """
     if state.get("run") is None:
         return None
@@ -66,5 +66,5 @@ def trained_in(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
 
 
 def is_of_unfinished(path: Path) -> bool:
-    """Whether a checkpoint's run has not come to its end."""
+    """Whether a checkpoint's run is unfinished."""
     return not (path.parent / "summary.json").is_file()

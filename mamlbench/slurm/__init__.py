@@ -1,1 +1,1 @@
-"""Sweeps as SLURM jobs: submission, what a job does, and the queue."""
+"""Sweeps as SLURM jobs: submission, the jobs themselves, and the queue."""

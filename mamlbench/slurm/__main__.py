@@ -1,7 +1,7 @@
-"""`python -m mamlbench.slurm ... -m MODULE ARGUMENTS`: how a job starts submitit's module.
+"""`python -m mamlbench.slurm ... -m MODULE ARGUMENTS`: starts submitit's module in a job.
 
-First of all it makes sure that a signal puts the job back into the queue: importing torch takes
-seconds, in which Python by itself would die of one.
+It first installs signal handlers that requeue the job, because importing torch takes seconds, and
+a signal during that time would otherwise kill Python.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each job of a sweep does: the command line of one run."""
+"""The job of one run of a sweep: it runs a command line."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from mamlbench.slurm.preemption import SIGNALS, requeue_and_end, requeue_when_to
 
 @dataclass(frozen=True)
 class Job:
-    """One run, called by submitit in its job.
+    """One run; submitit calls it in the SLURM job.
 
     Attributes:
-        arguments: of the command `mamlbench`.
+        arguments: arguments of the command `mamlbench`.
     """
 
     arguments: tuple[str, ...]
 
     def __call__(self) -> None:
-        """Run it; where it was told to stop, put the job back into the queue.
+        """Run the command; if a signal stopped it, requeue the job.
 
         Raises:
-            SystemExit: the run failed, with the exit code that the job shall have.
+            SystemExit: the run failed; the exit code becomes the job's.
         """
-        requeue_when_told()  # submitit has put its own in their place
+        requeue_when_told()  # submitit has replaced the signal handlers by its own
         from mamlbench.cli.main import main
 
         sys.argv = ["mamlbench", *self.arguments]

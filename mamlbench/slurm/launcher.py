@@ -1,4 +1,4 @@
-"""Hydra's launcher of `hardware=slurm_cpu` and the like: a sweep as array jobs of SLURM."""
+"""The Hydra launcher of `hardware=slurm_...`: submits a sweep as SLURM array jobs."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 class SlurmLauncher(Launcher):
-    """Submits the runs of a sweep by submitit and waits for them, unless `hardware.detach`.
+    """Submits the runs of a sweep with submitit and waits for them, unless `hardware.detach`.
 
-    A job runs the command line of its run, and no pickled Hydra. A run that is queued or running
-    already is not submitted again.
+    Each job executes its run's command line, not a pickled Hydra task. Runs that are already queued
+    or running are not submitted again.
 
     Attributes:
-        reader: of the cells of this sweep.
+        reader: reads the cells of this sweep.
     """
 
     reader: CellReader
@@ -59,7 +59,7 @@ class SlurmLauncher(Launcher):
         """Submit the runs; wait for them unless `hardware.detach`.
 
         Raises:
-            UserError: SLURM is not there or refuses, or an option is wrong.
+            UserError: SLURM is missing or refuses the jobs, or an option is wrong.
         """
         cells = [self.reader.read(overrides) for overrides in job_overrides]
         asked = {cell.overrides: self._asked(cell) for cell in cells}
@@ -78,7 +78,7 @@ class SlurmLauncher(Launcher):
         return [_returned(cell, outcome) for cell, outcome in zip(cells, outcomes, strict=True)]
 
     def _asked(self, cell: Cell) -> Submission:
-        """What a cell asks SLURM for; of one whose config is in error, what the sweep does."""
+        """A cell's SLURM options, or the sweep's if the cell has none because of a mistake."""
         hardware: Any = cell.hardware
         if not is_submitted(hardware):
             hardware = OmegaConf.to_container(self.config.hardware, resolve=True)
@@ -91,7 +91,7 @@ class SlurmLauncher(Launcher):
     def _submit(
         self, cells: Sequence[Cell], asked: Submission, sweep: Path
     ) -> dict[tuple[str, ...], SubmittedCell]:
-        """One array job; gives the job of each cell."""
+        """Submit one array job; return the submitted cells by their overrides."""
         import submitit
 
         with disk_errors(sweep):
@@ -101,7 +101,7 @@ class SlurmLauncher(Launcher):
             executor = submitit.SlurmExecutor(folder, python=python)
             executor.update_parameters(**asked.parameters())
             jobs = executor.submit_array([Job(self._arguments(cell)) for cell in cells])
-        except (RuntimeError, OSError) as error:  # submitit's own are RuntimeErrors
+        except (RuntimeError, OSError) as error:  # submitit raises subclasses of RuntimeError
             shutil.rmtree(folder, ignore_errors=True)
             raise UserError(f"hardware: SLURM takes no jobs: {_reason(error)}") from error
         found = [
@@ -114,7 +114,7 @@ class SlurmLauncher(Launcher):
         return {cell.overrides: cell for cell in found}
 
     def _arguments(self, cell: Cell) -> tuple[str, ...]:
-        """The command line that does this run alone, from the same config folders."""
+        """The arguments of `mamlbench` for this run alone, with the same config folders."""
         own = config_flags(config_sources(self.config.hydra, CONFIG_DIR))
         typed: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra)
         hydra = [text for text in typed if not text.startswith("hydra.mode=")]
@@ -122,7 +122,7 @@ class SlurmLauncher(Launcher):
 
 
 def _require_values(detach: bool, sweeper: str) -> None:
-    """A search needs the results of one batch to choose the next."""
+    """Refuse `detach` in a search, which needs the results of one batch to choose the next."""
     if detach and not sweeper.endswith(".CellSweeper"):
         accepted = f"false: hydra/sweeper={sweeper.rsplit('.', 1)[-1]} waits for results"
         raise UserError(f"hardware.detach=true: accepted is {accepted}")
@@ -133,10 +133,10 @@ def _place(cell: Cell) -> Path | None:
 
 
 def _queued_already(outputs: Path) -> dict[Path | None, SubmittedCell]:
-    """Runs of earlier submissions whose jobs are queued or running, by their folder.
+    """Runs of earlier submissions whose jobs are queued or running, by run folder.
 
     Raises:
-        UserError: there are such submissions, and SLURM does not tell of their jobs.
+        UserError: there are earlier submissions, and squeue does not answer.
     """
     earlier = [cell for cells in submissions(outputs.absolute()) for cell in cells]
     known = queue.jobs() if earlier else {}
@@ -156,7 +156,7 @@ def _say_queued_already(cells: Iterable[SubmittedCell]) -> None:
 def _arrays(
     cells: Sequence[Cell], asked: dict[tuple[str, ...], Submission]
 ) -> Iterator[Sequence[Cell]]:
-    """Cells that ask for the same, as many at a time as SLURM takes in one array."""
+    """Groups of cells with equal SLURM options, each small enough for one array."""
     alike: dict[str, list[Cell]] = {}
     for cell in cells:
         alike.setdefault(repr(asked[cell.overrides]), []).append(cell)
@@ -178,7 +178,7 @@ def _returned(cell: Cell, outcome: float | Exception | None) -> JobReturn:
 
 
 def _reason(error: Exception) -> str:
-    """What sbatch said, out of submitit's several lines."""
+    """sbatch's error message, from submitit's several lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line.split("error: ", 1)[1] for line in lines if "error: " in line]
     return (said or lines or [type(error).__name__])[-1]

@@ -1,4 +1,4 @@
-"""What a run under SLURM asks for; see `conf/hardware/slurm_cpu.yaml`."""
+"""Options of SLURM jobs; see `conf/hardware/slurm_cpu.yaml`."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<clock>\d+(?::\d+){0,2})")
 
 @dataclass(frozen=True)
 class Submission:
-    """How runs are submitted, and what each of them asks for.
+    """How to submit runs, and the resources of each.
 
     Attributes:
         partition: SLURM partition (None: the cluster's default, likewise below).
-        account: who pays.
+        account: account to charge.
         qos: quality of service.
-        constraint: features that a node must have, as `a100|h100`.
-        time: minutes, or SLURM's forms `minutes`, `hours:minutes:seconds`, `days-hours`; in a YAML
-            file in quotes, since YAML reads a bare 4:00:00 as the number 14400, here ten days.
-        memory: GB on each node.
-        cpus: cores of each task.
-        gpus: GPUs on each node, as a number or with their type, `a100:2`.
-        nodes: nodes of a run.
-        tasks_per_node: processes on each node.
+        constraint: required node features, such as `a100|h100`.
+        time: minutes, or SLURM's forms `minutes`, `hours:minutes:seconds`, `days-hours`; quote it
+            in a YAML file, because YAML reads a bare 4:00:00 as 14400, which is ten days here.
+        memory: GB per node.
+        cpus: cores per task.
+        gpus: GPUs per node, as a number or with their type, such as `a100:2`.
+        nodes: nodes per run.
+        tasks_per_node: processes per node.
         setup: shell commands before a run, such as `module load cuda`.
-        array_parallelism: runs of an array at the same time.
-        signal_before: seconds before the time limit at which a run saves and is queued again; more
-            than an outer step with its validation takes, or the job ends before it has saved.
-        max_requeues: times that a run goes back to the queue.
-        sbatch: further options of sbatch by their long names.
+        array_parallelism: maximum number of runs of an array at the same time.
+        signal_before: seconds before the time limit at which a run saves and is requeued; must
+            exceed the time of an outer step with its validation, or the job ends before saving.
+        max_requeues: maximum number of times that a run is requeued.
+        sbatch: further sbatch options by their long names.
         detach: return as soon as the jobs are submitted.
 
     Raises:
-        BadValue: a value out of range.
+        BadValue: a value is out of range.
     """
 
     partition: str | None = None
@@ -86,7 +86,7 @@ class Submission:
         return math.ceil((86400 * int(match["days"] or 0) + seconds) / 60)
 
     def parameters(self) -> dict[str, Any]:
-        """The same in submitit's words."""
+        """The options as parameters of submitit."""
         asked = {
             "partition": self.partition,
             "account": self.account,
@@ -97,7 +97,7 @@ class Submission:
         }
         further = {
             "requeue": True,
-            # in USR1, the run's word for it, not submitit's
+            # runs stop on USR1, which is not submitit's default
             "signal": f"USR1@{self.signal_before}",
             **({} if self.memory is None else {"mem": f"{math.ceil(1024 * self.memory)}M"}),
             **(self.sbatch or {}),
@@ -105,13 +105,13 @@ class Submission:
         return {
             **{name: value for name, value in asked.items() if value is not None},
             "job_name": "mamlbench",
-            "wckey": None,  # submitit's own is refused where such keys are kept track of
+            "wckey": None,  # clusters that check wckeys refuse submitit's default
             "time": self.minutes,
             "nodes": self.nodes,
             "ntasks_per_node": self.tasks_per_node,
             "array_parallelism": self.array_parallelism,
             "setup": [
-                "export SLURM_OPEN_MODE=append",  # srun's log of a next turn after the one before
+                "export SLURM_OPEN_MODE=append",  # srun appends to its log after a requeue
                 f"export MAMLBENCH_MAX_REQUEUES={self.max_requeues}",
                 *self.setup,
             ],
@@ -121,15 +121,15 @@ class Submission:
 
 
 NAMES = tuple(entry.name for entry in fields(Submission))
-"""The options under `hardware` that say how to submit, not how to compute."""
+"""The options under `hardware` that concern submission, not computation."""
 
 
 def is_submitted(hardware: Mapping[str, Any]) -> bool:
-    """Whether this `hardware` node says how to submit runs to SLURM."""
+    """Whether this `hardware` node has options for submission to SLURM."""
     return "detach" in hardware
 
 
 def of_the_run(hardware: Mapping[str, Any]) -> dict[str, Any]:
-    """The `hardware` node without what concerns the submission alone."""
+    """The `hardware` node without the options that only concern submission."""
     left_out: Sequence[str] = NAMES if is_submitted(hardware) else ()
     return {name: value for name, value in hardware.items() if name not in left_out}

@@ -1,4 +1,4 @@
-"""A job that is told to stop goes back to the queue."""
+"""Requeues a job that is told to stop."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from mamlbench.slurm import queue
 from mamlbench.slurm.this_job import job_id, restarts
 
 SIGNALS = (signal.SIGUSR1, signal.SIGTERM)
-"""What SLURM sends before it takes a node away, or a time limit ends; what an admin may send."""
+"""Signals that SLURM sends before preemption or the time limit; an administrator may send them."""
 
 
 def requeue_when_told() -> None:
-    """From now on, these signals put the job back into the queue and end this process at once.
+    """Install handlers that requeue the job and end this process at once on these signals.
 
-    While a run trains or tests, `run.signals.StopRequest` has them instead: it saves first.
-    All files of a run are whole at every instant, so that nothing else is worth waiting for.
+    While a run trains or tests, the handlers of `run.signals.StopRequest` save it first. At other
+    times nothing needs saving, because all files of a run are written atomically.
     """
     for number in SIGNALS:
         signal.signal(number, _requeue_and_end)
 
 
 def requeue_and_end(number: int) -> NoReturn:
-    """Put the job back into the queue and end this process, as after this signal."""
-    for other in SIGNALS:  # to requeue sends another
+    """Requeue the job and end this process with the exit code for this signal."""
+    for other in SIGNALS:  # requeueing sends another signal
         signal.signal(other, signal.SIG_IGN)
-    if os.environ.get("SLURM_PROCID", "0") == "0":  # one for all tasks of a run
+    if os.environ.get("SLURM_PROCID", "0") == "0":  # the first task requeues for all
         print(f"mamlbench: {_requeue(signal.Signals(number).name)}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()

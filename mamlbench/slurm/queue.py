@@ -1,4 +1,4 @@
-"""What SLURM's own commands tell and do."""
+"""Calls SLURM's commands: squeue and scontrol."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SECONDS = 30
 
 @dataclass(frozen=True)
 class Job:
-    """A line of squeue's.
+    """A job in squeue's output.
 
     Attributes:
-        state: SLURM's word, such as PENDING.
-        reason: why it waits.
-        left: time to its limit, as SLURM writes it.
+        state: SLURM's state, such as PENDING.
+        reason: why the job waits.
+        left: time left until the time limit, as SLURM writes it.
     """
 
     state: str
@@ -34,30 +34,30 @@ class Job:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it may still do something."""
+        """Whether the job's state is not final."""
         return self.state in ALIVE
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for its turn."""
+        """Whether the job waits to run."""
         return self.state in WAITING
 
 
 def jobs(of: Iterable[str] = ()) -> dict[str, Job] | None:
-    """The user's jobs that SLURM still knows, by id, each task of an array as `12_3`.
+    """The user's jobs that SLURM still knows, by id; a task of an array is `12_3`.
 
     Args:
-        of: ids of jobs or arrays to ask for (nothing: all of the user's).
+        of: ids of jobs or arrays to ask for (empty: all of the user's).
 
     Returns:
-        None where there is no SLURM, or it does not answer.
+        None if SLURM is missing or does not answer.
     """
     ids = ",".join(of)
     which = ["--jobs", ids] if ids else ["--user", getpass.getuser()]
     answer = _ask("squeue", "--noheader", "--array", "--states=all", f"--format={_FORMAT}", *which)
     if answer is None:
         return None
-    if answer.returncode != 0:  # of ids that it has forgotten, squeue only says that they are bad
+    if answer.returncode != 0:  # squeue calls ids that it has forgotten invalid
         return {} if "Invalid job id" in answer.stderr else None
     return dict(_parsed(answer.stdout))
 
@@ -70,9 +70,9 @@ def _parsed(lines: str) -> Iterator[tuple[str, Job]]:
 
 
 def requeue(job: str) -> str | None:
-    """Put a running job back into the queue; gives what is against it, or None.
+    """Requeue a running job; return None on success, otherwise the reason of the failure.
 
-    One that SLURM is ending already stays as it is: it was cancelled, or SLURM itself requeues it.
+    A job that SLURM is already ending is left alone: it was cancelled, or SLURM itself requeues it.
     """
     found = (jobs([job]) or {}).get(job)
     if found is None:
@@ -86,7 +86,7 @@ def requeue(job: str) -> str | None:
 
 
 def most_array_tasks() -> int | None:
-    """The most tasks that SLURM takes in one array; None where it does not say."""
+    """SLURM's maximum number of tasks in one array; None if unknown."""
     answer = _ask("scontrol", "show", "config")
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer.stdout if answer else "", re.M)
     return int(found[1]) if found else None

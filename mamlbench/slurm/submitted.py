@@ -1,4 +1,4 @@
-"""What was submitted: each submission's folder below `outputs/.sweep` keeps a list of its runs."""
+"""Records submissions: each has a folder below `outputs/.sweep` with a list of its runs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NAME = "cells.json"
 
 @dataclass(frozen=True)
 class SubmittedCell:
-    """A run that was submitted.
+    """A submitted run.
 
     Attributes:
-        job: SLURM's id, `12_3` where it is of an array.
-        overrides: its part of the command line.
-        folder: where the run is kept; None where only the run itself can tell.
-        log: what the job has printed.
+        job: SLURM's job id, such as `12_3` in an array.
+        overrides: the run's overrides.
+        folder: the run's folder; None if only the run itself knows it.
+        log: the file with the job's output.
     """
 
     job: str
@@ -34,12 +34,12 @@ class SubmittedCell:
 
     @property
     def returned(self) -> bool:
-        """Whether submitit has written that the job came to its end."""
+        """Whether submitit has written the job's result file."""
         return self.log.with_name(f"{self.job}_0_result.pkl").is_file()
 
 
 def new_folder(sweep: Path) -> Path:
-    """A new submission's folder."""
+    """Create the folder of a new submission."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     folder = sweep / f"slurm-{stamp}-{secrets.token_hex(2)}"
     folder.mkdir(parents=True)
@@ -47,21 +47,21 @@ def new_folder(sweep: Path) -> Path:
 
 
 def log_of(folder: Path, job: str) -> Path:
-    """Where submitit has a job's first task print."""
+    """submitit's log file of a job's first task."""
     return folder / f"{job}_0_log.out"
 
 
 def keep(folder: Path, cells: Sequence[SubmittedCell]) -> None:
-    """Write down which jobs were submitted for which runs.
+    """Record which job was submitted for which run.
 
     Raises:
-        UserError: the disk is full or the place not writable.
+        UserError: the disk is full or the folder is not writable.
     """
     entries = [
         {
             "job": cell.job,
             "overrides": list(cell.overrides),
-            # from here, so that the outputs can move as a whole
+            # a relative path, so that the outputs folder can be moved
             "folder": None if cell.folder is None else os.path.relpath(cell.folder, folder),
         }
         for cell in cells
@@ -70,7 +70,7 @@ def keep(folder: Path, cells: Sequence[SubmittedCell]) -> None:
 
 
 def submissions(outputs: Path) -> Iterator[list[SubmittedCell]]:
-    """The runs of each submission into `outputs`, the latest first; what is damaged is left out."""
+    """The runs of each submission below `outputs`, latest first; damaged records are skipped."""
     for path in sorted(outputs.glob(f".sweep/slurm-*/{_NAME}"), reverse=True):
         try:
             entries: Any = json.loads(path.read_text())["cells"]
@@ -90,7 +90,7 @@ def _cell(folder: Path, entry: dict[str, Any]) -> SubmittedCell:
 
 
 def last_error(log: Path) -> str:
-    """The line with which a job's output ends, SLURM's and submitit's own words left out."""
+    """The last line of a job's output, ignoring lines of SLURM and submitit."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 20_000))

@@ -1,4 +1,4 @@
-"""Waiting for submitted runs: by their files, and by one question to SLURM for all of them."""
+"""Waits for submitted runs, by their files and by one squeue call for all of them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from mamlbench.slurm.submitted import SubmittedCell, last_error
 from mamlbench.sweeps.cells import Cell
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 20.0
-_PATIENCE = 600.0  # with a squeue that does not answer; it may take half a minute to say so
-_FILES_LATE = 75.0  # NFS tells of another machine's new files after up to 60 s
+_PATIENCE = 600.0  # seconds without an answer from squeue; each call may take half a minute
+_FILES_LATE = 75.0  # seconds; NFS may show another machine's new files only after 60
 
 
 def wait_for(
     jobs: Sequence[SubmittedCell], cells: Sequence[Cell]
 ) -> list[float | UserError | None]:
-    """Wait until each job has ended; gives the test metric of its run, or why there is none.
+    """Wait until each job has ended; return each run's test metric, an error, or None.
+
+    None is for a run without such a number, such as a pruned trial.
 
     Raises:
-        UserError: SLURM has not answered for minutes.
+        UserError: squeue has not answered for ten minutes.
     """
     names = _names(cells)
     ended: dict[int, float | UserError | None] = {}
@@ -62,12 +64,12 @@ def _require_patience(silent: float) -> None:
 
 
 def _ended_well(slurm: queue.Job | None) -> bool:
-    """As far as SLURM tells, which forgets a job some minutes after its end."""
+    """Whether SLURM reports success, or no longer knows the job, minutes after its end."""
     return slurm is None or slurm.state == "COMPLETED"
 
 
 def _lacks_files(outcome: object, slurm: queue.Job | None) -> bool:
-    """Whether only this machine's view of the run's files is against it."""
+    """Whether a job ended well but its run's files are not yet visible on this machine."""
     return isinstance(outcome, UserError) and _ended_well(slurm)
 
 
@@ -75,7 +77,7 @@ def _outcome(job: SubmittedCell, cell: Cell, slurm: queue.Job | None) -> float |
     ended_well = _ended_well(slurm)
     if ended_well and cell.folder is not None and cell.folder.summary.is_file():
         if not all(test.folder and test.folder.summary.is_file() for test in cell.other_tests()):
-            # it was submitted before they were asked for
+            # the job was submitted before these tests were asked for
             missed = f"job {job.job} did not do what also_test asks for"
             return UserError(f"{missed}; the same command does")
         mean = cell.folder.read_summary()["test"][cell.metric]["mean"]
@@ -97,6 +99,6 @@ def _say(count: int, of: int, name: str, outcome: object) -> None:
 
 
 def _names(cells: Sequence[Cell]) -> list[str]:
-    """Of each cell the overrides that not all share."""
+    """Each cell's overrides that are not common to all cells."""
     shared = set.intersection(*(set(cell.overrides) for cell in cells)) if len(cells) > 1 else set()
     return [" ".join(text for text in cell.overrides if text not in shared) for cell in cells]

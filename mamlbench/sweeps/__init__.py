@@ -1,1 +1,1 @@
-"""Many runs by one command."""
+"""Many runs from one command."""

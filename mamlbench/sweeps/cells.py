@@ -1,8 +1,8 @@
-"""The runs of a sweep before any of them is built: which folder is whose, and which is finished.
+"""Finds the folder of each run of a sweep, and whether it is finished, without building the runs.
 
-Composing a config takes Hydra a tenth of a second and more, so it is done once for each choice of
-groups; the single values of a cell are then set as Hydra sets them. Nothing imports torch for
-each cell, nor builds a network.
+Hydra takes a tenth of a second or more to compose a config, so this is done once for each choice of
+groups; a cell's other values are then set with Hydra's own function. Each dataset is built once,
+and no network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mamlbench.config.overrides import other_test
 from mamlbench.run.folder import RunFolder
 from mamlbench.run.name import RunName
 
-# With one of these only the run itself can tell its folder, which a file's content names, or none.
+# With these, only the run knows its folder: it depends on a file's content, or there is none.
 _NEEDS_ITS_RUN = ("checkpoint", "warm_start", "analysis")
 
 
@@ -36,14 +36,14 @@ class Cell:
     """One run of a sweep.
 
     Attributes:
-        overrides: its part of the command line.
-        label: the run's name, for people.
-        folder: where it is kept; None where only the run itself can tell.
-        metric: what the dataset is scored by.
-        restart: whether it begins anew.
-        hardware: its `hardware` node.
-        content: gives the hash of the data that is there now; None where there is none.
-        other_tests: gives those that `also_test` asks for, once there is a checkpoint to test.
+        overrides: the run's overrides.
+        label: the run's name for people.
+        folder: the run's folder; None if only the run itself knows it.
+        metric: the metric of the dataset's objective.
+        restart: whether to start over.
+        hardware: the config's `hardware` node.
+        content: returns the hash of the present data; None if there are none.
+        other_tests: returns the cells of `also_test`, once there is a checkpoint to test.
     """
 
     overrides: tuple[str, ...]
@@ -57,17 +57,17 @@ class Cell:
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the run and its additional tests are finished."""
         if self.folder is None or self.restart or not self.folder.summary.is_file():
             return False
         return all(test.is_finished for test in self.other_tests())
 
 
 class CellReader:
-    """Tells of each cell what can be told from its config.
+    """Makes cells from overrides.
 
     Args:
-        hydra_context: Hydra's.
+        hydra_context: Hydra's context, with its config loader.
         master: the sweep's own config.
     """
 
@@ -87,10 +87,10 @@ class CellReader:
         self._cells: dict[tuple[str, ...], Cell] = {}
 
     def read(self, overrides: Sequence[str]) -> Cell:
-        """The cell that these overrides make.
+        """The cell with these overrides.
 
         Raises:
-            hydra.errors.HydraException: an override that does not fit the config tree.
+            hydra.errors.HydraException: an override does not fit the config tree.
         """
         key = tuple(overrides)
         if key not in self._cells:
@@ -108,7 +108,7 @@ class CellReader:
             label, metric, folder, content = self._place(values, choices, hash_)
             made_by = [text for text in overrides if not self._parse(text).is_hydra_override()]
             tests = [other_test(made_by, test, str(folder.path)) for test in values["also_test"]]
-        except Exception:  # of a user's dataset, of many kinds: the run says what is wrong with it
+        except Exception:  # a user's dataset can raise anything; the run itself reports the error
             return Cell(overrides, " ".join(overrides), None, "", False, {})
         return Cell(
             *(overrides, label, folder, metric, restart, hardware, content),
@@ -116,7 +116,7 @@ class CellReader:
         )
 
     def _test(self, overrides: Sequence[str]) -> Cell:
-        """The test of a checkpoint that is there; of a mistake, one that is not finished."""
+        """The cell of an additional test, after training; after an error, an unfinished cell."""
         from mamlbench.run.result_hash import result_hash  # imports torch: seconds
 
         try:
@@ -131,7 +131,7 @@ class CellReader:
     def _place(
         self, values: dict[str, Any], choices: dict[str, str], hash_: str
     ) -> tuple[str, str, RunFolder, Callable[[], str | None]]:
-        """A run's name, what its dataset is scored by, its folder, and what hashes its data."""
+        """A run's label, metric and folder, and the function that hashes its data."""
         algorithm, dataset = str(choices["algorithm"]), str(choices["dataset"])
         setting, metric, content = self._dataset(values["dataset"])
         run = RunName(algorithm, dataset, setting, hash_, values["seed"])
@@ -139,7 +139,7 @@ class CellReader:
 
     def _config(self, overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
         groups = tuple(text for text in overrides if self._chooses(text))
-        # Hydra's own options are no part of a run
+        # Hydra's own options do not belong to a run
         values = tuple(
             text
             for text in overrides
@@ -153,7 +153,7 @@ class CellReader:
             config = copy.deepcopy(config)
             self._loader._apply_overrides_to_config(parsed, config)
             return config, choices
-        # the cell before with these keys left nothing that this one does not replace
+        # the previous cell with these keys can be reused: this one replaces all values that it set
         keys = groups, tuple(value.key_or_group for value in parsed)
         config, there = self._reused.get(keys) or (copy.deepcopy(config), ())
         new = [self._parse(text) for text in values if text not in there]
@@ -167,7 +167,7 @@ class CellReader:
         return self._parsed[text]
 
     def _chooses(self, text: str) -> bool:
-        """Whether an override chooses from a group, in Hydra's understanding."""
+        """Whether Hydra takes an override as a choice from a config group."""
         if text not in self._choosing:
             parsed = self._parse(text)
             is_group = self._repository.group_exists(parsed.key_or_group)
@@ -182,7 +182,7 @@ class CellReader:
         return config, choices
 
     def _dataset(self, node: dict[str, Any]) -> tuple[str, str, Callable[[], str | None]]:
-        """The setting of a dataset, the metric of its objective, and what gives its hash."""
+        """A dataset's setting, its objective's metric, and the function that hashes its data."""
         key = json.dumps(node, sort_keys=True)
         if key not in self._datasets:
             dataset = build(node, "dataset")
@@ -192,5 +192,5 @@ class CellReader:
 
 
 def _replaces(override: Override) -> bool:
-    """Whether nothing of a value that was set before is left after this one."""
+    """Whether an override replaces an earlier value completely, instead of merging with it."""
     return override.type is OverrideType.CHANGE and not isinstance(override.value(), dict)

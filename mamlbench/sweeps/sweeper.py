@@ -1,4 +1,4 @@
-"""Sweeps: what is finished is shown, what is left goes to the launcher in one batch."""
+"""The sweeper for plain sweeps: shows finished runs and launches the others in one batch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mamlbench.words import number_of
 
 
 class CellSweeper(BasicSweeper):
-    """Hydra's own sweeper, every combination of the values, without those that are finished.
+    """Hydra's basic sweeper over every combination of values, except that finished runs are shown.
 
     Args:
-        jobs: the overrides of runs that differ in more than one option at once; each is combined
-            with the values that are typed as a sweep, and what is typed besides is in them. None:
-            there is one, of what is typed.
-        params: values to sweep over, as `hydra.sweeper.params` has them.
+        params: values to sweep over, as in `hydra.sweeper.params`.
+        jobs: overrides of runs that differ in several options at once, including all typed
+            overrides that are not sweeps; each is combined with the typed sweeps. None: there is
+            one, the typed overrides.
     """
 
     def __init__(
@@ -38,27 +38,28 @@ class CellSweeper(BasicSweeper):
     @override
     def setup(self, **of_hydra: Any) -> None:
         super().setup(**of_hydra)
-        # one that launches with a reader of its own needs not read the cells again
+        # if the launcher has a reader, share it, so that no cell is read twice
         reader = getattr(self.launcher, "reader", None)
         self._reader = reader or CellReader(of_hydra["hydra_context"], of_hydra["config"])
 
     def split_arguments(  # type: ignore[override] # Hydra's is static, and called as a method
         self, overrides: list[Any], max_batch_size: int | None
     ) -> list[list[list[str]]]:
-        """The only batch: the runs that are left; none, where all are finished.
+        """All unfinished runs as one batch; no batch if all are finished.
 
-        Hydra stops after a batch in which a run failed, but tries all runs of one.
+        There is only one batch, because Hydra tries all runs of a batch, even if some fail, but
+        stops after such a batch.
 
         Raises:
-            hydra.errors.HydraException: an override that does not fit the config tree.
+            hydra.errors.HydraException: an override does not fit the config tree.
         """
         left = self._unfinished(self.runs(overrides))
         return [left] if left else []
 
     def runs(self, overrides: list[Any]) -> list[list[str]]:
-        """The overrides of each run; a choice of one value is there as it was typed.
+        """The overrides of each run; `key=choice(value)` becomes `key=value` with its quotes.
 
-        Hydra would take quotes from text, which it then cannot read, or reads as a number.
+        Hydra itself removes quotes from text, so that it cannot be parsed or becomes a number.
         """
         swept = [o for o in overrides if self.jobs is None or o.is_sweep_override()]
         [combinations] = BasicSweeper.split_arguments(swept, None)
@@ -72,7 +73,7 @@ class CellSweeper(BasicSweeper):
         return runs
 
     def _unfinished(self, batch: Sequence[Sequence[str]]) -> list[list[str]]:
-        """Those that are left, all of them composed and so found to be valid; shows the others."""
+        """Compose all runs, show the finished ones and return the others."""
         cells = [self._reader.read(overrides) for overrides in batch]
         shown: list[Cell] = []
         left: list[Cell] = []
@@ -86,11 +87,11 @@ class CellSweeper(BasicSweeper):
 
     @override
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Nothing: all of it has been composed."""
+        """Do nothing: `split_arguments` has already composed every run."""
 
 
 def _only_choice(override: Override) -> Iterator[tuple[str, str]]:
-    """What Hydra makes of `key=choice(value)`, and `key=value` itself."""
+    """For `key=choice(value)`, Hydra's text for it and `key=value` as typed."""
     written = re.fullmatch(r"([^=]+)=choice\((.*)\)", override.input_line or "", re.DOTALL)
     if written and override.is_discrete_sweep():
         values = list(override.sweep_string_iterator())
@@ -99,7 +100,7 @@ def _only_choice(override: Override) -> Iterator[tuple[str, str]]:
 
 
 def _show(cell: Cell) -> bool:
-    """Print a finished run's result; False where there is something wrong, which the run tells."""
+    """Print a finished run's result; False on an error, which the run itself then reports."""
     from mamlbench.run.terminal import print_result  # imports torch: seconds
 
     assert cell.folder is not None
@@ -112,7 +113,7 @@ def _show(cell: Cell) -> bool:
 
 
 def _tell_of_changed_code(shown: Sequence[Cell]) -> None:
-    """In a line, whatever their number."""
+    """Print in one line which source files have changed since the shown runs began."""
     changed = [cell.folder.changed_code() for cell in shown if cell.folder is not None]
     if files := ", ".join(dict.fromkeys(file for each in changed for file in each)):
         count = sum(map(bool, changed))

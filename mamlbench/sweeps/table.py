@@ -24,13 +24,13 @@ _OF_A_CELL = ("experiment", "checkpoint", "also_test")
 
 
 def arguments_of_table(arguments: Sequence[str]) -> list[str]:
-    """The command line; a table among its overrides becomes the jobs of a sweep.
+    """Turn a table in the command line into the jobs of a sweep.
 
-    `table.rows=[..]` and `table.seeds=[..]` choose among them; of `budget=smoke` the table's first
-    seed alone is run. What is typed besides goes for every job and has the last word.
+    `table.rows=[..]` and `table.seeds=[..]` select jobs; without the latter, `budget=smoke` runs
+    only the table's first seed. Other typed overrides apply to every job and take precedence.
 
     Raises:
-        UserError: no such table, row or experiment, or no `-m`.
+        UserError: a table, row or experiment does not exist, or `-m` is missing.
     """
     line = parsed(arguments)
     typed = {key_of(override): override for override in line.overrides}
@@ -47,7 +47,7 @@ def arguments_of_table(arguments: Sequence[str]) -> list[str]:
     flags = [argument for argument in arguments if argument not in line.overrides]
     rest = [override for override in line.overrides if key_of(override) not in _OPTIONS]
     jobs = _jobs(_chosen(table, typed, rest), rest)
-    # the first job's overrides too, so that what is typed finds the options that it is for
+    # with the first job's overrides, so that Hydra finds the options of the typed overrides
     return [*flags, *over(jobs[0], rest), f"hydra.sweeper.jobs={quoted(jobs)}"]
 
 
@@ -60,7 +60,7 @@ def _chosen(table: Table, typed: dict[str, str], rest: Sequence[str]) -> Table:
 
 
 def _jobs(table: Table, rest: Sequence[str]) -> list[list[str]]:
-    """Overrides of each training run under each seed, with the other tests of what it learns."""
+    """Overrides of each training run with each seed, with its additional tests as `also_test`."""
     parser = OverridesParser.create()
     fixed = [o for o in rest if not parser.parse_override(o).is_sweep_override()]
     jobs = []

@@ -1,4 +1,4 @@
-"""What the words `tune=...` and `hydra/sweeper=optuna` on a command line come to."""
+"""Handles `tune=...` and `hydra/sweeper=optuna` on a command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SWEEPER = "hydra/sweeper=optuna"
 
 
 def with_search(arguments: Sequence[str]) -> list[str]:
-    """The arguments; `tune=x`, the space, brings the sweeper that searches it.
+    """Add the Optuna sweeper if `tune=x` names a search space; drop `tune=null`.
 
     Raises:
         UserError: a search without `-m`.
@@ -19,7 +19,7 @@ def with_search(arguments: Sequence[str]) -> list[str]:
     arguments = [argument for argument in arguments if argument != "tune=null"]
     line = parsed(arguments)
     keys = set(map(key_of, line.overrides))
-    if "hydra.sweeper.trial" in keys:  # a single run: the job of one of the trials
+    if "hydra.sweeper.trial" in keys:  # a single run: the job of one trial
         return list(arguments)
     typed = [o for o in line.overrides if key_of(o) == "tune" or o == _SWEEPER]
     if typed and not line.multirun:

@@ -1,4 +1,4 @@
-"""A search space, written as Hydra writes sweeps, as Optuna's distributions."""
+"""Converts a search space from Hydra's sweep syntax to Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def space_of(overrides: Sequence[str]) -> tuple[dict[str, BaseDistribution], list[str]]:
-    """The distributions of overrides that are sweeps, and the overrides that are not.
+    """The distributions of the overrides that are sweeps, and the other overrides.
 
-    Of two overrides of one key the later one counts.
+    If several overrides have the same key, the last one counts.
 
     Raises:
-        UserError: a sweep that is not an interval, a range, or a list of choices.
+        UserError: a sweep is not an interval, a range, or a list of choices.
     """
     parsed = {
         o.get_key_element(): o for o in OverridesParser.create().parse_overrides(list(overrides))
@@ -55,7 +55,7 @@ def _distribution(key: str, override: Override) -> BaseDistribution:
 
 
 def _range(start: Any, stop: Any, step: Any, log: bool) -> BaseDistribution:
-    """Of what `range` counts, `stop` not among it."""
+    """The distribution of `range(start, stop, step)`, which excludes `stop`."""
     last = start + step * (math.ceil((stop - start) / step) - 1)
     return _numbers(start, last, log, step)
 

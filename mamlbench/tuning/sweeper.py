@@ -1,7 +1,7 @@
-"""A sweeper of Hydra's that asks Optuna for the values of the next runs.
+"""A Hydra sweeper that asks Optuna for the values of the next runs.
 
-Not hydra-optuna-sweeper: it pins Optuna 2, whose databases fail with today's SQLAlchemy, knows no
-pruning, and starts over with its count of trials when the same command is given again.
+It replaces hydra-optuna-sweeper, which pins Optuna 2, whose databases fail with current SQLAlchemy,
+cannot prune, and restarts its count of trials when the same command is run again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Search:
 
 
 class OptunaSweeper(Sweeper):
-    """Runs trials until there are `n_trials`; its options are those of `Search`."""
+    """Runs trials until there are `n_trials`; takes the options of `Search`."""
 
     def __init__(self, **options: Any) -> None:
         self._given = options
@@ -65,18 +65,18 @@ class OptunaSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        """As Hydra asks of a sweeper."""
+        """Called by Hydra before `sweep`."""
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
             config=config, hydra_context=hydra_context, task_function=task_function
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Search, from where an earlier start of the same command stopped; print the best.
+        """Search, resuming an earlier search by the same command; print the best trial.
 
         Raises:
             UserError: Optuna is missing, an option or the database cannot be used, there is no
-                space, or no trial finished.
+                search space, or no trial finished.
             Busy: another process runs the same search.
         """
         if importlib.util.find_spec("optuna") is None:
@@ -94,7 +94,7 @@ class OptunaSweeper(Sweeper):
         known = str(sorted(space.items(), key=str))
         from mamlbench.run.result_hash import result_hash  # imports torch: seconds
 
-        # as a trial's run is named, with what it begins from
+        # like the name of a trial's run, the study's name depends on the warm start
         warm = {} if task["warm_start"] is None else {"run": result_hash(task)}
         hash_ = config_hash(task, space=known, seed=str(task["seed"]), **warm)
         name = f"{choices.algorithm}_{choices.dataset}-{hash_}"
@@ -107,7 +107,7 @@ class OptunaSweeper(Sweeper):
         self._show_best(study, fixed)
 
     def _space(self, arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-        """The search space, and the overrides that all trials share."""
+        """The search space, and the overrides common to all trials."""
         params = [f"{key}={value}" for key, value in self.options.params.items()]
         space, fixed = space_of([*params, *arguments])
         composed: Any = self.config
@@ -119,7 +119,7 @@ class OptunaSweeper(Sweeper):
                 f"algorithm={algorithm}: has no search space; accepted is tune= one of {known}, or "
                 "an option as algorithm.inner_lr=interval(0.01,1)"
             )
-        # what `tune` brought is in the space, but for the algorithm
+        # everything that `tune` brought is in the space, except the algorithm
         others = [line for line in fixed if key_of(line) not in ("tune", "algorithm")]
         return space, [f"algorithm={algorithm}", *others]
 
@@ -146,7 +146,7 @@ class OptunaSweeper(Sweeper):
                 "database, as sqlite:///FILE, or null"
             ) from error
         sampler = dict(self.options.sampler)
-        if sampler.get("seed") is not None:  # a search that goes on: not its first values again
+        if sampler.get("seed") is not None:  # a resumed search must not draw the same values again
             sampler["seed"] += len(study.trials)
         study.sampler = instantiate(sampler)
         return study
@@ -171,7 +171,7 @@ class OptunaSweeper(Sweeper):
                     study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _place(self, study: Any, number: int) -> list[str]:
-        """Where a job finds its trial; options of Hydra's, which are no part of the run."""
+        """Overrides that tell a job its trial; being Hydra's, they do not belong to the run."""
         return [
             f"hydra.sweeper.storage={quoted(self.storage)}",
             f"hydra.sweeper.study_name={quoted(study.study_name)}",
@@ -194,7 +194,7 @@ class OptunaSweeper(Sweeper):
         print(f"\n{len(states)} trials: {told}; {self.storage}")
         print(f"best validation: {self.metric} {best.value:.4g}, trial {best.number}, by")
         config: Any = self.config
-        sweep = ["-m"] if is_submitted(config.hardware) else []  # as one run a cluster takes it too
+        sweep = ["-m"] if is_submitted(config.hardware) else []  # SLURM needs -m for one run too
         searchpath = config_sources(config.hydra, CONFIG_DIR, SEARCHPATH)
         found = [*sweep, *fixed, *_values(best.params)]
         print(command_line(found, searchpath), flush=True)
@@ -205,16 +205,16 @@ def _values(params: dict[str, Any]) -> list[str]:
 
 
 def _begun(study: Any, space: dict[str, Any]) -> list[Any]:
-    """The trials that were running when the search was killed, to go on from their checkpoints.
+    """The trials that were running when the search was killed, to resume from their checkpoints.
 
-    They keep their numbers, by which their SLURM jobs, where these are alive, tell the study of
-    them. Only the search that holds the lock does this, so nobody else waits for them.
+    They keep their numbers, by which SLURM jobs that are still alive report to the study. This
+    search holds the lock, so no other search waits for these trials.
     """
     import optuna
 
     begun = study.get_trials(states=[optuna.trial.TrialState.RUNNING])
     for trial in begun:
-        if space.keys() - trial.params.keys():  # it was killed while asking for the values
+        if space.keys() - trial.params.keys():  # killed before all values were drawn
             optuna.trial.Trial(study, trial._trial_id).set_user_attr(_INTERRUPTED, True)
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return [trial for trial in begun if space.keys() <= trial.params.keys()]

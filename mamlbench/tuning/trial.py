@@ -1,4 +1,4 @@
-"""One trial of a search, seen from its run."""
+"""Connects a run to its trial in a search."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ _log = logging.getLogger(__name__)
 
 
 class TrialLogger(Logger):
-    """Tells the study of each meta-validation, and ends the run where the study prunes it.
+    """Reports each meta-validation to the study, and ends the run if the study prunes it.
 
-    Where the trial is over for the study, say as failed with a node on which its job ran, the run
-    goes on, and the study is told no more.
+    If the study already counts the trial as over, for example as failed after its node went down,
+    the run continues without reporting.
 
     Args:
         study: Optuna's study.
-        trial: Optuna's trial, which the sweeper asked for.
-        metric: the metric that the study is about.
+        trial: Optuna's trial, created by the sweeper.
+        metric: the metric that the study optimises.
     """
 
     def __init__(self, study: Any, trial: Any, metric: str) -> None:
         self._study, self._trial, self._metric = study, trial, metric
         self._is_over = False
-        # a run that goes on from a checkpoint has reported some of what it computes again
+        # a resumed run has already reported some iterations that it computes again
         self._reported = set(study.trials[trial.number].intermediate_values)
 
     def start(self, run: RunInfo) -> None:
         """Nothing to do."""
 
     def log(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Report the metric where it was validated.
+        """Report the metric if `metrics` contains its validation value.
 
         Raises:
-            Pruned: at this value, others did better.
+            Pruned: the study prunes the trial.
         """
         value = metrics.get(f"val/{self._metric}")
         if value is None or self._is_over:
             return
         try:
             pruned = self._report(iteration, value)
-        except (RuntimeError, ValueError):  # what `report` and `tell` raise of a trial that is over
+        except (RuntimeError, ValueError):  # `report` and `tell` raise these if the trial is over
             state = self._study.trials[self._trial.number].state
             if not state.is_finished():
                 raise
@@ -60,7 +60,7 @@ class TrialLogger(Logger):
             raise Pruned(f"pruned at iteration {iteration}: val/{self._metric} {value:.4g}")
 
     def _report(self, iteration: int, value: float) -> bool:
-        """Tell the study; whether it prunes the trial."""
+        """Report a value; return whether the study prunes the trial."""
         from optuna.trial import TrialState
 
         if iteration not in self._reported:
@@ -73,10 +73,10 @@ class TrialLogger(Logger):
 
 
 def watch(experiment: Experiment, sweeper: Any) -> Any:
-    """Have the study that `sweeper`, the config of the search, names watch a run; gives it.
+    """Connect a run to the study that `sweeper`, the search's config, names; return the study.
 
     Raises:
-        UserError: a run without meta-validation.
+        UserError: the run has no meta-validation.
     """
     import optuna
     from hydra.utils import instantiate
@@ -113,17 +113,17 @@ def _require_validation(experiment: Experiment) -> None:
 
 
 def conclude(study: Any, number: int, summary: dict[str, Any]) -> None:
-    """Tell the study the result of a trial: its best meta-validation, never the meta-test.
+    """Tell the study a trial's result: its best meta-validation, never the meta-test.
 
-    Nothing, where the trial is over for the study.
+    Does nothing if the trial is already over.
 
     Raises:
-        UserError: there was none, or it is not finite.
+        UserError: there was no meta-validation, or its value is not finite.
     """
     validation = summary["validation"]
     if validation is None:
         raise UserError("nothing was meta-validated, which a search goes by")
     value = validation["value"]
-    if value is None or not math.isfinite(value):  # None: what a file keeps of it
+    if value is None or not math.isfinite(value):  # JSON stores NaN and infinities as None
         raise UserError("no meta-validation was finite")
     study.tell(number, value, skip_if_finished=True)

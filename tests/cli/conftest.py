@@ -1,4 +1,4 @@
-"""The command `mamlbench` inside the test's process: what it prints and its exit code."""
+"""Runs the command `mamlbench` inside the test's process."""
 
 import importlib.util
 import logging
@@ -23,7 +23,7 @@ _NO_PRESET = "mamlbench: there is no preset "
 
 @dataclass
 class Result:
-    """What a command left on the terminal."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Result:
 
     @property
     def complaint(self) -> str:
-        """The only line of stderr that is neither about progress nor about which run this is."""
+        """The only line of stderr, except for progress and which run this is."""
         assert "Traceback" not in self.err
         said = [
             line.removeprefix("mamlbench: ")
@@ -50,7 +50,7 @@ class Result:
 
 @pytest.fixture
 def clean_logging() -> Iterator[None]:
-    """Hydra sets up logging to streams that are gone when the test is."""
+    """Undo Hydra's logging set-up, whose streams are closed after the test."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     yield
@@ -59,7 +59,7 @@ def clean_logging() -> Iterator[None]:
 
 @pytest.fixture
 def mamlbench(monkeypatch, capsys, tmp_path, clean_logging):
-    """`mamlbench(*arguments)` in an empty folder, the working directory."""
+    """`mamlbench(*arguments)` runs the command in an empty working directory."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -81,7 +81,7 @@ def mamlbench(monkeypatch, capsys, tmp_path, clean_logging):
 
 @pytest.fixture
 def without(monkeypatch):
-    """`without(package)`: it is not installed."""
+    """`without(package)` makes a package appear not installed."""
     find = importlib.util.find_spec
 
     def patch(package: str) -> None:
@@ -94,7 +94,7 @@ def without(monkeypatch):
 
 @pytest.fixture
 def full_match():
-    """Assert that a line is what an expression says, from its first sign to its last."""
+    """Assert that a regular expression matches a whole line."""
 
     def check(expression: str, line: str) -> None:
         assert re.fullmatch(expression, line), f"{line!r}\nis not\n{expression!r}"
@@ -104,7 +104,7 @@ def full_match():
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """The outputs of one finished run, to be copied and damaged."""
+    """The outputs of one finished run, for tests to copy and damage."""
     outputs = tmp_path_factory.mktemp("trained") / "outputs"
     with runs.without_figures():
         experiment([*RUN, f"outputs={outputs}"]).run()
@@ -113,6 +113,6 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def run(trained, mamlbench):
-    """The folder of a finished run in `outputs`, a copy for this test."""
+    """The folder of a finished run in `outputs`, copied for this test."""
     shutil.copytree(trained, "outputs")
     return next(Path("outputs").rglob("summary.json")).parent

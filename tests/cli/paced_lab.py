@@ -1,4 +1,4 @@
-"""A learner for tests of SLURM that leaves time to interrupt it."""
+"""A slow learner, which SLURM tests have time to interrupt."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from mamlbench.algorithms import MAML
 
 
 class PacedMAML(MAML):
-    """MAML that waits before each outer step in the first turn of a job, and there alone."""
+    """MAML that waits before each outer step, only in a SLURM job that was not requeued yet."""
 
     def meta_step(self, tasks):
         if "SLURM_JOB_ID" in os.environ and "SLURM_RESTART_COUNT" not in os.environ:

@@ -1,4 +1,4 @@
-"""`also_test=`: a run's other tests, in config folders of one's own; mistakes before training."""
+"""`also_test=`: additional tests, the user's config folders, and mistakes found before training."""
 
 import json
 import shutil
@@ -18,14 +18,14 @@ CONF = Path(__file__).parents[2] / "conf"
 
 @pytest.fixture
 def own(tmp_path):
-    """A config folder of the user's own, with algorithm=mine."""
+    """A user's config folder with algorithm=mine."""
     (tmp_path / "conf/algorithm").mkdir(parents=True)
     shutil.copy(CONF / "algorithm/maml.yaml", tmp_path / "conf/algorithm/mine.yaml")
     return tmp_path / "conf"
 
 
 def tasks() -> list[int]:
-    """How many tasks each finished run was tested on."""
+    """The number of test tasks of each finished run."""
     paths = Path("outputs").rglob("summary.json")
     return sorted(json.loads(path.read_text())["test"]["mse"]["n_tasks"] for path in paths)
 

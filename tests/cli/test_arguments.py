@@ -1,4 +1,4 @@
-"""How the commands beside `mamlbench` end."""
+"""How the commands besides `mamlbench` end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_what_went_wrong_is_one_line(capsys, error, code):
 
 
 def test_whoever_reads_may_have_had_enough():
-    """As `head` has: no traceback, neither at once nor when Python ends."""
+    """A closed pipe, as with `head`, gives no traceback, neither at once nor at Python's exit."""
     program = (
         "import sys; from mamlbench.cli.arguments import exit_code_of\n"
         "sys.stdin.read()\n"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 class Bomb:
-    """Unpickled, it would write a file."""
+    """Writes a file when unpickled."""
 
     def __reduce__(self):
         return Path("exploded").write_text, ("boom",)
@@ -215,7 +215,7 @@ def test_a_disk_that_fills_up(mamlbench, small_disk, monkeypatch):
         save(trainer)
 
     class Ballast:
-        """Takes all the room there is."""
+        """Fills the disk."""
 
         path = small_disk / "ballast"
 
@@ -244,7 +244,7 @@ def test_a_disk_that_fills_up(mamlbench, small_disk, monkeypatch):
 @pytest.mark.parametrize("flag", ["--config-dir=my_conf", "hydra.searchpath=[file://my_conf]"])
 @pytest.mark.parametrize("name", ["preset/maml_sinusoid", "algorithm/maml", "config"])
 def test_a_file_of_ones_own_with_a_name_of_ours(mamlbench, name, flag):
-    """Hydra would take ours, and the run would look as if it had been made by the other."""
+    """Hydra would use mamlbench's file, but the run would seem to have used the user's."""
     own = Path("my_conf") / f"{name}.yaml"
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text("inner_lr: 0.7\n")

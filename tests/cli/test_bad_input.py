@@ -161,7 +161,7 @@ def test_no_gpu(mamlbench):
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """Where datasets live, empty."""
+    """An empty folder for datasets."""
     folder = tmp_path / "data"
     folder.mkdir()
     monkeypatch.setenv("MAMLBENCH_DATA", str(folder))
@@ -173,7 +173,7 @@ def data(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pictures(data):
-    """Two splits of three classes of three pictures, 8x8 and grey."""
+    """Two splits with three classes each, three grey 8x8 pictures per class."""
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
         for name in ("a", "b", "c"):
@@ -191,7 +191,7 @@ def test_good_pictures(mamlbench, pictures):
 
 def test_pictures_that_changed_since_the_result(mamlbench, pictures):
     assert mamlbench(*FOLDER).code == 0
-    assert mamlbench(*FOLDER).code == 0  # shown, as the same
+    assert mamlbench(*FOLDER).code == 0  # shown, because the data are the same
     (pictures / "test" / "test_a" / "2.png").write_bytes(
         (pictures / "test" / "test_b" / "2.png").read_bytes()
     )
@@ -200,11 +200,11 @@ def test_pictures_that_changed_since_the_result(mamlbench, pictures):
         assert result.code == 2
         assert "inner steps" not in result.out
         assert re.search(r"is a result on other data \(sha256 \w{12}, now \w{12}\)", result.err)
-    shutil.rmtree(pictures)  # nothing there says otherwise
+    shutil.rmtree(pictures)  # without data, nothing contradicts the result
     assert mamlbench(*FOLDER).code == 0
     pictures.joinpath("train", "x").mkdir(parents=True)
     pictures.joinpath("test").mkdir()
-    assert mamlbench(*FOLDER).code == 0  # broken now
+    assert mamlbench(*FOLDER).code == 0  # the same with broken data
 
 
 def test_a_broken_picture(mamlbench, pictures):
@@ -283,6 +283,6 @@ def test_a_loss_that_is_not_finite(mamlbench, full_match):
     assert torch.load(checkpoint, weights_only=True)["iteration"] == 0
     assert not list(Path("outputs").rglob("summary.json"))
 
-    # the same run, as on_nan is no part of the result's hash
+    # the same run, because on_nan is not part of the hash
     assert mamlbench(*line, "on_nan=skip").code == 0
     assert torch.load(checkpoint, weights_only=True)["skipped"] == 3

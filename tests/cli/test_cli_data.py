@@ -68,7 +68,7 @@ def test_prepare_then_verify(pictures, tmp_path, capsys):
 
 
 def test_verify_finds_what_a_quick_look_does_not(pictures, capsys):
-    """A picture spoilt under its old size and time is noticed by its content."""
+    """`verify` detects a damaged picture whose size and time are unchanged."""
     own = ["image_folder", "--root", pictures, "ways=3", "image_size=4", "channels=1"]
     assert run(capsys, "prepare", *own)[0] == 0
     path = pictures / "train" / "train0" / "0.png"
@@ -83,7 +83,7 @@ def test_verify_finds_what_a_quick_look_does_not(pictures, capsys):
 
 @pytest.mark.parametrize("command", [["list"], ["verify", "mini_imagenet"]])
 def test_a_place_that_may_not_be_read(tmp_path, monkeypatch, capsys, command):
-    """As `Path.is_dir` says it of somebody else's folder, until Python 3.14."""
+    """`Path.is_dir` raises this for another user's folder before Python 3.14."""
 
     def layouts(self, folder):
         raise PermissionError(errno.EACCES, "Permission denied", str(folder))

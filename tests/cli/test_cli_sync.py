@@ -1,4 +1,4 @@
-"""`mamlbench-sync`: W&B's copy of runs, made or completed from what is on the disk."""
+"""`mamlbench-sync`: sends runs on disk to W&B, or completes them there."""
 
 import csv
 import json
@@ -40,7 +40,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path):
-    """The folder of a copy of it."""
+    """The folder of a copy of the finished run."""
     outputs = Path(finished.options.outputs)
     shutil.copytree(outputs, tmp_path / "outputs")
     return tmp_path / "outputs" / finished.folder.path.relative_to(outputs)
@@ -48,7 +48,7 @@ def run(finished, tmp_path):
 
 @pytest.fixture
 def sent(monkeypatch):
-    """What W&B would get: `(id, row)` of each row, `(id, exit code, summary)` of each end."""
+    """What W&B would get: `(id, iteration)` for each row, `(id, summary)` for each end."""
     got = []
 
     class Server:
@@ -73,7 +73,7 @@ def sent(monkeypatch):
 
 
 def records(folder: Path) -> list[dict]:
-    """Of the only offline run of a run's folder, as W&B's own reader prints them."""
+    """The records of the only offline run in a run's folder, printed by W&B's own reader."""
     (log,) = folder.glob("wandb/offline-run-*/*.wandb")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -133,7 +133,7 @@ def test_a_run_that_is_kept_elsewhere_is_still_the_same(run, finished):
 
 
 def test_where_it_was_run_its_path_tells_an_unfinished_run(run, finished):
-    """Another version of mamlbench may have had other options, and hashed them to that."""
+    """The hash is not recomputed: another version of mamlbench may have had other options."""
     _unfinished(run)
     with (run / "config.yaml").open("a") as file:
         file.write("another_option: 1\n")

@@ -1,4 +1,4 @@
-"""--help documents every option, from the config tree's own comments."""
+"""--help documents every option with a comment from the config tree."""
 
 import re
 
@@ -9,12 +9,12 @@ from mamlbench.config.tree import ConfigTree, option_comments
 
 TREE = ConfigTree()
 GROUPS = [group for group in TREE.groups() if group.split("/")[0] != "preset"]
-# an experiment repeats options of other groups, which have their comments there
+# experiments repeat options of other groups, whose comments are in those groups
 FILES = [f"{g}/{c}" for g in GROUPS for c in TREE.choices(g) if g not in ("experiment", "table")]
 
 
 def section(text: str, title: str) -> list[str]:
-    """The lines below a title, up to the empty line."""
+    """The lines below a title, up to the next empty line."""
     lines = text.splitlines()
     start = lines.index(title) + 1
     end = next((i for i in range(start, len(lines)) if not lines[i]), len(lines))

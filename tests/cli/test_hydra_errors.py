@@ -232,7 +232,7 @@ def test_a_plus_before_a_group_means_nothing(mamlbench, plus):
     result = mamlbench(*(plus + group for group in line), "--cfg", "job")
     assert result.code == 0
     assert "networks.LinearClassifier\n" in result.out
-    assert "shots: 5\n" in result.out  # of the experiment
+    assert "shots: 5\n" in result.out  # from the experiment
 
 
 def test_flags_among_overrides(mamlbench):

@@ -1,4 +1,4 @@
-"""Classes of the user's own: found where the command is started, and known when they change."""
+"""The user's classes: found in the working directory; changes to them are reported."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ class Mine(MAML):
 
 @pytest.fixture
 def mine(mamlbench, monkeypatch):
-    """`mine(factor, ...)`: the command with an algorithm of one's own, in the working directory."""
+    """`mine(factor, ...)` runs the command with a user's algorithm from the working directory."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
@@ -69,7 +69,7 @@ def test_a_run_that_went_on_with_other_code_keeps_saying_so(mine, monkeypatch):
         patch.setattr(Trainer, "save", stopping)
         assert mine(1.0, "training.checkpoint_every=1").code == 128 + 15
     file = Path("my_lab.py").absolute()
-    for _ in range(2):  # while it goes on, and when it is shown
+    for _ in range(2):  # when the run resumes, and when it is shown
         later = mine(9.0, "training.checkpoint_every=1")
         assert later.code == 0
         assert f"mamlbench: since it began, {file} changed" in later.err

@@ -1,4 +1,4 @@
-"""The README's sweep that is kept as an experiment."""
+"""The README's example of a sweep written down as an experiment."""
 
 from __future__ import annotations
 

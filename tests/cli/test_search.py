@@ -1,4 +1,4 @@
-"""A search with Optuna from the command line: judged, pruned, resumed, and its mistakes."""
+"""Optuna searches from the command line: objective, pruning, resuming and mistakes."""
 
 import json
 import re
@@ -30,7 +30,7 @@ SEARCH = ["-m", "tune=maml", *RUN, "hydra.sweeper.pruner=null"]
 
 
 def the_study():
-    """The only one below `outputs`."""
+    """The only study below `outputs`."""
     [file] = Path("outputs").rglob("*.db")
     storage = f"sqlite:///{file}"
     [name] = optuna.get_all_study_names(storage)
@@ -50,7 +50,7 @@ def test_the_best_by_validation_is_given_as_a_command(mamlbench):
     assert result.code == 0, result.err
     study, runs = the_study(), summaries()
     assert states(study) == ["COMPLETE"] * 2
-    # never by the test: each trial's value is its run's best meta-validation
+    # each trial's value is its run's best meta-validation, never the test
     assert sorted(t.value for t in study.trials) == sorted(r["validation"]["value"] for r in runs)
     assert all(set(trial.intermediate_values) == {2, 4} for trial in study.trials)
     assert "2 trials: 2 finished, 0 pruned, 0 failed; sqlite:///" in result.out
@@ -62,9 +62,9 @@ def test_the_best_by_validation_is_given_as_a_command(mamlbench):
     pasted = mamlbench(*shlex.split(command)[1:])
     assert pasted.code == 0
     after = {path: path.stat().st_mtime_ns for path in Path("outputs").rglob("summary.json")}
-    assert after == before  # it is that trial's run, which is finished
+    assert after == before  # this is the best trial's run, which is finished
 
-    # the same command again has nothing left to do; a larger one goes on
+    # the same command has nothing left to do; with more trials the search continues
     assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=2").code == 0
     assert len(the_study().trials) == 2
     assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=3").code == 0
@@ -73,7 +73,7 @@ def test_the_best_by_validation_is_given_as_a_command(mamlbench):
 
 def test_a_killed_search_goes_on_with_the_trial_it_was_at(mamlbench, monkeypatch):
     class Killed(BaseException):
-        """What no handler of errors sees, as a signal's exit."""
+        """An exit that no error handler catches, as after a signal."""
 
     with monkeypatch.context() as patch:
         run, calls = Trainer.run, []
@@ -117,7 +117,7 @@ def test_a_killed_trial_counts_as_one_of_those_that_are_asked_for(mamlbench, mon
     assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=1").code == 0
     study = the_study()
     study.ask(study.trials[0].distributions)
-    study.ask()  # killed before it had any values
+    study.ask()  # killed before any values were drawn
     assert mamlbench(*SEARCH, "hydra.sweeper.n_trials=1").code == 0
     assert states(study) == ["COMPLETE", "RUNNING", "FAIL"]
     result = mamlbench(*SEARCH, "hydra.sweeper.n_trials=3")
@@ -141,7 +141,7 @@ def test_so_is_another_warm_start_wherever_it_lies(mamlbench, run):
     assert len(list(Path("outputs").rglob("tune/*.db"))) == 2
     begun_from = checkpoint.resolve(Path("moved"))
     state = torch.load(begun_from, weights_only=True)
-    torch.save({**state, "seconds": 1.0}, begun_from)  # made by another training, and equal
+    torch.save({**state, "seconds": 1.0}, begun_from)  # an equal learner from another training
     assert mamlbench(*one, "warm_start=moved").code == 0
     assert len(list(Path("outputs").rglob("tune/*.db"))) == 2
     next(iter(state["learner"].values())).add_(1.0)
@@ -156,7 +156,7 @@ def test_a_trial_is_pruned_by_its_validation(mamlbench):
         "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
         *["~hydra.sweeper.pruner.n_startup_trials", "+hydra.sweeper.pruner.upper=10.0"],
     ]
-    result = mamlbench(*search, "algorithm.inner_lr=choice(30.0)")  # far off, but finite
+    result = mamlbench(*search, "algorithm.inner_lr=choice(30.0)")  # a bad but finite loss
     assert result.code == 2
     [trial] = the_study().trials
     assert trial.state.name == "PRUNED"

@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM of one node: interrupted in every way, they end as on one machine."""
+"""Sweeps on a real one-node SLURM: interrupted in every way, they give the same results."""
 
 import re
 import subprocess
@@ -24,7 +24,7 @@ RUN = [
     "training.validate_every=100",
     "training.checkpoint_every=50",
 ]
-# a limit of 10 minutes is where the signal, 10 minutes before the end, is due at once
+# once the limit is lowered to 10 minutes, the signal, 10 minutes before the end, is due at once
 SLURM = [
     "hardware=slurm_cpu",
     *("hardware.time=20", "hardware.signal_before=600"),
@@ -36,7 +36,7 @@ BAD = ["-m", "seed=9", "algorithm.inner_lr=-1,0.02", *RUN, "training.iterations=
 
 @pytest.fixture
 def slurm(slurm_conf, monkeypatch):
-    """SLURM's commands reach the local one, and its jobs import from this folder."""
+    """Let SLURM's commands use the local SLURM, and its jobs import from this folder."""
     monkeypatch.setenv("SLURM_CONF", slurm_conf)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.syspath_prepend(Path(__file__).parent)
@@ -85,7 +85,7 @@ def drain(yes: bool) -> None:
 
 
 def interrupt(job: str, folders: list[Path]) -> None:
-    """Stop each run of an array in another way, when it has begun to learn."""
+    """Once all runs of an array are training, stop each in a different way."""
     wait_until(lambda: all(map(has_rows, folders)))
     command("scontrol", "update", f"JobId={job}_3", "TimeLimit=10")
     command("scancel", "--signal=USR1", f"{job}_0")
@@ -102,14 +102,14 @@ def test_a_sweep_that_is_interrupted_in_every_way_goes_on_by_itself(mamlbench):
 
     interrupt(job, folders)
     bad = job_of(mamlbench(*BAD, "hardware.detach=true"), 2)
-    assert states() == ["preempted"] * 4 + ["queued"] * 2  # the node takes none
+    assert states() == ["preempted"] * 4 + ["queued"] * 2  # the drained node accepts no jobs
     row = f"| preempted | {folders[1].relative_to('outputs')} | {job}_1 | "
     assert row in re.sub(" +", " ", show(Path("outputs")))
-    time.sleep(3)  # a node refuses what was granted in the second in which it ended the turn before
-    for number in range(4):  # SLURM lets what it has requeued wait for two minutes
+    time.sleep(3)  # a node refuses a job granted in the second in which its previous turn ended
+    for number in range(4):  # SLURM delays requeued jobs by two minutes
         command("scontrol", "update", f"JobId={job}_{number}", "StartTime=now", "TimeLimit=20")
 
-    back = threading.Timer(5.0, drain, [False])  # when the command has seen that they are queued
+    back = threading.Timer(5.0, drain, [False])  # after the command has seen the queued jobs
     back.start()
     failed = mamlbench(*BAD)
     back.join()
@@ -137,6 +137,6 @@ def test_a_sweep_that_is_interrupted_in_every_way_goes_on_by_itself(mamlbench):
     (folders[2] / "summary.json").unlink()
     again = mamlbench(*SWEEP)
     assert again.code == 0
-    assert again.out.count("inner steps |") == 3  # what was finished is shown
+    assert again.out.count("inner steps |") == 3  # finished runs are shown
     assert ": 1 run, " in again.out
     assert (folders[2] / "summary.json").is_file()

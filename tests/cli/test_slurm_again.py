@@ -1,4 +1,4 @@
-"""What is submitted when the same sweep is given again; SLURM's commands are stand-ins."""
+"""What is submitted when a sweep is started again; SLURM's commands are stand-ins."""
 
 import os
 import re
@@ -22,7 +22,7 @@ SWEEP = ["-m", "seed=0", *RUN, "hardware=slurm_cpu", "hardware.time=20"]
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
-    """`slurm(state)`: from now on squeue has job 7 as that."""
+    """`slurm(state)` sets the state of job 7 in squeue."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in (("sbatch", SBATCH), ("squeue", SQUEUE), ("srun", "#!/bin/sh\n")):
@@ -91,7 +91,7 @@ def test_a_job_has_the_config_folder_that_was_given(mamlbench, slurm, tmp_path):
 
 @pytest.fixture
 def search(mamlbench, slurm, monkeypatch):
-    """A search of one trial, killed when it had submitted that: its command line and its study."""
+    """A search killed after submitting its only trial: the command line and the study."""
     optuna = pytest.importorskip("optuna", reason="the extra tune is not installed")
     search = ["-m", "tune=maml", *RUN, "training.validate_every=1", "hardware=slurm_cpu"]
     search += ["hydra.sweeper.n_trials=1"]
@@ -124,7 +124,7 @@ def test_a_search_that_was_killed_waits_for_the_trial_that_goes_on(
 ):
     def told_meanwhile(jobs, cells):
         assert [job.job for job in jobs] == ["7"]
-        search[1].tell(0, 0.25)  # as its job does
+        search[1].tell(0, 0.25)  # as the trial's job does
         return [None]
 
     monkeypatch.setattr("mamlbench.slurm.launcher.wait_for", told_meanwhile)
@@ -132,5 +132,5 @@ def test_a_search_that_was_killed_waits_for_the_trial_that_goes_on(
     assert result.code == 0, result.err
     assert "queued or running already in job 7: 1 run\n" in result.out
     assert "1 trials: 1 finished, 0 pruned, 0 failed" in result.out
-    assert re.search(r"\nmamlbench -m .*algorithm\.inner_lr=", result.out)  # as a cluster takes it
+    assert re.search(r"\nmamlbench -m .*algorithm\.inner_lr=", result.out)  # SLURM needs -m
     assert submitted(tmp_path) == 1

@@ -1,4 +1,4 @@
-"""Sweeps: they fill gaps, go on after a failure, say that they failed, and leave nothing about."""
+"""Sweeps fill gaps, continue after a failure and report it, and leave no stray files."""
 
 import gc
 import json
@@ -23,7 +23,7 @@ SWEEP = ["-m", "algorithm=maml,reptile", "dataset.shots=1,5", *RUN]
 
 
 def summaries(folder: Path) -> dict[str, float]:
-    """When each run below a folder was finished."""
+    """When each run below a folder finished."""
     found = folder.rglob("summary.json")
     return {path.relative_to(folder).as_posix(): path.stat().st_mtime for path in found}
 
@@ -44,7 +44,7 @@ def test_a_sweep_run_again_fills_its_gaps(mamlbench):
     second = summaries(outputs)
     assert second.keys() == first.keys()
     assert [name for name in first if second[name] != first[name]] == [gap]
-    assert again.out.count("inner steps |") == 4  # finished runs show their result too
+    assert again.out.count("inner steps |") == 4  # results of finished runs are shown too
     assert again.err.count("mamlbench trains ") == 1
 
     assert {entry.name for entry in Path().iterdir()} == {"outputs"}
@@ -63,7 +63,7 @@ def test_a_finished_run_is_shown(mamlbench, run):
 
 @pytest.mark.parametrize("text", ["~/x", "é # ! &", "it's", "2024", "true", "null", "a 'b' (c)"])
 def test_text_in_quotes_stays_what_it_is_beside_a_sweep_over_a_group(text):
-    Plugins.instance()  # before our sweeper is made of one of Hydra's
+    Plugins.instance()  # before importing our sweeper, which inherits from one of Hydra's
     from mamlbench.sweeps.sweeper import CellSweeper
 
     typed = ["-m", "algorithm=maml,fomaml", f"dataset.root={quoted(text)}", "seed=0"]
@@ -105,7 +105,7 @@ def test_one_failing_job_does_not_stop_the_others(mamlbench):
 
 
 def test_a_failed_run_takes_no_memory_from_the_next(mamlbench, monkeypatch):
-    """Hydra keeps each error to the end, with its traceback."""
+    """Hydra keeps each error with its traceback until the sweep ends."""
     began, there = [], []
     run = Experiment.run
 
@@ -129,7 +129,7 @@ def test_a_broken_class_fails_its_job_only(mamlbench, monkeypatch, tmp_path):
     targets = "broken_lab.Learner,mamlbench.algorithms.MAML"
     try:
         mamlbench("-m", f"algorithm._target_={targets}", *RUN)
-    except ZeroDivisionError:  # not the user's mistake to mend by other input: a traceback is right
+    except ZeroDivisionError:  # other input cannot fix this, so a traceback is right
         assert len(summaries(Path("outputs"))) == 1
     else:
         raise AssertionError("the sweep hid an error")
@@ -195,7 +195,7 @@ def test_finished_runs_are_neither_composed_nor_built_one_by_one(mamlbench, run,
     assert result.out.count("inner steps |") == 30
     assert "finished before: 29 of 30 runs\n" in result.err
     assert built == [7]
-    # the sweep twice by Hydra, its only choice of groups, the run that is left
+    # twice by Hydra for the sweep, once for the only choice of groups, once for the unfinished run
     assert len(composed) == 4
 
 
@@ -208,7 +208,7 @@ def test_a_sweep_over_nothing(mamlbench, empty):
 
 
 def test_outputs_in_the_home_folder(mamlbench, monkeypatch, tmp_path):
-    """Which not every shell writes out, and no YAML."""
+    """Not every shell expands the ~ in `outputs=~/runs`, and YAML never does."""
     monkeypatch.setenv("HOME", str(tmp_path))
     again = [*RUN, "outputs='~/runs'"]
     assert mamlbench(*again).code == 0
@@ -218,7 +218,7 @@ def test_outputs_in_the_home_folder(mamlbench, monkeypatch, tmp_path):
     assert mamlbench(f"checkpoint='{kept}'", "evaluation.shots=3", "outputs='~/runs'").code == 0
     assert (tmp_path / "runs" / ".sweep").is_dir()
     assert not Path("~").exists()
-    assert mamlbench(*RUN, "outputs='~nobody_here/runs'").code == 0  # as shells take it
+    assert mamlbench(*RUN, "outputs='~nobody_here/runs'").code == 0  # kept, as in a shell
     assert Path("~nobody_here/runs").is_dir()
 
 

@@ -1,4 +1,4 @@
-"""`mamlbench -m table=NAME`: its runs and seeds as one sweep, gaps filled, mistakes in a line."""
+"""`mamlbench -m table=NAME`: runs and seeds as one sweep, gaps, and one-line errors."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ TINY = [override for override in RUN if not override.startswith("algorithm=")]
 
 @pytest.fixture
 def own(tmp_path):
-    """Arguments that name a table of the user's own."""
+    """Arguments that name a user's table."""
     (tmp_path / "conf" / "table").mkdir(parents=True)
     (tmp_path / "conf" / "table" / "mine.yaml").write_text(TABLE)
     return ["--config-dir", str(tmp_path / "conf"), "-m", "+table=mine", *TINY]
@@ -64,7 +64,7 @@ def test_runs_and_seeds_and_other_tests_then_gaps_only(mamlbench, own):
 
 
 def test_all_jobs_in_a_process_of_their_own(own, tmp_path):
-    """Hydra finds its plugins, and makes their classes, once in a process."""
+    """In a new process, because Hydra loads its plugins and their classes once per process."""
     line = [sys.executable, "-m", "mamlbench", *own, "training.iterations=-1"]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2

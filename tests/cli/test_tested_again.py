@@ -1,4 +1,4 @@
-"""`checkpoint=`: a trained model tested again, otherwise, without training."""
+"""`checkpoint=`: a trained model tested again with other settings, without training."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def finished(but: Path) -> tuple[Path, dict]:
-    """The only finished run besides `but`: its folder and summary."""
+    """The folder and summary of the only finished run except `but`."""
     [path] = [p for p in Path("outputs").rglob("summary.json") if p.parent != but]
     return path.parent, json.loads(path.read_text())
 
@@ -40,12 +40,12 @@ def test_another_protocol(mamlbench, run):
     assert summary["trained_in"] == {**names, "seed": 0, "iterations": length, "otherwise": {}}
     assert not (folder / "checkpoint.pt").exists()
     written = yaml.safe_load((folder / "config.yaml").read_text())
-    assert written["network"]["hidden"] == [8]  # of the run that trained it
+    assert written["network"]["hidden"] == [8]  # as in the training run
     assert before == {path: path.stat().st_mtime_ns for path in run.iterdir()}
 
 
 def test_of_an_equal_learner_trained_anew_the_test_is_there(mamlbench, run):
-    """A checkpoint is what it has learned, not the seconds that it took."""
+    """A checkpoint counts by what was learned, not by its training time."""
     again = "evaluation=standard", "evaluation.tasks=5", f"checkpoint={run}"
     assert mamlbench(*again).code == 0
     folder, _ = finished(run)
@@ -82,7 +82,7 @@ def test_a_checkpoint_of_another_algorithm_and_seed(mamlbench, run):
 
 
 def test_the_same_protocol_gives_the_same_scores(mamlbench, run):
-    """MAML's, which takes the last checkpoint though there is a best one."""
+    """MAML's protocol tests the last checkpoint, although there is a best one."""
     assert mamlbench(f"checkpoint={run}").code == 0
     folder, summary = finished(run)
     assert summary["checkpoint"] == str(run / "checkpoint.pt")
@@ -125,12 +125,12 @@ def test_other_shots_then_shown_again(mamlbench, run):
 
 
 def as_written(node):
-    """A node with its interpolations as they are."""
+    """A node with unresolved interpolations."""
     return OmegaConf.to_container(node, resolve=False)
 
 
 def test_another_dataset_keeps_the_learner(run):
-    """Its own preset would bring another inner rate, width and activation."""
+    """The preset for the other dataset has another inner rate, width and activation."""
     path = Path("mine.pt")
     state = checkpoint.load(run / "best.pt")
     made_by = ["algorithm=reptile", "dataset=omniglot", "dataset.ways=20", "network.norm=running"]
@@ -191,4 +191,4 @@ def test_a_class_typed_again_is_trusted(run):
 def test_a_sweep_over_protocols(mamlbench, run):
     line = [f"checkpoint={run}", "evaluation.inner_steps=1,2", "evaluation.tasks=3"]
     assert mamlbench("-m", *line).code == 0
-    assert len(list(Path("outputs").rglob("summary.json"))) == 3  # the run itself is one
+    assert len(list(Path("outputs").rglob("summary.json"))) == 3  # including the training run

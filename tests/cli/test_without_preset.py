@@ -1,4 +1,4 @@
-"""An algorithm on a dataset for which nobody chose rates and lengths: the user hears of it."""
+"""The message when an algorithm and dataset have no preset for rates and lengths."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""budget=short and budget=smoke: what is left of a run."""
+"""How budget=short and budget=smoke shorten a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mamlbench.errors import UserError
 
 
 def composed(*overrides: str) -> DictConfig:
-    """Without what is Hydra's own."""
+    """The composed config without the `hydra` node."""
     node = config(overrides)
     OmegaConf.set_struct(node, False)
     del node["hydra"]
@@ -36,7 +36,7 @@ def test_short_is_a_tenth_tested_in_full():
     assert said == {"budget": "short", "iterations": [60000, 6000]}
     training = values["training"]
     assert (training["iterations"], training["validate_every"]) == (6000, 1000)
-    assert values["algorithm"]["iterations"] == 6000  # over which the schedule runs
+    assert values["algorithm"]["iterations"] == 6000  # the schedule's length
     assert values["evaluation"]["tasks"] == 600
 
 
@@ -50,7 +50,7 @@ def test_smoke_is_a_few_steps_and_tasks():
     }
     training, algorithm = values["training"], values["algorithm"]
     assert (training["validate_every"], training["log_every"]) == (15, 3)
-    # 150 epochs of 500 steps; an epoch has one step at least
+    # in full, 150 epochs of 500 steps; an epoch keeps at least one step
     assert (algorithm["epoch_length"], algorithm["iterations"]) == (1, 15)
 
 

@@ -1,4 +1,4 @@
-"""From configs to objects: the constructor is the schema, and every mistake names its key."""
+"""Building objects from configs: the constructor is the schema, and errors name the key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mamlbench.errors import UserError, require
 
 
 class Base:
-    """Takes what its subclasses hand on."""
+    """Takes the options that subclasses pass on."""
 
     def __init__(self, size: int, rate: float = 0.5) -> None:
         require(rate >= 0, "rate", rate, "0 or more")
@@ -32,7 +32,7 @@ class Base:
 
 
 class Child(Base):
-    """Hands options on."""
+    """Passes options on."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Child(Base):
 
 
 class Alone(Base):
-    """Hands nothing on."""
+    """Passes no options on."""
 
     def __init__(self, name: str = "x") -> None:
         super().__init__(1)
@@ -222,7 +222,7 @@ PRESETS = [name for name in ConfigTree().choices("preset") if "learn2learn" not 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_preset_of_a_pair_is_picked_up_and_builds(preset, monkeypatch):
     algorithms = [a for a in ConfigTree().choices("algorithm") if preset.startswith(f"{a}_")]
-    algorithm = max(algorithms, key=len)  # maml_noise, where maml fits too
+    algorithm = max(algorithms, key=len)  # maml_noise, although maml matches too
     dataset = preset.removeprefix(f"{algorithm}_")
     typed = [f"algorithm={algorithm}", f"dataset={dataset}", "logger=csv"]
     runs.needing_simulator(dataset)
@@ -246,7 +246,7 @@ def test_the_preset_of_a_pair_is_picked_up_and_builds(preset, monkeypatch):
     ],
 )
 def test_the_standard_protocol_is_the_same_for_all(algorithm, dataset, steps):
-    """These pairs have a protocol of their own; of it only the inner steps stay."""
+    """These pairs have their own protocol, of which `standard` keeps only the inner steps."""
     typed = [f"algorithm={algorithm}", f"dataset={dataset}", "evaluation=standard"]
     root = ConfigTree().roots[0]
     standard = yaml.safe_load((root / "evaluation" / "standard.yaml").read_text())
@@ -255,7 +255,7 @@ def test_the_standard_protocol_is_the_same_for_all(algorithm, dataset, steps):
 
 
 def typed_training(preset: str):
-    """The default training, and on it what the preset's file says, with those it builds on."""
+    """The default training options, updated by the preset's file and the presets it builds on."""
     root = ConfigTree().roots[0]
     found: dict = {}
     names = [preset]

@@ -1,4 +1,4 @@
-"""Which options make a result another one."""
+"""Which options change the result, and so the hash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WITHOUT_EFFECT = {
     *("evaluation.score_every", "dataset.threads", "dataset.workers"),
 }
 OF_HARDWARE = {"hardware.precision"}
-"""What alone of `hardware` and `logger` makes another result."""
+"""The only options of `hardware` and `logger` that change the result."""
 
 
 @pytest.mark.parametrize("typed", [[], ["dataset=omniglot"], ["dataset=half_cheetah_vel"]])

@@ -1,4 +1,4 @@
-"""Overrides on a command line."""
+"""Command-line overrides."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_on_a_terminal_a_bar_shows_the_last_known_of_each_metric():
     assert last.startswith("maml [5way]")
     assert "400/400  0:00:00 left" in last
     assert "train/loss 0.25  val/accuracy 0.75" in last
-    assert "\x1b[?25h" in out.file.getvalue()  # the cursor is given back
+    assert "\x1b[?25h" in out.file.getvalue()  # the cursor is shown again
 
 
 def test_a_long_test_prints_a_line_twice_a_minute_where_there_is_no_bar(monkeypatch):

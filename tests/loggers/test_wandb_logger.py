@@ -18,11 +18,11 @@ from mamlbench.loggers import CSVLogger, Loggers, RunInfo, WandBLogger
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch, tmp_path):
-    """A user who is not logged in, whatever the machine's own account."""
+    """A user who is not logged in, even if this machine's user is."""
     for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     for name in ("WANDB_SILENT", "WANDB_ERROR_REPORTING"):
-        monkeypatch.setenv(name, "false")  # so that what is set is taken back
+        monkeypatch.setenv(name, "false")  # so that monkeypatch undoes what the logger sets
         monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
@@ -34,7 +34,7 @@ def run_info(folder, iteration=0):
 
 
 class Recorder:
-    """Stands in for the wandb package: remembers what it is asked, fails or hangs where told to."""
+    """Stands in for the wandb package: records calls, and fails or hangs at given places."""
 
     def __init__(self, last_step=-1, error=None, hangs=None):
         self.error, self.hangs, self.step, self.url = error, hangs, last_step + 1, None
@@ -83,7 +83,7 @@ def recorder(monkeypatch):
 
 
 def read_with_wandb(folder: Path) -> list[dict]:
-    """Records of the only offline run under `folder`, as W&B's own reader prints them."""
+    """Records of the only offline run below `folder`, printed by W&B's own reader."""
     (log,) = folder.glob("wandb/offline-run-*/*.wandb")
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(log)]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -158,7 +158,7 @@ def test_auto_logs_online_where_the_user_is_logged_in(
 
 @pytest.mark.parametrize("mode", ["auto", "disabled"])
 def test_out_of_the_way_nothing_is_imported_or_written(tmp_path, monkeypatch, mode):
-    monkeypatch.setitem(sys.modules, "wandb", None)  # importing it would now raise
+    monkeypatch.setitem(sys.modules, "wandb", None)  # makes importing wandb raise
     with Loggers([WandBLogger(mode=mode)]) as loggers:
         loggers.start(run_info(tmp_path))
         loggers.log(1, {"train/loss": 1.0})
@@ -183,7 +183,7 @@ def test_a_continued_run_keeps_its_id_and_sends_no_row_twice(tmp_path, recorder)
 
 @pytest.mark.parametrize(("last_step", "first"), [(-1, 10), (15, 20)])
 def test_rows_from_before_it_was_continued_are_sent_first(tmp_path, recorder, last_step, first):
-    """Nobody was logged in then, or W&B failed after `last_step`."""
+    """The user was not logged in before, or W&B failed after `last_step`."""
     rows = "iteration,train/loss,val/a\n10,10.0,\n20,20.0,0.5\n30,30.0,\n40,40.0,\n"
     (tmp_path / "metrics.csv").write_text(rows)
     fake = recorder(last_step=last_step)
@@ -234,7 +234,7 @@ def test_an_error_in_training_ends_the_wandb_run(tmp_path, recorder):
 
 
 def the_warning(caplog):
-    """The only one."""
+    """The only warning."""
     (warning,) = caplog.records
     assert warning.levelno == logging.WARNING
     return warning.getMessage()
@@ -309,14 +309,14 @@ def test_what_is_sent_afterwards_has_its_own_time(tmp_path, recorder, caplog):
 
 @pytest.mark.slow
 def test_a_server_that_never_answers(tmp_path):
-    """The real W&B beside a server that takes connections and says nothing."""
+    """The real W&B client with a server that accepts connections and never answers."""
     script = (
         "import sys; from pathlib import Path\n"
         "from mamlbench.loggers import RunInfo, WandBLogger\n"
         "logger = WandBLogger(mode='online', timeout=2)\n"
         "logger.start(RunInfo(Path(sys.argv[1]), 'r', 'abc-0', {}, 0, 10))\n"
         "logger.log(1, {'a': 1.0})\n"
-        # as in training of some length: longer than W&B needs to see that nobody answers
+        # longer than W&B needs to notice that the server does not answer, like real training
         "logger._thread.wait(60); logger.finish({'test': 5}); logger.close(); print('done')\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as server:

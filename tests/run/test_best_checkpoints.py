@@ -36,7 +36,7 @@ def names(folder: Path) -> list[str]:
     ("values", "kept"),
     [
         ([0.5, 0.2, 2.0, 0.3, 0.9], [10, 20]),
-        ([0.5, 0.2, 0.2, 0.2, 0.9], [10, 15]),  # of equals the earlier ones
+        ([0.5, 0.2, 0.2, 0.2, 0.9], [10, 15]),  # the earlier of equal values
         ([math.nan, 3.0, 2.0, math.nan, 9.0], [15, 10]),
     ],
 )
@@ -84,7 +84,7 @@ def test_fewer_validations_than_are_asked_for(tmp_path: Path) -> None:
 def test_surpassed_checkpoints_stay_until_the_next_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kill between validation and save resumes from where they were among the best."""
+    """After a kill between validation and save, the resumed run still needs these files."""
     runs.script_validation(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1])
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS))
     seen, save = {}, Trainer.save
@@ -104,7 +104,7 @@ def test_surpassed_checkpoints_stay_until_the_next_save(
 @pytest.mark.parametrize("algorithm", ["maml", "mamlpp"])
 def test_stop_and_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str) -> None:
     settings = SETTINGS
-    if algorithm == "mamlpp":  # stopped where all that is annealed has changed in between
+    if algorithm == "mamlpp":  # all annealed values change before the run is stopped
         epochs = ["epoch_length=8", "multi_step_epochs=2", "first_order_epochs=1"]
         settings = [*SETTINGS, *(f"algorithm.{option}" for option in epochs)]
     whole = experiment(runs.overrides(tmp_path / "a", algorithm, "sinusoid", *settings))
@@ -150,7 +150,7 @@ def test_a_folder_is_tested_by_its_best(tmp_path: Path) -> None:
 def test_a_best_that_no_checkpoint_knows_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After a kill a run need not go the same way again: what is tested is what is told."""
+    """A resumed run may find another best learner: the summary must be about the tested one."""
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS, "evaluation.select=best")
     runs.script_validation(monkeypatch, [0.5, 0.4, 0.3])
     killed = experiment(arguments)
@@ -179,7 +179,7 @@ def test_a_best_that_no_checkpoint_knows_of(
 
 
 def test_a_best_that_is_gone_after_the_training(tmp_path: Path) -> None:
-    """Nothing would validate anew, and the last learner is not what was asked for."""
+    """Training is over, so nothing is validated again, and the last learner is not the best."""
     arguments = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS, "evaluation.select=best")
     run = experiment(arguments)
     run.run()

@@ -1,4 +1,4 @@
-"""A meta-test that is interrupted goes on, and ends as if it had not been."""
+"""An interrupted meta-test resumes and gives the same result as without the interruption."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mamlbench.run.kept_scores import KeptScores
 from mamlbench.run.signals import Stopped, StopRequest
 
 LINE = ["training.iterations=4", "training.validate_every=0", "hardware.task_chunk=2"]
-"""A run that tests 8 tasks of sinusoids, or 4 of glyphs, 2 at a time."""
+"""A run with 8 test tasks of sinusoids, or 4 of glyphs, 2 at a time."""
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")
@@ -121,7 +121,7 @@ def test_a_damaged_file_begins_the_test_anew(tmp_path, scores, monkeypatch) -> N
 def test_restart_begins_anew_but_once_for_a_job_that_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SLURM starts a requeued job with its first command line, `restart=true` among it."""
+    """SLURM starts a requeued job with its original command line, including `restart=true`."""
     line = runs.overrides(tmp_path, "maml", "sinusoid", *LINE)
     experiment(line).run()
     steps = []
@@ -136,7 +136,7 @@ def test_restart_begins_anew_but_once_for_a_job_that_comes_back(
     assert steps_of_a_restart() == 4
     monkeypatch.setenv("SLURM_JOB_ID", "71")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    assert steps_of_a_restart() == 4  # requeued before it had begun
+    assert steps_of_a_restart() == 4  # requeued before the run began
     assert steps_of_a_restart() == 0
     monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
     assert steps_of_a_restart() == 4  # typed again in the same allocation

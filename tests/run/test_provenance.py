@@ -16,7 +16,7 @@ from mamlbench.run.provenance import changed_files, code_files
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a package, `own_lab`, whose learner takes a factor from another file."""
+    """The folder of a package `own_lab`, whose learner imports a factor from another file."""
     folder = tmp_path / "own_lab"
     folder.mkdir()
     learner = "from mamlbench.algorithms import MAML\nfrom own_lab.parts import FACTOR\n\n\n"
@@ -33,7 +33,7 @@ def test_of_a_users_package_all_files_that_are_loaded(own: Path) -> None:
     mine = import_module("own_lab.learner").Mine(MLP((1,), 1), Regression())
     found = code_files(mine)
     loaded = [str(own / name) for name in ("__init__.py", "learner.py", "parts.py")]
-    assert sorted(found) == loaded  # and of mamlbench's nothing, which has its commit
+    assert sorted(found) == loaded  # no files of mamlbench, whose commit is recorded
     assert changed_files(found) == []
     (own / "parts.py").write_text("FACTOR = 2\n")
     assert changed_files(found) == [loaded[2]]

@@ -1,4 +1,4 @@
-"""Beginning with another run's network."""
+"""Starting with another run's network."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_network_is_the_other_runs_and_all_else_its_own(tmp_path: Path, maml
 
 @pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
 def test_every_algorithm_begins_from_it_or_says_that_it_cannot(tmp_path: Path, algorithm: str):
-    relu = "network.activation=relu"  # Reptile's paper has tanh
+    relu = "network.activation=relu"  # Reptile's paper uses tanh
     from_maml = experiment(runs.overrides(tmp_path, "maml", "sinusoid", relu)).learner
     with torch.no_grad():
         for parameter in from_maml.parameters():
@@ -79,7 +79,7 @@ def test_every_algorithm_begins_from_it_or_says_that_it_cannot(tmp_path: Path, a
             warm_start(from_maml, {"learner": learner.state_dict()}, tmp_path)
         return
     if algorithm == "platipus":
-        return  # which draws around the network: see the first test
+        return  # it samples around the network; the first test covers it
     tasks = Sinusoid(shots=3).sample("test", 0, 0, 2)
     expected = from_maml.predict(from_maml.adapt(tasks.support, 0), tasks.query.x)
     found = learner.predict(learner.adapt(tasks.support, 0), tasks.query.x)

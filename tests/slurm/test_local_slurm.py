@@ -1,4 +1,4 @@
-"""`scripts/local_slurm.sh` says what it lacks."""
+"""`scripts/local_slurm.sh`: its error messages and its number of cores."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from local_slurm import SCRIPT, running
 
 
 def run(*arguments: str, path: str) -> subprocess.CompletedProcess:
-    # by its absolute path: the script's first line looks for bash in PATH
+    # call bash by its absolute path, because the script's first line searches PATH for bash
     bash = shutil.which("bash")
     command, environment = [bash, SCRIPT, *arguments], {**os.environ, "PATH": path}
     return subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -37,7 +37,7 @@ def test_nothing_to_stop(tmp_path):
 
 
 def test_as_many_cores_as_the_machine_has_whatever_openmp_is_told(tmp_path, monkeypatch):
-    """`nproc` heeds OMP_NUM_THREADS, which says nothing of what SLURM may give."""
+    """`nproc` obeys OMP_NUM_THREADS, which does not limit the cores that SLURM may use."""
     monkeypatch.delenv("CPUS", raising=False)
     with running(tmp_path / "local", OMP_NUM_THREADS="1") as conf:
         assert f" CPUs={len(os.sched_getaffinity(0))} " in conf.read_text()

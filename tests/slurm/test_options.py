@@ -1,4 +1,4 @@
-"""What is asked of SLURM: times in its forms, and sbatch's words for the options."""
+"""SLURM options: forms of the time limit, and sbatch's names."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""When a job goes back to the queue, and when it does not; SLURM's commands are stand-ins."""
+"""When a job is requeued and when it is not; SLURM's commands are stand-ins."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ time.sleep(60)
 
 @pytest.fixture
 def job(tmp_path):
-    """`job(state, signal)`: its exit code, what it printed, what scontrol was told."""
+    """`job(state, signal)` returns the exit code, stderr and the arguments of scontrol."""
 
     def run(state: str, number: signal.Signals, **variables: str) -> tuple[int, str, str]:
         for name, text in (("squeue", SQUEUE.format(state=state)), ("scontrol", SCONTROL)):

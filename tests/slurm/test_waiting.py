@@ -1,4 +1,4 @@
-"""How a job that SLURM has ended is told of."""
+"""How the end of a SLURM job is reported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mamlbench.sweeps.cells import Cell
 
 
 class Clock:
-    """Stands in for the module `time`: its time is what was slept."""
+    """Stands in for the module `time`; only `sleep` advances its clock."""
 
     def __init__(self):
         self.now, self.tasks = 0.0, []
@@ -46,7 +46,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def squeue(monkeypatch):
-    """`squeue(answer)`: from now on it has job 7 in this state, or does not answer."""
+    """`squeue(state)` sets the state of job 7; None: squeue does not answer."""
 
     def answers(state: str | None) -> None:
         known = None if state is None else {"7": queue.Job(state, "", "")}
@@ -57,7 +57,7 @@ def squeue(monkeypatch):
 
 @pytest.fixture
 def job(tmp_path):
-    """A job and its cell, whose run has left nothing yet."""
+    """A job and its cell, whose run has written no files yet."""
     folder = RunFolder(tmp_path)
     cell = Cell(("seed=0",), "", folder, "mse", False, {})
     return SubmittedCell("7", ("seed=0",), tmp_path, tmp_path / "7_0_log.out"), cell
@@ -69,7 +69,7 @@ def finish(cell: Cell) -> None:
 
 @pytest.fixture
 def outcome(tmp_path: Path):
-    """`outcome(state)`: of a run without a summary, whose `status.json` says this."""
+    """`outcome(state)`: the outcome of a run without a summary, with this state in its status."""
 
     def of(state: str | None):
         job = SubmittedCell("7", ("seed=0",), tmp_path, tmp_path / "7_0_log.out")

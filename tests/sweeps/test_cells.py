@@ -1,4 +1,4 @@
-"""A sweep's cells, read without building them, are the runs that they become."""
+"""A sweep's cells, read without building runs, have the folders and labels of their runs."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ CELLS = [
     ["seed=0", "network.hidden=[4]"],
     ["seed=0", "network.hidden=[4,4]"],
     ["algorithm={inner_lr: 0.3}"],
-    ["algorithm={first_order: true}"],  # must not be left with the rate of the one before
+    ["algorithm={first_order: true}"],  # must not keep the rate of the previous cell
     ["budget=smoke", "dataset=harmonic_sinusoid"],
     ["hardware=slurm_cpu", "hardware.time=5", "seed=0"],
     ["name=other", "outputs=elsewhere"],
@@ -48,7 +48,7 @@ def test_each_cell_has_the_folder_of_its_run(reader):
         assert cell.folder == run.folder, more
         assert cell.label == run.name.label
         assert cell.metric == run.dataset.objective.metric
-    # slurm_cpu's is the CPU's, and Hydra's options make no other run
+    # hardware=slurm_cpu has the folder of the CPU's run; Hydra's options do not change the folder
     assert len({cell.folder for cell in cells}) == len(CELLS) - 2
 
 
@@ -83,7 +83,7 @@ def test_a_run_is_finished_when_its_other_tests_are(reader, tmp_path: Path, more
 def test_a_mistake_in_another_test_is_not_finished(reader, tmp_path: Path):
     line = [*RUN, f"outputs={tmp_path}"]
     for mistake in ("evaluation.taks=2", "evaluation.tasks=2", "evaluation=std"):
-        cell = reader.read([*line, f'also_test=[["{mistake}"]]'])  # there is no checkpoint either
+        cell = reader.read([*line, f'also_test=[["{mistake}"]]'])  # and there is no checkpoint
         cell.folder.path.mkdir(parents=True, exist_ok=True)
         cell.folder.summary.write_text("{}")
         assert not cell.is_finished

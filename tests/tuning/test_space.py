@@ -1,4 +1,4 @@
-"""Search spaces: what Hydra's sweeps come to, and that each algorithm has one that it can run."""
+"""Search spaces: conversion of Hydra's sweeps, and a runnable space for each algorithm."""
 
 import re
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_each_algorithm_has_a_space_whose_ends_can_be_run(algorithm, request):
     params = OmegaConf.to_container(composed.hydra.sweeper.params)
     space, fixed = space_of([f"{key}={value}" for key, value in params.items()])
     assert fixed == []
-    outer = {"algorithm.outer_lr"} if algorithm != "multi_task" else set()  # there it makes a mean
+    outer = {"algorithm.outer_lr"} if algorithm != "multi_task" else set()  # it averages networks
     assert {"algorithm.inner_lr"} | outer <= space.keys()
     if algorithm == "learn2learn_maml":
         request.getfixturevalue("l2l")

@@ -1,4 +1,4 @@
-"""What a study is told of a trial, and what becomes of a run whose trial is over for it."""
+"""What a trial reports to its study, and what happens to a run whose trial is already over."""
 
 import logging
 
@@ -12,7 +12,7 @@ optuna = pytest.importorskip("optuna", reason="the extra tune is not installed")
 
 @pytest.fixture
 def study():
-    """One that prunes whatever is above 1."""
+    """A study that prunes values above 1."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=1.0))
 
@@ -34,7 +34,7 @@ def test_a_trial_ends_where_the_study_prunes_it(study):
 @pytest.mark.parametrize("reported_before", [False, True])
 def test_a_run_goes_on_whose_trial_is_over(study, caplog, reported_before):
     trial = study.ask()
-    if reported_before:  # and the run went on from an earlier checkpoint
+    if reported_before:  # before the run resumed from an earlier checkpoint
         trial.report(2.0, 1)
     logger = TrialLogger(study, trial, "mse")
     study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
@@ -58,7 +58,7 @@ def test_another_error_is_not_taken_for_that(study, monkeypatch):
 
 
 def test_a_result_is_told_once(study):
-    """A job that is put back into the queue in a test after the first comes by again."""
+    """A job requeued during an additional test reports its result again."""
     trial = study.ask()
     for value in (0.25, 0.5):
         conclude(study, trial.number, {"validation": {"value": value}})
