@@ -157,7 +157,7 @@ class _Training:
         self.identity = json.dumps([asdict(pretraining), dataset.sha256, self._inputs_hash()])
 
     def _inputs_hash(self) -> str:
-        """Hash of which images are learned, and of one image as the dataset's options make it."""
+        """Hash of the images' rows and labels, and of one image after the dataset's options."""
         first = self._images(self.labelled.rows[:1]).cpu().numpy()
         seen = [self.labelled.rows, self.labelled.labels, first.round(4)]  # equal on all devices
         return hashlib.sha256(b"".join(array.tobytes() for array in seen)).hexdigest()

@@ -38,7 +38,7 @@ def to_uniform(words: np.ndarray) -> np.ndarray:
 def choose(keys: np.ndarray, count: int, sizes: np.ndarray | None = None) -> np.ndarray:
     """Distinct indices in random order: uniform keys [..., n] give [..., count] of 0..n-1.
 
-    `sizes` [...] limits each row to its first so many indices; the others are never chosen.
+    `sizes` [...] limits each row to indices below its size; the others are never chosen.
     """
     if sizes is not None:
         absent = np.arange(keys.shape[-1]) >= sizes[..., None]

@@ -22,7 +22,7 @@ from mamlbench.noise import normal
 from mamlbench.tasks import Examples, TaskBatch
 
 UNCERTAINTY, RANDOM = "uncertainty", "random"
-_ORDER = 2**40  # a place of random numbers that no algorithm uses for its own draws
+_ORDER = 2**40  # a `place` for `normal` that no algorithm uses for its own draws
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def coverage(outputs: Tensor, tasks: TaskBatch) -> dict[str, Tensor]:
 
     The support set of an ambiguous task fits K possible tasks, and each query belongs to one of
     them. Each of the P classifiers is assigned to the possible task whose query labels it finds
-    likeliest, by mean log-probability; of equal ones, to the first.
+    likeliest, by mean log-probability; in a tie, to the first.
 
     The paper's estimator and number of samples are not established; this is our reading of its
     table's columns. Without sampling (P = 1) coverage is 1.

@@ -1,4 +1,4 @@
-"""Batch normalisation of many batches at once, fused with what follows, differentiable repeatedly.
+"""Batch normalisation of many batches at once, with what follows, differentiable in any order.
 
 Each batch has its own statistics. On a CPU, kernels of `mamlbench.native` read and write each value
 as rarely as possible. Elsewhere torch operations follow the formulas.
@@ -38,7 +38,7 @@ class Then:
         return self.maxima(x)[0] if self.pool else x
 
     def maxima(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The maxima [..., M, h, w, C] of x [..., M, H, W, C] and their places in each image."""
+        """The maxima [..., M, h, w, C] of x [..., M, H, W, C] and their positions in each image."""
         flat = x.flatten(0, -4).permute(0, 3, 1, 2)
         found = F.max_pool2d(flat, 2, ceil_mode=self.keep_odd, return_indices=True)
         values, places = (y.permute(0, 2, 3, 1).unflatten(0, x.shape[:-3]) for y in found)

@@ -94,7 +94,7 @@ class _Correlate(Function):
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
-    """Maps, computed with one kernel if all tasks have the same, as before an inner step."""
+    """Maps, computed with one kernel if all tasks have the same, as before the first inner step."""
     one = _one_kernel(weight, bias)
     weight, bias = (weight[:1], bias if bias is None else bias[:1]) if one else (weight, bias)
     if available(x):

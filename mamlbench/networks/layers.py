@@ -40,7 +40,7 @@ class Rows:
 
 
 class _Products(nn.Module, ABC):
-    """A layer whose products may be computed in a shorter type than that of its inputs.
+    """A layer whose products may be computed in a smaller dtype than that of its inputs.
 
     Attributes:
         weight, bias: its parameters.

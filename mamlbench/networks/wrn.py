@@ -89,7 +89,7 @@ class WideResNet(TaskNetwork):
 
 
 class _Block(nn.Module):
-    """Twice normalisation, ReLU and convolution, added to the input or a projection of it."""
+    """Normalisation, ReLU and convolution, twice, added to the input or a projection of it."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: str, affine: str) -> None:
         super().__init__()
