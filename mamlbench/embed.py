@@ -1,8 +1,8 @@
-"""Embeddings: train a network as a classifier on the meta-train classes, then write its features.
+"""Embeddings: train a network to classify the meta-train classes, then write its features.
 
-The pipeline before LEO (arXiv 1807.05960): the network sees the meta-train classes alone, and the
-vectors of all splits are what it has before its last layer. The paper names the network, but not
-its schedule: SGD with momentum and a cosine schedule are the usual choice for it.
+The pipeline before LEO (arXiv 1807.05960): the network is trained on the meta-train classes only,
+and the vectors of all splits are its features before the last layer. The paper names the network,
+but not its schedule: SGD with momentum and a cosine schedule are the usual choice for it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mamlbench.datasets.store import ImageSet
 from mamlbench.errors import UserError, one_of, require
 from mamlbench.networks import Conv4, Rows, TaskNetwork, WideResNet
 
-# running averages of the normalisation: an image's embedding depends on no other image
+# norm="running": an image's embedding does not depend on other images
 NETWORKS: dict[str, Callable[..., TaskNetwork]] = {
     "wrn28_10": partial(WideResNet, depth=28, width=10, embedding_layer=21, norm="running"),
     "wrn16_4": partial(WideResNet, depth=16, width=4, norm="running"),
@@ -40,16 +40,16 @@ _EMBEDDED_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How the classifier is trained.
+    """Training settings of the classifier.
 
     Attributes:
-        network: a name among `NETWORKS`.
+        network: a key of `NETWORKS`.
         epochs: passes over the meta-train images.
-        batch: images in a step.
-        lr: step size at the start; it falls to 0 along half a cosine wave.
-        weight_decay: of all parameters.
-        flip: mirror each picture half of the time.
-        seed: of the initial parameters and of the order of images.
+        batch: images per step.
+        lr: initial step size; it falls to 0 along half a cosine wave.
+        weight_decay: applied to all parameters.
+        flip: mirror each picture with probability one half.
+        seed: seed of the initial parameters and of the order of images.
 
     Raises:
         BadValue: a value out of range.
@@ -81,19 +81,19 @@ def embed(
 ) -> None:
     """Train, then write the embeddings of all splits to `out`.
 
-    After each epoch the state is kept in `<out>.pt`, from which the same call goes on; it is
+    After each epoch the state is saved in `<out>.pt`, from which the same call resumes; it is
     removed once `out` is written.
 
     Args:
         dataset: the pictures and their splits.
         pretraining: network and schedule.
-        out: the file to write, as `dataset=embeddings` reads it.
+        out: the file to write, in the format that `dataset=embeddings` reads.
         device: where to compute.
-        say: takes a line on each epoch.
+        say: called with one line of text per epoch.
 
     Raises:
-        UserError: missing data, a disk that refuses, a state of another pretraining, or a loss that
-            is not finite.
+        UserError: missing data, a failed write, a saved state of another pretraining, or a loss
+            that is not finite.
     """
     if isinstance(dataset, CelebA):
         raise UserError("celeba: has attributes and no classes; accepted is another dataset")
@@ -114,7 +114,7 @@ def embed(
 
 @dataclass(frozen=True)
 class _Labelled:
-    """The meta-train images: their rows among all images, their class numbers, how many classes."""
+    """The meta-train images: their rows among all images, class numbers, and number of classes."""
 
     rows: np.ndarray
     labels: np.ndarray
@@ -157,13 +157,13 @@ class _Training:
         self.identity = json.dumps([asdict(pretraining), dataset.sha256, self._inputs_hash()])
 
     def _inputs_hash(self) -> str:
-        """Of which images are learned, and of what the dataset's options make of one of them."""
+        """Hash of the images' rows and labels, and of one image after the dataset's options."""
         first = self._images(self.labelled.rows[:1]).cpu().numpy()
-        seen = [self.labelled.rows, self.labelled.labels, first.round(4)]  # alike on all devices
+        seen = [self.labelled.rows, self.labelled.labels, first.round(4)]  # equal on all devices
         return hashlib.sha256(b"".join(array.tobytes() for array in seen)).hexdigest()
 
     def resume(self, say: Callable[[str], None]) -> None:
-        """Go on from the state beside the output, if there is one."""
+        """Resume from the state beside the output, if there is one."""
         if not self.path.is_file():
             return
         state = checkpoint.load(self.path)
@@ -175,7 +175,7 @@ class _Training:
         say(f"goes on after epoch {self.epoch}, from {self.path}")
 
     def run_epoch(self) -> str:
-        """One pass over the images, whose state is then on disk; gives a line on it."""
+        """Make one pass over the images and save the state; returns a line about it."""
         began, self.epoch = time.monotonic(), self.epoch + 1
         words = f"epoch {self.epoch} of {self.pretraining.epochs}"
         self.network.train()
@@ -199,7 +199,7 @@ class _Training:
         return f"{words}: loss {loss_:.3f}, accuracy {accuracy:.3f}, {took:.0f} s"
 
     def _batches(self, words: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images in an order that depends on the seed and the epoch alone."""
+        """The images in an order that depends only on the seed and the epoch."""
         key = np.array([self.pretraining.seed, self.epoch], dtype=np.uint64)
         generator = np.random.Generator(np.random.Philox(key=key))
         order = generator.permutation(len(self.labelled.rows))

@@ -1,4 +1,4 @@
-"""Means over tasks and their intervals."""
+"""Means over tasks and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Estimate:
 
     Attributes:
         mean: the mean.
-        ci95: half the width of its 95% interval over tasks (Student's t); NaN of
-            a single task.
-        n_tasks: how many tasks.
+        ci95: half the width of its 95% confidence interval over tasks (Student's t); NaN for a
+            single task.
+        n_tasks: number of tasks.
     """
 
     mean: float
@@ -26,7 +26,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: np.ndarray) -> Estimate:
-        """The estimate from one value a task, [T]."""
+        """The estimate from one value per task, [T]."""
         values = np.asarray(values, dtype=np.float64)
         count = len(values)
         half = math.nan
@@ -35,5 +35,5 @@ class Estimate:
         return cls(float(values.mean()), half, count)
 
     def as_dict(self) -> dict[str, float | int]:
-        """As `summary.json` has it."""
+        """The entry in `summary.json`."""
         return {"mean": self.mean, "ci95": self.ci95, "n_tasks": self.n_tasks}

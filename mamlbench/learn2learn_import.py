@@ -1,4 +1,4 @@
-"""The one door to learn2learn, the optional peer: its import, without its noise."""
+"""The only place that imports learn2learn, an optional dependency; silences its import."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import torch
 
 from mamlbench.errors import UserError
 
-_nms: list[torch.library.Library] = []  # a definition lasts as long as its Library object
+_nms: list[torch.library.Library] = []  # a definition lives as long as its Library object
 
 
 def learn2learn() -> ModuleType:
     """The module `learn2learn`.
 
-    What its import prints and warns of (gym's end, old syntax) is swallowed. torchvision, which it
-    imports, is made importable beside a torch that it was not built for.
+    Output and warnings of its import (gym's end of life, old syntax) are suppressed. It imports
+    torchvision, which is made importable even with a torch that it was not built for.
 
     Raises:
-        UserError: it is not installed, or does not import; how to install it.
+        UserError: it is not installed or does not import; the message says how to install it.
     """
     noise = io.StringIO()
     with (
@@ -34,7 +34,7 @@ def learn2learn() -> ModuleType:
         warnings.simplefilter("ignore")
         try:
             _import_torchvision()
-            # not the bare name, which any folder called learn2learn on the path would answer to
+            # not the bare name, which any folder named learn2learn on the path would satisfy
             importlib.import_module("learn2learn.algorithms")
             return sys.modules["learn2learn"]
         except ModuleNotFoundError as error:
@@ -51,10 +51,10 @@ def learn2learn() -> ModuleType:
 
 
 def _import_torchvision() -> None:
-    """Import torchvision, with its operator nms declared where its own library does not load.
+    """Import torchvision, declaring its operator nms if its own library does not load.
 
-    The library of compiled operators loads only beside the torch that it was built for. Nothing
-    here calls them, but the import registers a shape rule for nms, which must exist for that.
+    The library of compiled operators loads only with the torch that it was built for. Nothing here
+    calls the operators, but the import registers a shape rule for nms, which must exist for that.
     """
     try:
         importlib.import_module("torchvision")

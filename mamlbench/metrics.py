@@ -1,11 +1,11 @@
-"""The metrics' names, units and directions, as tables and figures show them."""
+"""Names, units and directions of the metrics, as tables and figures show them."""
 
 from __future__ import annotations
 
 import math
 
 FRACTIONS = ("accuracy", "accuracy_of_particles", "assigned_accuracy", "ece")
-"""Metrics that are kept as fractions; reports show them in percent."""
+"""Metrics stored as fractions; reports show them in percent."""
 
 _RETURNS = ("return", "return_of_best_particle")
 _ACCURACIES = ("accuracy", "accuracy_of_particles", "assigned_accuracy")
@@ -22,12 +22,12 @@ _LARGE = 1e6
 
 
 def scale(metric: str) -> float:
-    """Factor from the metric as it is kept to the metric as it is shown: fractions as percent."""
+    """Factor from the stored to the shown value of the metric: fractions are shown in percent."""
     return 100.0 if metric in FRACTIONS else 1.0
 
 
 def label(metric: str) -> str:
-    """The metric's name and, where it is a fraction, that it is shown as percent."""
+    """The metric's name, with a percent sign if it is a fraction."""
     words = " ".join(_NAMES.get(word, word) for word in metric.split("_"))
     return f"{words}, %" if metric in FRACTIONS else words
 
@@ -40,24 +40,24 @@ def axis_label(metric: str) -> str:
 
 
 def is_accuracy(metric: str) -> bool:
-    """Whether it is a fraction of queries that were right."""
+    """Whether the metric is the fraction of queries that were answered correctly."""
     return metric in _ACCURACIES
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether more of it is better, where no run is read by it, which would say so."""
+    """Whether larger is better, for metrics whose direction no run's summary states."""
     return metric in _HIGHER_IS_BETTER
 
 
 def digits(metric: str) -> int:
-    """Digits after the point of a value that is shown."""
+    """Digits after the decimal point of a shown value."""
     return 2 if metric in FRACTIONS else _DIGITS.get(metric, 3)
 
 
 def number(metric: str, value: float, sign: str = "") -> str:
-    """A value in the unit that is shown, with a true minus, or with `+` for `sign`, its sign.
+    """Format a value in its shown unit, with a true minus sign; `sign="+"` also shows a plus.
 
-    From a million on it has an exponent.
+    From a million on, the format has an exponent.
     """
     form = f"{sign}.{digits(metric)}f" if abs(value) < _LARGE else f"{sign}.1e"
     text = f"{value:{form}}"
@@ -65,10 +65,10 @@ def number(metric: str, value: float, sign: str = "") -> str:
 
 
 def shown(metric: str, mean: float | None, half: float | None = None) -> str:
-    """`94.27 ± 0.89`, from the values as they are kept; JSON has null for what is not finite."""
+    """`94.27 ± 0.89` from stored values; None is JSON's null, for a value that is not finite."""
     if mean is None or not math.isfinite(mean):
         return "not finite"
-    if half is None or not math.isfinite(half):  # of a single task
+    if half is None or not math.isfinite(half):  # a single task
         return number(metric, scale(metric) * mean)
     around = f" ± {number(metric, scale(metric) * half)}"
     return number(metric, scale(metric) * mean) + around

@@ -1,4 +1,4 @@
-"""Random numbers of algorithms that sample: of each task its own, whatever batch it comes in."""
+"""Random numbers for algorithms that sample: each task has its own, whatever its batch."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from mamlbench.tasks import Examples
 
 
 def normal(examples: Examples, shape: Sequence[int], place: int, like: Tensor) -> Tensor:
-    """Standard normal numbers [T, *shape], on the device and of the type of `like`.
+    """Standard normal numbers [T, *shape], with the device and dtype of `like`.
 
-    They depend on the seed of each task and on `place` alone: neither on the other tasks of a batch
-    nor on what was drawn before, so that chunks of tasks, and a resumed run, draw the same.
+    They depend only on each task's seed and on `place`, not on the batch's other tasks or on
+    earlier draws, so splitting a batch into chunks or resuming a run does not change them.
 
     Args:
-        examples: the support (or query) set whose `seeds` count; without seeds, 0 to T-1.
-        shape: of one task's numbers.
-        place: which draw of the algorithm this is.
-        like: a tensor whose device and type the numbers shall have.
+        examples: the support (or query) set whose `seeds` to use; without seeds, 0 to T-1.
+        shape: shape of one task's numbers.
+        place: number of this draw within the algorithm.
+        like: a tensor with the device and dtype that the result should have.
     """
     seeds = np.arange(len(examples)) if examples.seeds is None else examples.seeds
     return on_device(rows(seeds, shape, place), like.device).to(like.dtype)
 
 
 def rows(seeds: Sequence[int] | np.ndarray, shape: Sequence[int], place: int) -> np.ndarray:
-    """Standard normal numbers [T, *shape], float64, of T seeds; see `normal`.
+    """Standard normal numbers [T, *shape], float64, from T seeds; see `normal`.
 
-    What a longer first dimension of `shape` adds comes after what there was without.
+    A longer first dimension of `shape` appends numbers and leaves the earlier ones as they are.
     """
     draws = [
         np.random.Generator(np.random.Philox(key=[int(seed), place])).standard_normal(tuple(shape))

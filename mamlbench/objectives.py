@@ -1,4 +1,4 @@
-"""What a task asks for: the loss that adapts a learner and the metrics that judge it."""
+"""The objective of a task: the loss that adapts a learner and the metrics that evaluate it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing_extensions import override
 from mamlbench.errors import require
 
 CALIBRATION_BINS = 15
-"""Bins of equal width for the confidence, as Guo et al. have them (arXiv 1706.04599, section 5)."""
+"""Equal-width bins of the confidence, as many as Guo et al. (arXiv 1706.04599, section 5)."""
 
 
 class Objective(ABC):
     """A loss and its metrics, over a batch of tasks.
 
-    Losses are means over the M examples of a task (papers that sum are converted in the presets,
-    and say so there). The P predictions of each example are one prediction: of classes the mixture
-    of their probabilities, of real values the mean. A metric called `..._of_particles` is instead
-    that of each particle by itself, averaged over them.
+    Losses are means over the M examples of a task (for papers that sum, the presets convert the
+    values and say so). The P predictions of each example are combined into one: the mixture of
+    their probabilities for classes, the mean for real values. A metric called `..._of_particles` is
+    instead computed for each particle separately and averaged over the particles.
     """
 
     metric: str
-    """Name of the metric by which checkpoints are chosen and results are read."""
+    """Name of the metric that selects checkpoints and is reported as the result."""
     higher_is_better: bool
     uncertainty_in_words: str = "uncertainty"
-    """What `uncertainty` measures."""
+    """What `uncertainty` measures, in words."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -37,28 +37,28 @@ class Objective(ABC):
 
     @abstractmethod
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Metrics of each task, `loss` among them: outputs [T, P, M, C] give values of shape [T].
+        """Metrics of each task, including `loss`: outputs [T, P, M, C] give values of shape [T].
 
-        Training logs them at each outer step, so they cost little.
+        Training logs them at each outer step, so they must be cheap.
         """
 
     def scores(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """All that a meta-test reports of each task, `metrics` among it; same shapes."""
+        """All scores that a meta-test reports of each task, including `metrics`; same shapes."""
         return self.metrics(outputs, y)
 
     def calibration(self, outputs: Tensor, y: Tensor) -> Tensor | None:
-        """What a reliability diagram takes, [T, `CALIBRATION_BINS`, 3]; None without confidences.
+        """Data of a reliability diagram, [T, `CALIBRATION_BINS`, 3]; None without confidences.
 
-        The last dimension is: how many examples fall into the bin, the sum of their confidences,
-        and how many of them are right.
+        The last dimension is: the number of examples in the bin, the sum of their confidences, and
+        the number of correct ones.
         """
         del outputs, y
         return None
 
     def uncertainty(self, outputs: Tensor) -> Tensor | None:
-        """How unsure the predictions [T, P, M, C] of each example are, [T, M].
+        """How uncertain the predictions [T, P, M, C] of each example are, [T, M].
 
-        None where these predictions cannot tell, as a single one of real values.
+        None if these predictions cannot say, such as a single prediction of real values.
         """
         del outputs
         return None
@@ -67,9 +67,9 @@ class Objective(ABC):
 class Classification(Objective):
     """Cross-entropy in nats, accuracy as a fraction; outputs are logits.
 
-    Scores besides: `nll`, of the mixture in nats, which is the `loss`; `brier`, the squared
-    distance of the probabilities from the one-hot label, summed over classes, from 0 to 2 (Brier
-    1950); `accuracy_of_particles` where P > 1.
+    Further scores: `nll`, the mixture's in nats, which equals `loss`; `brier`, the squared distance
+    of the probabilities from the one-hot label, summed over classes, from 0 to 2 (Brier 1950); and
+    `accuracy_of_particles` if P > 1.
     """
 
     metric = "accuracy"
@@ -98,7 +98,7 @@ class Classification(Objective):
 
     @override
     def calibration(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Bin b of B has the confidences in (b/B, (b+1)/B]; a NaN is in the first."""
+        """Bin b of B has the confidences in (b/B, (b+1)/B]; NaN goes into the first bin."""
         confidence, guess = _mixture(outputs).exp().max(dim=-1)
         bins = (confidence.nan_to_num() * CALIBRATION_BINS).ceil().long() - 1
         place = bins.clamp(0, CALIBRATION_BINS - 1).unsqueeze(-1).expand(*y.shape, 3)
@@ -114,14 +114,14 @@ class Classification(Objective):
 
 
 class Regression(Objective):
-    """Mean squared error, in the targets' units squared.
+    """Mean squared error, in squared units of the targets.
 
-    Scores besides: `mse_of_particles` where P > 1, never below `mse` (Jensen); and `nll` where
-    there is a likelihood, in nats an example: that of the equal mixture of the P predictions, each
-    with normal noise.
+    Further scores: `mse_of_particles` if P > 1, never below `mse` (Jensen); and `nll` in nats per
+    example if there is a likelihood: the equal mixture of the P predictions, each with normal
+    noise.
 
     Args:
-        likelihood_std: standard deviation of that noise, in the targets' units (None: no `nll`).
+        likelihood_std: standard deviation of that noise, in units of the targets (None: no `nll`).
 
     Raises:
         BadValue: a deviation that is not positive.

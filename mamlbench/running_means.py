@@ -1,4 +1,4 @@
-"""Means of the metrics of outer steps, from one row of the log to the next."""
+"""Means of the metrics of outer steps between two rows of the log."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class RunningMeans:
-    """Sums that stay on the device of the metrics, so that no step waits for it.
+    """Sums that stay on the metrics' device, so that no step waits for them.
 
     Attributes:
-        sums: of each metric.
-        steps: how many steps they are of.
+        sums: sum of each metric.
+        steps: number of steps in the sums.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class RunningMeans:
         self.steps: Tensor | int = 0
 
     def add(self, metrics: Mapping[str, Tensor], counts: Tensor | int = 1) -> None:
-        """Add the metrics [T] of a step; one that `counts` 0 changed nothing and is left out."""
+        """Add a step's metrics [T]; a step with `counts` 0 changed nothing and is left out."""
         self.steps = self.steps + counts
         for name, values in metrics.items():
             mean = values.double().mean()
@@ -30,7 +30,7 @@ class RunningMeans:
             self.sums[name] = self.sums[name] + mean if name in self.sums else mean
 
     def take(self) -> dict[str, float]:
-        """The means so far, where any step counted; from here on new ones."""
+        """The means since the last call, empty if no step counted; starts new sums."""
         steps, sums = int(self.steps), self.sums
         self.sums, self.steps = {}, 0
         return {name: float(value) / steps for name, value in sums.items()} if steps else {}

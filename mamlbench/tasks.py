@@ -1,6 +1,6 @@
-"""What flows between datasets and algorithms: batches of tasks.
+"""What datasets pass to algorithms: batches of tasks.
 
-Shapes in this project's docstrings use one legend: T tasks, N ways, K shots, Q queries per class,
+Shapes in this project's docstrings share one legend: T tasks, N ways, K shots, Q queries per class,
 M examples of one task (N*K or N*Q), S inner steps, P particles or posterior samples, C classes or
 outputs.
 """
@@ -22,8 +22,8 @@ class Examples:
     Attributes:
         x: inputs, [T, M, ...]; images are [T, M, channels, height, width].
         y: targets, [T, M] class numbers (int64) or [T, M, C] real values.
-        seeds: [T] int64, on the host: one number a task, for whatever an algorithm draws at random
-            while it adapts to these examples. As the task itself it depends on nothing but
+        seeds: [T] int64, on the host: one per task, for all random numbers that an algorithm draws
+            while adapting to these examples. Like the task itself, a seed depends only on
             (seed, split, index).
     """
 
@@ -39,7 +39,7 @@ class Examples:
         return Examples(self.x[tasks], self.y[tasks], seeds)
 
     def together(self, other: Examples) -> Examples:
-        """These examples and the other side's, as one set of each task."""
+        """These examples joined with the other side's, for each task."""
         return replace(
             self,
             x=torch.cat([self.x, other.x], dim=1),
@@ -53,9 +53,9 @@ class TaskBatch:
 
     Attributes:
         support: the examples that a learner adapts to.
-        query: the examples that it is judged on.
-        info: what is known of each task's making ([T, ...] arrays, say the amplitude of a
-            sinusoid); for figures and metrics, never for learning.
+        query: the examples on which the adapted learner is evaluated.
+        info: facts about how each task was made, such as a sinusoid's amplitude ([T, ...] arrays);
+            for figures and metrics, never for learning.
     """
 
     support: Examples

@@ -1,4 +1,4 @@
-"""Distributions over tasks: one file a dataset."""
+"""Distributions over tasks: one file per dataset."""
 
 from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.celeba import CelebA

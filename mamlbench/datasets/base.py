@@ -18,21 +18,21 @@ from mamlbench.words import number_of
 class Dataset(ABC):
     """A distribution over tasks, with its splits.
 
-    The constructor checks its arguments and reads nothing; `load` brings the data to the device;
-    `sample` makes tasks. A subclass writes `words` (how many random numbers one task takes) and
-    `make` (the task as a pure function of them).
+    The constructor checks its arguments but reads no data; `load` reads the data onto the device;
+    `sample` makes tasks. A subclass implements `words` (how many random numbers one task needs)
+    and `make` (tasks as a pure function of these numbers).
 
     Attributes:
-        objective: what the tasks ask for.
+        objective: loss and metrics of the tasks.
         input_shape: shape of one input x, known before any data is read.
         outputs: number of outputs C that a network needs.
-        ways: N classes in a task; 1 where a task has no classes.
+        ways: N classes in a task; 1 if tasks have no classes.
         shots: K at meta-test, and at meta-training unless `train_shots` says otherwise.
         queries: Q at meta-training.
         train_shots: K at meta-training.
-        examples_per_shot: rows that a network sees of one shot or query.
-        acts: whether a task's examples are made by the learner's own policy.
-        modules: names of further Python modules whose code decides its tasks.
+        examples_per_shot: network input rows per shot or query (for a policy, an episode's steps).
+        acts: whether the learner's own policy generates a task's examples.
+        modules: names of further Python modules whose code the tasks depend on.
     """
 
     objective: Objective
@@ -52,27 +52,27 @@ class Dataset(ABC):
 
     @property
     def support_ways(self) -> int:
-        """Classes that the support set has examples of: the last ones, where not all N."""
+        """Number of classes in the support set; if fewer than N, these are the last ones."""
         return self.ways
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that have tasks, of `train`, `val` and `test`."""
+        """Those of `train`, `val` and `test` that have tasks."""
         return SPLITS
 
     @property
     @abstractmethod
     def setting(self) -> str:
-        """The setting in a word, as a folder name: `5way1shot`, `10shot`."""
+        """Short name of the setting, used as a folder name: `5way1shot`, `10shot`."""
 
     def examples_in_words(self, shots: int, queries: int | str) -> str:
-        """Of what a task is made, for protocols; `queries` is a number or `all remaining`."""
+        """A task's examples in words, for protocols; `queries` is a number or `all remaining`."""
         words = f"{number_of(shots, 'shot')}, {number_of(queries, 'query', 'queries')}"
         return f"{words} per class" if self.ways > 1 else words
 
     @abstractmethod
     def load(self, device: torch.device) -> None:
-        """Read the data, from the network if need be, and keep it on `device`.
+        """Read the data, downloading it if necessary, and keep it on `device`.
 
         Raises:
             UserError: what is missing or broken, and what to do about it.
@@ -80,33 +80,33 @@ class Dataset(ABC):
 
     @property
     def sha256(self) -> str | None:
-        """Content hash of the loaded data; None where the tasks are made from formulas."""
+        """Content hash of the loaded data; None if the tasks are made from formulas."""
         return None
 
     def content(self) -> str | None:
-        """As `sha256`, of the data there now, loaded or not; None where it is missing or broken."""
+        """Like `sha256`, for the data there now, loaded or not; None if missing or broken."""
         return None
 
     @property
     def simulator(self) -> dict[str, str] | None:
-        """What else the tasks' results depend on, by name: the simulator's version, say."""
+        """What else results on the tasks depend on, by name: the environment, for example."""
         return None
 
     @abstractmethod
     def words(self, split: str, shots: int, queries: int) -> int:
-        """Random numbers that one task takes."""
+        """How many random numbers one task needs."""
 
     def numbers(self, split: str, first: int, u: np.ndarray) -> np.ndarray:
-        """What tasks `first` onwards are made from, instead of their own u, [T, words]."""
+        """The numbers [T, words] from which tasks `first` onwards are made; by default u."""
         del split, first
         return u
 
     @abstractmethod
     def make(self, split: str, u: np.ndarray, shots: int, queries: int) -> TaskBatch:
-        """Tasks from u, [T, words] uniform in [0, 1); `sample` adds the seeds."""
+        """Make tasks from u, [T, words] uniform in [0, 1); `sample` adds the seeds."""
 
     def remaining(self, split: str, shots: int) -> int:
-        """Queries per class when all are taken that every class has left (LEO's protocol)."""
+        """Queries per class if all are used that every class has left (LEO's protocol)."""
         del split, shots
         raise BadValue("queries", "remaining", "a number: this dataset's tasks have no end")
 
@@ -121,7 +121,7 @@ class Dataset(ABC):
     ) -> TaskBatch:
         """Tasks `first` to `first + count - 1` of `split` under `seed`.
 
-        `shots` and `queries` default to the dataset's own (for `train`, to `train_shots`).
+        `shots` defaults to the dataset's (for `train`, `train_shots`), as does `queries`.
         """
         one_of("split", split, SPLITS)
         own = self.train_shots if split == "train" else self.shots

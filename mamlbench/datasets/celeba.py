@@ -27,35 +27,35 @@ _TEST = (
 
 @dataclass(frozen=True)
 class _Draw:
-    """Some images that have all attributes of one set and none of another, both as bits."""
+    """`count` images that have all attributes in `has` and none in `lacks`, both as bits."""
 
     has: int
     lacks: int
     count: int
 
     def matches(self, attributes: np.ndarray) -> np.ndarray:
-        """Which images, of attributes [n] as bits, may be drawn: [n] of bool."""
+        """Which images, given their attributes [n] as bits, may be drawn: [n] of bool."""
         matched: np.ndarray = (attributes & (self.has | self.lacks)) == self.has
         return matched
 
     def apart(self, other: _Draw) -> bool:
-        """Whether no image can be in both."""
+        """Whether no image can match both."""
         return bool(self.has & other.lacks or other.has & self.lacks)
 
 
 class CelebA(ImageDataset):
-    """Attribute tasks of CelebA (Liu et al., arXiv 1411.7766), as PLATIPUS has them (1806.02817).
+    """Attribute tasks of CelebA (Liu et al., arXiv 1411.7766), as in PLATIPUS (arXiv 1806.02817).
 
     A task is 2-way: its positives (class 1) share two attributes, its negatives (class 0) have
     neither. An ambiguous task's support positives share three attributes and its negatives have
-    none of them, so that any two of the three explain it; its queries are those of the three
-    possible tasks, Q of each class for each, and `info["possible"]` [T, M] says which query is of
-    which. The attributes of a split are of no other split. No image is twice in a task.
+    none of them, so any two of the three explain the support set. Its queries come from the three
+    possible tasks, Q per class from each; `info["possible"]` [T, M] says from which one. Each
+    attribute belongs to one split only. No image occurs twice in a task.
 
-    All splits draw from all images: the official partition is left aside.
+    All splits draw from all images: the official partition is ignored.
 
-    The official files are taken as they come in `<root>/celeba`: `img_align_celeba` as a folder or
-    zip, and `list_attr_celeba.txt`.
+    The official files are read from `<root>/celeba`: `img_align_celeba` as a folder or zip, and
+    `list_attr_celeba.txt`.
 
     Args:
         shots: K support images of each class at meta-test.
@@ -63,15 +63,15 @@ class CelebA(ImageDataset):
         train_shots: K at meta-training (None: as `shots`).
         root: where datasets live (None: MAMLBENCH_DATA, or the platform's cache folder).
         val_attributes: the attributes of meta-validation.
-        test_attributes: the attributes of meta-test; those of neither are of meta-training.
+        test_attributes: the attributes of meta-test; all others belong to meta-training.
         ambiguous: the splits whose tasks are ambiguous.
-        third: whether queries of a possible task all lack the third attribute (`absent`), or may
-            have it (`free`).
+        third: whether the queries of a possible task all lack the third attribute (`absent`), or
+            may have it (`free`).
         image_size: height and width in pixels.
-        resize: filter by which the aligned 178x218 pictures are stretched to that size.
+        resize: filter that stretches the aligned 178x218 pictures to that size.
 
     Raises:
-        BadValue: a value out of range, an unknown attribute, or one of two splits.
+        BadValue: a value out of range, an unknown attribute, or an attribute in two splits.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class CelebA(ImageDataset):
 
     @override
     def read(self, fresh: bool = False) -> ImageSet:
-        """All images; those with the same attributes are a class, whose name tells them."""
+        """All images; images with the same attributes form a class, named by these attributes."""
         pictures = find(self._folder, "img_align_celeba")
         if pictures is None or not self.available:
             raise UserError(
@@ -159,7 +159,7 @@ class CelebA(ImageDataset):
     @override
     def words(self, split: str, shots: int, queries: int) -> int:
         draws = self._draws(split, self._combinations(split, shots, queries)[0], shots, queries)
-        # which attributes; then for each row which image, and its place in the order
+        # one for the attributes; then per row, one for its image and one for its place
         return 1 + 2 * sum(draw.count for draw in draws)
 
     @override
@@ -176,7 +176,7 @@ class CelebA(ImageDataset):
         numbers = [[ATTRIBUTES.index(name) for name in names] for names in chosen]
         info = {"attributes": np.array(numbers)}
         if split in self.ambiguous:
-            # in the order that the rows will have: of a class, one possible task after another
+            # in the final row order; `place` is before the shuffle, Q rows per possible task
             place = np.argsort(query_keys, axis=1) % max(1, query.shape[2])
             info["possible"] = place // max(1, queries)
         return TaskBatch(
@@ -186,7 +186,7 @@ class CelebA(ImageDataset):
     def _draws(
         self, split: str, attributes: tuple[str, ...], shots: int, queries: int
     ) -> list[_Draw]:
-        """What a task takes: support, then queries of each possible task; 0 comes before 1."""
+        """All draws of a task: support, then queries of each possible task; class 0 comes first."""
         every = bits(attributes)
         draws = [_Draw(0, every, shots), _Draw(every, 0, shots)]
         for pair in itertools.combinations(attributes, 2):
@@ -208,7 +208,7 @@ class CelebA(ImageDataset):
         return np.stack(drawn[:2]), np.stack(by_class)
 
     def _combinations(self, split: str, shots: int, queries: int) -> list[tuple[str, ...]]:
-        """The attributes, two or three, of each task that has enough images."""
+        """All combinations of two or three attributes that have enough images for a task."""
         key = (split, shots, queries)
         if key not in self._eligible:
             size = 3 if split in self.ambiguous else 2
@@ -225,7 +225,7 @@ class CelebA(ImageDataset):
         return self._eligible[key]
 
     def _enough(self, draws: list[_Draw]) -> bool:
-        """Whether each draw has images left, however many the earlier ones took from it."""
+        """Whether each draw has enough images left, whichever ones the earlier draws took."""
         for number, draw in enumerate(draws):
             needed = sum(other.count for other in draws[: number + 1] if not draw.apart(other))
             key = (draw.has, draw.lacks)

@@ -24,7 +24,7 @@ ATTRIBUTES = tuple(_NAMES.split())
 
 
 def bits(names: Iterable[str]) -> int:
-    """The bits of some attributes."""
+    """The attributes as bits of a number."""
     return sum(1 << ATTRIBUTES.index(name) for name in names)
 
 
@@ -35,14 +35,14 @@ def bits_of_images(images: ImageSet) -> np.ndarray:
 
 
 def by_attributes(images: Path, table: Path) -> dict[str, list[Picture]]:
-    """Pictures by their attributes: a 0 or 1 for each of `ATTRIBUTES`.
+    """Pictures by their attributes: a string with a 0 or 1 for each of `ATTRIBUTES`.
 
     Args:
         images: folder or zip of the pictures.
         table: `list_attr_celeba.txt`.
 
     Raises:
-        UserError: a file that is not as CelebA's, or a picture that is listed and missing.
+        UserError: a file that is not CelebA's, or a listed picture that is missing.
     """
     there = {parts[-1]: picture for parts, picture in pictures_in(images)}
     found: dict[str, list[Picture]] = {}
@@ -54,7 +54,7 @@ def by_attributes(images: Path, table: Path) -> dict[str, list[Picture]]:
 
 
 def _attributes(path: Path) -> dict[str, str]:
-    """Each picture's attributes; the file has their number, their names, and -1 or 1 for each."""
+    """Each picture's attributes; the file has the picture count, the names, and -1 or 1 each."""
     try:
         table = pd.read_csv(path, sep=r"\s+", skiprows=1, index_col=0)
         with path.open() as file:

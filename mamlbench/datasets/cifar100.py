@@ -1,4 +1,4 @@
-"""CIFAR-100 as its authors pass it on: what CIFAR-FS and FC100 are made of."""
+"""CIFAR-100 as its authors distribute it: the source of CIFAR-FS and FC100."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NAME = "cifar-100-python"
 _FILES = ("train", "test", "meta")
 
 Choice = Callable[[str, str], str]
-"""The split that a class belongs to, from its superclass and its name."""
+"""Gives the split of a class, from its superclass and its name."""
 
 
 def cifar100(folder: Path, choice: Choice) -> Layout | None:
-    """CIFAR-100 in `folder` or in `cifar100` beside it, as its tar.gz or extracted."""
+    """CIFAR-100 in `folder` or in `cifar100` beside it, extracted or as tar.gz; None if missing."""
     for place in (folder, folder.parent / "cifar100"):
         extracted, archive = place / NAME, place / f"{NAME}.tar.gz"
         if all((extracted / name).is_file() for name in _FILES):
@@ -54,9 +54,9 @@ def _layout(path: Path, files: list[Path], choice: Choice) -> Layout:
 
 
 def _classes(path: Path) -> dict[tuple[str, str], list[Picture]]:
-    """The 600 pictures of each (superclass, class), in the order of class and file names.
+    """The 600 pictures of each (superclass, class), sorted by class and file name.
 
-    Its authors' parts `train` and `test` (500 and 100 of each class) are taken together.
+    The authors' parts `train` and `test` (500 and 100 pictures of each class) are merged.
     """
     found: dict[tuple[str, str], list[Picture]] = {}
     accepted = f"is the whole of {CIFAR100.url}"
@@ -77,7 +77,7 @@ def _classes(path: Path) -> dict[tuple[str, str], list[Picture]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
-    """How to open `train`, `test` and `meta` in the folder or archive."""
+    """A function that opens `train`, `test` or `meta` in the folder or archive."""
     if path.is_dir():
         yield lambda name: (path / name).open("rb")
         return

@@ -30,17 +30,17 @@ _TEST = (
     "sweet_pepper table telephone wardrobe whale woman worm"
 )
 SPLIT_OF = dict.fromkeys(_VAL.split(), "val") | dict.fromkeys(_TEST.split(), "test")
-"""By class; those that are not here are of train."""
+"""The split of each class; classes not listed here are in train."""
 
 
 class CifarFS(PublishedSplit):
     """CIFAR-FS (Bertinetto et al., arXiv 1805.08136): classes split at random.
 
-    64 classes to train, 16 to validate, 20 to test, 600 pictures each. Taken as it comes in
+    64 classes to train, 16 to validate, 20 to test, 600 pictures each. They are read from
     `<root>/cifar_fs`: the authors' `data/<class>/*.png` with `splits/bertinetto/<split>.txt`; or
     `train`, `val` and `test` as folders or zips of class folders; or the pickles
-    `CIFAR_FS_<split>.pickle`, in which no code is run; or made of CIFAR-100, which is downloaded
-    to `<root>/cifar100` where nothing else is there.
+    `CIFAR_FS_<split>.pickle`, whose code is never run. Otherwise they are made from CIFAR-100,
+    which is downloaded to `<root>/cifar100` if it is missing.
 
     Its options are those of `PublishedSplit`.
     """
@@ -68,7 +68,7 @@ def _split(superclass: str, name: str) -> str:
 
 
 def _bertinetto(folder: Path) -> Layout | None:
-    """`data/<class>/*.png`, and which class is for what in `splits/bertinetto/<split>.txt`."""
+    """Layout `data/<class>/*.png`, with each split's classes in `splits/bertinetto/<split>.txt`."""
     data = folder / "data"
     lists = {split: folder / "splits" / "bertinetto" / f"{split}.txt" for split in SPLITS}
     if not (data.is_dir() and all(path.is_file() for path in lists.values())):

@@ -1,4 +1,4 @@
-"""Circles in the plane: classification where a point inside says little about where it ends."""
+"""Circles in the plane: classification where a point inside says little about the boundary."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from mamlbench.hardware.transfer import on_device
 from mamlbench.objectives import Classification
 from mamlbench.tasks import Examples, TaskBatch
 
-_BISECTIONS = 52  # halvings that take an interval to the precision of float64
+_BISECTIONS = 52  # halvings until the interval is as small as float64 resolves
 
 
 class Circles2D(Dataset):
-    """Two classes: 1 within a circle, 0 in the rest of a square; uniform in either.
+    """Two classes, each uniform: class 1 inside a circle, class 0 in the rest of a square.
 
     PLATIPUS's ambiguous problem (arXiv 1806.02817): the support set has points of class 1 only,
-    the query set as many of both.
+    the query set equally many of both.
 
     Args:
-        shots: K support points of each class that the support set has.
+        shots: K support points of each class in the support set.
         queries: Q query points of each class at meta-training.
         train_shots: K at meta-training.
-        support: `positives`: points within the circle only; `both`: as many outside.
+        support: `positives`: points inside the circle only; `both`: equally many outside.
         centre: lowest and highest value of either coordinate of the centre.
         radius: smallest and largest radius.
         domain: lowest and highest value of either coordinate of a point.
 
     Raises:
-        BadValue: a count below its least value, an empty interval, or circles that may reach out
-            of the domain or fill nothing.
+        BadValue: a count below its minimum, an empty interval, or circles that may leave the
+            domain or have no area.
     """
 
     objective = Classification()
@@ -118,8 +118,8 @@ class Circles2D(Dataset):
     def _outside(self, info: dict[str, np.ndarray], u: np.ndarray) -> np.ndarray:
         """Points [T, n, 2] uniform in the rest of the square, from as many uniform numbers.
 
-        x by the inverse of its distribution function (rejection would take an unknown number of
-        draws), then y uniform in what the circle leaves of the square above x.
+        x by inverting its distribution function (rejection would need an unknown number of draws),
+        then y uniform over the part of the square at x that is outside the circle.
         """
         centre_x, centre_y, radius = (info[name][:, None] for name in info)
         low, high = self.domain
@@ -137,11 +137,11 @@ class Circles2D(Dataset):
 
 
 def _half_chord(t: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Half the length of the chord of a circle at distance t from its centre; 0 beyond it."""
+    """Half the length of the chord of a circle at distance t from its centre; 0 outside it."""
     return np.sqrt(np.maximum(radius**2 - t**2, 0.0))
 
 
 def _area_left_of(t: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Area of a circle around 0 where the first coordinate is below t."""
+    """Area of the part of a circle around 0 whose first coordinate is below t."""
     t = np.clip(t, -radius, radius)
     return radius**2 * (math.pi / 2 + np.arcsin(t / radius)) + t * _half_chord(t, radius)

@@ -1,4 +1,4 @@
-"""Few-shot classification: tasks of N classes of a split, wherever their examples are from."""
+"""Few-shot classification: tasks of N classes of a split, whatever the source of examples."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mamlbench.objectives import Classification
 class ClassTasks(Dataset):
     """Tasks of N classes drawn from a split, K support and Q query examples of each.
 
-    A subclass puts the classes and the examples of the smallest one of each split that it knows
-    into `_sizes`, and asks `check_splits` then.
+    For each split that it knows, a subclass stores in `_sizes` the number of classes and the number
+    of examples in the smallest class, then calls `check_splits`.
 
     Args:
         ways: N classes in a task.
@@ -25,10 +25,10 @@ class ClassTasks(Dataset):
         train_shots: K at meta-training (None: as `shots`).
 
     Attributes:
-        unit: what an example is called, of several.
+        unit: plural noun for the examples, in messages.
 
     Raises:
-        BadValue: a count below its least value.
+        BadValue: a count below its minimum.
     """
 
     objective = Classification()
@@ -40,7 +40,7 @@ class ClassTasks(Dataset):
         self.ways = self.outputs = ways
         self._sizes: dict[str, tuple[int, int]] = {}
         self._smallest: dict[str, str] = {}
-        """Names of the smallest classes, where a split has larger ones too."""
+        """The smallest class's name, for splits whose classes differ in size."""
 
     @property
     @override
@@ -50,18 +50,18 @@ class ClassTasks(Dataset):
     @property
     @override
     def splits(self) -> tuple[str, ...]:
-        """The splits that have classes, or of which nothing is known yet."""
+        """The splits that have classes, or about which nothing is known yet."""
         return tuple(split for split in SPLITS if self._sizes.get(split, (1, 1))[0] > 0)
 
     def check_splits(self) -> None:
-        """Raise `BadValue` unless each split has what this dataset's own tasks take."""
+        """Raise `BadValue` unless each split has enough for this dataset's own tasks."""
         for split in self._sizes:
             train = split == "train"
-            # how many queries judge is the protocol's business outside of training
+            # outside training, the protocol decides the number of queries
             self.check(split, self.train_shots if train else self.shots, self.queries * train)
 
     def check(self, split: str, shots: int, queries: int) -> None:
-        """Raise `BadValue` unless `split` has the classes and examples that such a task takes."""
+        """Raise `BadValue` unless `split` has enough classes and examples for such a task."""
         classes, examples = self._sizes.get(split, (self.ways, shots + queries))
         if not classes:
             return

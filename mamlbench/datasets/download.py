@@ -1,4 +1,4 @@
-"""Fetching what may be fetched, with checksums; saying what to do where that fails."""
+"""Downloads with checksums, and what to do by hand when they fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mamlbench.errors import UserError
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the network, and its checksum as pooch writes it."""
+    """A file on the network, and its checksum in pooch's notation."""
 
     url: str
     checksum: str
@@ -69,7 +69,7 @@ def _bar() -> Progress:
 
 
 class _Bar:
-    """A bar of rich's with the methods that pooch calls."""
+    """A rich progress bar with the methods that pooch calls."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress, self._task = progress, progress.add_task(f"fetching {name}", total=None)

@@ -1,4 +1,4 @@
-"""Few-shot classification of embeddings: images that a network has turned into vectors before."""
+"""Few-shot classification of embeddings: image features that a network computed beforehand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mamlbench.files import at_home, write_atomically
 
 FILE = "embeddings.npz"
 SOURCES = {"mini_imagenet": (64, 16, 20), "tiered_imagenet": (351, 97, 160)}
-"""Whose images vectors may be said to be of, with the classes of train, val and test."""
+"""Accepted names for `source`, with the numbers of train, val and test classes."""
 _ACCEPTED = (
     "accepted are an .npz that `mamlbench-data embed` wrote, or a folder with "
     "train_embeddings.pkl, val_embeddings.pkl and test_embeddings.pkl as DeepMind released them"
@@ -30,10 +30,10 @@ _ACCEPTED = (
 
 
 class Embeddings(ImageDataset):
-    """Tasks on the vectors of a file that `mamlbench-data embed` wrote, or of LEO's own pickles.
+    """Tasks on vectors from a file that `mamlbench-data embed` wrote, or from LEO's own pickles.
 
-    LEO's (arXiv 1807.05960) are 640 features of the centre crop, of mini-ImageNet and
-    tiered-ImageNet, in three pickles each; no code in them is run.
+    LEO's vectors (arXiv 1807.05960) are 640 features of the centre crop. mini-ImageNet and
+    tiered-ImageNet have three pickles each; code in them is never run.
 
     Args:
         ways: N classes in a task.
@@ -41,9 +41,9 @@ class Embeddings(ImageDataset):
         queries: Q query vectors of each at meta-training.
         train_shots: K at meta-training (None: as `shots`).
         root: the .npz, or the folder of the pickles (None: `embeddings.npz` where datasets live).
-        source: the dataset whose images the vectors are of, one of `SOURCES`, which papers' tables
-            ask for; the numbers of classes have to be its own (None: any).
-        width: D, the numbers of one embedding.
+        source: the dataset whose images were embedded, one of `SOURCES`, as papers' tables require;
+            the numbers of classes must match it (None: any).
+        width: D, the length of an embedding.
         normalise: scale each embedding to length 1, as LEO does.
 
     Raises:
@@ -69,7 +69,7 @@ class Embeddings(ImageDataset):
 
     @property
     def path(self) -> Path:
-        """The file or the folder."""
+        """The .npz file, or the folder of the pickles."""
         return at_home(self.root) if self.root else data_root(None) / FILE
 
     @property
@@ -117,7 +117,7 @@ def write_embeddings(
         counts: vectors of each class.
 
     Raises:
-        UserError: the disk refuses.
+        UserError: the file cannot be written.
     """
     buffer = BytesIO()
     np.savez(buffer, embeddings=vectors, classes=np.array(classes), counts=np.array(counts))
@@ -125,19 +125,19 @@ def write_embeddings(
 
 
 def read_embeddings(path: Path) -> ImageSet:
-    """What `write_embeddings` wrote; `images` are the vectors, [n, D] float32.
+    """Read what `write_embeddings` wrote; `images` are the vectors, [n, D] float32.
 
     Raises:
-        UserError: it is something else, or damaged.
+        UserError: the file has other content, or is damaged.
     """
     try:
-        # arrays alone: numpy refuses pickled objects, and zip's checksums tell of damage
+        # only arrays: numpy refuses pickled objects, and zip's checksums detect damage
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             vectors, classes, counts = (file[name] for name in ("embeddings", "classes", "counts"))
         return _checked(path, vectors, [str(name) for name in classes], [int(n) for n in counts])
     except (
         *(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile),
-        *(TypeError, AttributeError),  # one array alone is no file of several
+        *(TypeError, AttributeError),  # a file with a single array
     ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: {reason}; {_ACCEPTED}") from error
@@ -148,7 +148,7 @@ def _pickles(folder: Path) -> dict[str, Path]:
 
 
 def _gathered(folder: Path, paths: Mapping[str, Path]) -> ImageSet:
-    """The three splits in one, each class's vectors together."""
+    """The three splits in one set, class after class."""
     vectors: list[np.ndarray] = []
     classes: dict[str, int] = {}
     for split, path in paths.items():

@@ -15,16 +15,16 @@ from mamlbench.datasets.published_split import Layout, PublishedSplit, split_fil
 _VAL = "large_carnivores large_omnivores_and_herbivores non-insect_invertebrates small_mammals"
 _TEST = "aquatic_mammals insects medium_mammals people"
 SPLIT_OF = dict.fromkeys(_VAL.split(), "val") | dict.fromkeys(_TEST.split(), "test")
-"""By superclass; those that are not here are of train."""
+"""The split of each superclass; superclasses not listed here are in train."""
 
 
 class FC100(PublishedSplit):
-    """FC100 (Oreshkin et al., arXiv 1805.10123): test classes are of unseen superclasses.
+    """FC100 (Oreshkin et al., arXiv 1805.10123): test classes belong to unseen superclasses.
 
     60 classes of 12 superclasses to train, 20 of 4 to validate, 20 of 4 to test, 600 pictures each.
-    Taken as it comes in `<root>/fc100`: `train`, `val` and `test` as folders or zips of class
-    folders; or the pickles `FC100_<split>.pickle`, in which no code is run; or made of CIFAR-100,
-    which is downloaded to `<root>/cifar100` where nothing else is there.
+    They are read from `<root>/fc100`: `train`, `val` and `test` as folders or zips of class
+    folders; or the pickles `FC100_<split>.pickle`, whose code is never run. Otherwise they are made
+    from CIFAR-100, which is downloaded to `<root>/cifar100` if it is missing.
 
     Its options are those of `PublishedSplit`.
     """

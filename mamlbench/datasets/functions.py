@@ -22,19 +22,19 @@ Interval = tuple[float, float]
 class Functions(Dataset):
     """One task is one function on an interval, seen at points drawn uniformly.
 
-    A subclass says how many random numbers a function takes (`function_words`), what they make of
-    it (`draw`), and its values (`curve`); where the targets have noise, also `noise`.
+    A subclass defines how many random numbers a function needs (`function_words`), how they become
+    a function (`draw`), and its values (`curve`); with noisy targets, also `noisy` and `noise`.
 
     Args:
-        shots: K points to adapt to at meta-test, and at meta-training without `train_shots`.
-        queries: Q points that judge the adapted learner at meta-training.
+        shots: K points to adapt to at meta-test, and at meta-training if `train_shots` is None.
+        queries: Q points on which the adapted learner is evaluated at meta-training.
         train_shots: K at meta-training.
         domain: lowest and highest input.
-        likelihood_std: standard deviation of the normal likelihood whose `nll` a test reports
-            (None: no `nll`).
+        likelihood_std: standard deviation of the normal likelihood for the test's `nll` (None: no
+            `nll`).
 
     Raises:
-        BadValue: a count below its least value, an empty interval, or a deviation that is not
+        BadValue: a count below its minimum, an empty interval, or a deviation that is not
             positive.
     """
 
@@ -58,29 +58,29 @@ class Functions(Dataset):
     @property
     @abstractmethod
     def function_words(self) -> int:
-        """Random numbers that make one function."""
+        """How many random numbers make one function."""
 
     @abstractmethod
     def draw(self, split: str, u: np.ndarray) -> dict[str, np.ndarray]:
-        """Functions from u, [T, function_words] uniform in [0, 1): named values [T]."""
+        """Functions made from u, [T, function_words] uniform in [0, 1), as named values [T]."""
 
     @abstractmethod
     def curve(self, info: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-        """Values without noise, [T, n], of the functions that `draw` made at x, [T, n] or [n]."""
+        """Values without noise, [T, n], of the functions from `draw` at x, [T, n] or [n]."""
 
     def inputs(self, info: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
-        """What a network is given, [T, n, D], for x, [T, n]: here x itself."""
+        """Network inputs [T, n, D] for x [T, n]: here x itself."""
         del info
         return x[..., None]
 
     def noise(self, info: dict[str, np.ndarray], split: str) -> tuple[np.ndarray, np.ndarray]:
-        """Standard deviations [T] of normal noise on the support and on the query targets."""
+        """Standard deviations [T] of the normal noise on support and on query targets."""
         del split
         none = np.zeros(len(next(iter(info.values()))))
         return none, none
 
     noisy = False
-    """Whether targets have noise; without, no random numbers are spent on it."""
+    """Whether targets have noise; if not, no random numbers are spent on noise."""
 
     @property
     @override
@@ -115,13 +115,13 @@ class Functions(Dataset):
 
 
 def between(u: np.ndarray, interval: Interval) -> np.ndarray:
-    """Uniform in [0, 1) to uniform in an interval."""
+    """Map numbers uniform in [0, 1) to numbers uniform in an interval."""
     low, high = interval
     return low + (high - low) * u
 
 
 def require_intervals(**intervals: Interval) -> None:
-    """Refuse an interval that is empty, by its option's name."""
+    """Raise `BadValue`, naming the option, for an interval that is empty or not finite."""
     for option, interval in intervals.items():
         ordered = len(interval) == 2 and -math.inf < interval[0] <= interval[1] < math.inf
         require(ordered, option, list(interval), "[lowest, highest], both finite")

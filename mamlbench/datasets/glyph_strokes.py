@@ -1,8 +1,8 @@
-"""Drawing made-up characters, in whole numbers only, so that every machine draws the same bytes.
+"""Drawing made-up characters in integer arithmetic, so that every machine draws the same bytes.
 
-A character is two to four strokes, each a cubic Bezier curve between nodes of a grid; later ones
-mostly begin where an earlier one begins or ends. A writer has a hand (size, slant, pen) and is
-never quite exact. Lengths are in 1/256 of a pixel.
+A character has two to four strokes, each a cubic Bezier curve between nodes of a grid; later
+strokes mostly begin where an earlier one begins or ends. A writer has a size, a slant and a pen,
+and varies at random from drawing to drawing. Lengths are in 1/256 of a pixel.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ROWS = np.array([4, 11, 17, 24]) * _PIXEL
 
 
 class _Dice:
-    """Whole numbers from a counter-based stream of bits."""
+    """Random integers from a counter-based stream of bits."""
 
     def __init__(self, key: int) -> None:
         self._bits = np.random.Philox(key=key)
@@ -35,7 +35,7 @@ class _Dice:
 
 
 def draw(classes: int, writers: int, key: int) -> np.ndarray:
-    """Every character by every writer, [classes, writers, 28, 28] uint8, ink 255 on 0."""
+    """Every character by every writer, [classes, writers, 28, 28] uint8; ink is 255, paper 0."""
     dice = _Dice(key)
     curves, present = _characters(dice, classes)
     size, slant, pen = _hands(dice, writers)
@@ -48,7 +48,7 @@ def draw(classes: int, writers: int, key: int) -> np.ndarray:
 
 
 def _characters(dice: _Dice, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Control points [classes, strokes, 4, 2], and which strokes are there."""
+    """Control points [classes, strokes, 4, 2], and which strokes are used [classes, strokes]."""
     everyone = np.arange(classes)
     ends = np.zeros((classes, 2 * _STROKES, 2), dtype=np.int64)
     for stroke in range(_STROKES):
@@ -66,7 +66,7 @@ def _characters(dice: _Dice, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _middle(curves: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Middle of each character, [classes, 1, 1, 2]; where one lies shall not give it away."""
+    """Middle of each character, [classes, 1, 1, 2]; centring makes position uninformative."""
     there = present[:, :, None, None]
     low = np.where(there, curves, SIDE * _PIXEL).min(axis=(1, 2), keepdims=True)
     high = np.where(there, curves, 0).max(axis=(1, 2), keepdims=True)
@@ -79,7 +79,7 @@ def _node(dice: _Dice, classes: int) -> np.ndarray:
 
 
 def _controls(dice: _Dice, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Inner control points: half of the strokes straight, the others arcs and waves."""
+    """Inner control points: half of the strokes are straight, the others arcs or waves."""
     along = end - start
     across = np.stack([-along[..., 1], along[..., 0]], axis=-1)
     bend = (4 + dice.below(8, *start.shape[:2])) * (2 * dice.below(2, *start.shape[:2]) - 1)
@@ -91,7 +91,7 @@ def _controls(dice: _Dice, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarr
 
 
 def _hands(dice: _Dice, writers: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each writer's size [writers, 2] and slant [writers, 2] in 1/256, and pen."""
+    """Each writer's size [writers, 2] and slant [writers, 2] in 1/256, and pen width [writers]."""
     size = 215 + dice.around(35, writers, 2)
     slant = dice.around(60, writers, 2)
     return size, slant, 300 + dice.around(90, writers)
@@ -113,7 +113,7 @@ def _points(curves: np.ndarray) -> np.ndarray:
     t = np.arange(_STEPS + 1, dtype=np.int64)
     s = _STEPS - t
     weights = np.stack([s**3, 3 * s * s * t, 3 * s * t * t, t**3])
-    # whole numbers have no fast matrix product, so the four terms are added one by one
+    # integers have no fast matrix product, so the four terms are added one by one
     terms = (weights[i][:, None] * curves[:, :, i, None] for i in range(4))
     return sum(terms, np.int64(0)) // _STEPS**3
 

@@ -1,4 +1,4 @@
-"""Made-up characters, for trying image code with no download."""
+"""Made-up characters, for trying image code without a download."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ SIZES = {"train": 700, "val": 100, "test": 200}
 class Glyphs(ImageDataset):
     """1,000 characters of two to four strokes, drawn once by each of 20 made-up writers; ink is 1.
 
-    Drawn anew at each start, in a second or two, the same bytes on every machine. Like Omniglot in
-    shape and size, and of about its difficulty; its numbers compare with no paper's.
+    They are drawn anew at each start, in a second or two, with the same bytes on every machine.
+    Shape, size and difficulty are like Omniglot's; results are not comparable to any paper's.
 
     Args:
         ways: N characters in a task.
         shots: K support drawings of each at meta-test.
         queries: Q query drawings of each at meta-training.
         train_shots: K at meta-training (None: as `shots`).
-        rotations: `none`, `per_task` or `classes` as `ImageDataset` has it, at meta-training.
+        rotations: `none`, `per_task` or `classes` at meta-training; see `ImageDataset`.
 
     Raises:
         BadValue: as `ImageDataset`.
@@ -55,7 +55,7 @@ class Glyphs(ImageDataset):
 
     @override
     def content(self) -> None:
-        """None: they are drawn, always alike."""
+        """None: the drawings are always the same."""
 
     @override
     def read(self, fresh: bool = False) -> ImageSet:

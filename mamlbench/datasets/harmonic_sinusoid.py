@@ -1,4 +1,4 @@
-"""Bayesian MAML's sinusoids: amplitude, phase and frequency vary, and tasks may be few."""
+"""Bayesian MAML's sinusoids: amplitude, phase and frequency vary; training tasks may be few."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from mamlbench.datasets.sampling import task_words, to_uniform
 from mamlbench.errors import require
 from mamlbench.tasks import TaskBatch
 
-_OF_THE_SET = 0  # seed of the finite set: as class splits, it does not depend on a run's seed
+_OF_THE_SET = 0  # seed of the finite set: like class splits, it is independent of the run's seed
 
 
 class HarmonicSinusoid(Functions):
     """y = A sin(w x - b), A ~ U(amplitude), b ~ U(phase), w ~ U(frequency), x ~ U(domain).
 
-    Support targets have normal noise of standard deviation `noise_ratio` A, and so have query
-    targets at meta-training; those that judge a learner at meta-validation and meta-test have none
+    Support targets have normal noise of standard deviation `noise_ratio` A, and so do query
+    targets at meta-training; query targets at meta-validation and meta-test have no noise
     (arXiv 1806.03836, section 5.1).
 
-    With `finite`, meta-training draws each task among |T| functions, with replacement. These are
-    the same for every seed, and for every number of points; meta-validation and meta-test draw
-    from the whole distribution, and are as many tasks as the protocol says.
+    With `finite`, meta-training draws each task from |T| functions, with replacement. These
+    functions are the same for every seed and every number of points. Meta-validation and meta-test
+    draw as many tasks as the protocol says, from the whole distribution.
 
     Args:
-        shots: K points to adapt to at meta-test, and at meta-training without `train_shots`.
-        queries: Q points that judge the adapted learner at meta-training.
+        shots: K points to adapt to at meta-test, and at meta-training if `train_shots` is None.
+        queries: Q points on which the adapted learner is evaluated at meta-training.
         train_shots: K at meta-training.
-        finite: |T|, how many functions there are to train on (None: no end of them).
-        fixed_points: each of these comes with its K + Q noisy points, once and for all, as in the
-            released code; otherwise with new ones each time. Without effect where `finite` is None.
+        finite: |T|, the number of functions to train on (None: unlimited).
+        fixed_points: each of these functions always has the same K + Q noisy points, as in the
+            released code; otherwise, new ones each time. Has no effect if `finite` is None.
         amplitude: lowest and highest A.
         phase: lowest and highest b, in units of π.
-        frequency: lowest and highest w, in radians for each unit of x.
-        noise_ratio: standard deviation of the noise, as a part of A.
+        frequency: lowest and highest w, in radians per unit of x.
+        noise_ratio: standard deviation of the noise, as a fraction of A.
         domain: lowest and highest input.
         likelihood_std: see `Functions`.
 
     Raises:
-        BadValue: a count below its least value, an empty interval, or negative noise.
+        BadValue: a count below its minimum, an empty interval, or negative noise.
     """
 
     function_words = 3
@@ -72,7 +72,7 @@ class HarmonicSinusoid(Functions):
     @override
     def draw(self, split: str, u: np.ndarray) -> dict[str, np.ndarray]:
         if split == "train" and self.finite is not None:
-            # of the three numbers, the first one chooses
+            # the first of the three numbers chooses the function
             number = (u[:, 0] * self.finite).astype(np.int64)
             return {
                 name: values[number] for name, values in self._functions(self._set()).items()
@@ -101,7 +101,7 @@ class HarmonicSinusoid(Functions):
         return deviation, deviation if split == "train" else np.zeros_like(deviation)
 
     def _set(self) -> np.ndarray:
-        """Numbers that make the |T| functions, [|T|, 3]."""
+        """The random numbers that make the |T| functions, [|T|, 3]."""
         words = task_words(_OF_THE_SET, "functions", 0, self.finite or 0, self.function_words)
         return to_uniform(words)
 

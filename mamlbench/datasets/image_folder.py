@@ -1,4 +1,4 @@
-"""A user's own pictures, one folder a class."""
+"""A user's own pictures, one folder per class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mamlbench.files import at_home
 class ImageFolder(ImageDataset):
     """Pictures in `<root>/<split>/<class>/*.png|jpg|jpeg`, of any size, grey or colour.
 
-    The splits are `train`, `test` and, if there, `val`. Every folder that holds pictures is a
+    The splits are `train`, `test` and, if it exists, `val`. Every folder that holds pictures is a
     class. Pictures are stretched to a square.
 
     Args:
@@ -29,12 +29,12 @@ class ImageFolder(ImageDataset):
         root: the folder of the splits (None: `image_folder` where datasets live).
         image_size: height and width in pixels.
         channels: 1 (grey) or 3 (colour).
-        resize: filter to that size.
+        resize: filter that brings pictures to that size.
         mean: subtracted from each channel of x in [0, 1] (None: nothing).
-        std: by which each channel is divided then (None: nothing).
+        std: divides each channel after that (None: nothing).
 
     Raises:
-        BadValue: as `ImageDataset`, or a size or filter that cannot be.
+        BadValue: as `ImageDataset`, or an unknown size, number of channels or filter.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Few-shot image classification: all images on the device, a batch of tasks an index into them."""
+"""Few-shot image classification: all images are on the device, and task batches index them."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from mamlbench.words import number_of
 ROTATIONS = ("none", "per_task", "classes")
 
 _LARGE = 2000
-"""Images of a class, from which on a task takes random numbers only for those that it has."""
+"""For classes larger than this, a task needs random numbers only for the images that it uses."""
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """The classes of one split: where each begins among the images, and how many it has."""
+    """The classes of one split: the index of each one's first image, and its number of images."""
 
     first: np.ndarray
     size: np.ndarray
 
     @property
     def has_large(self) -> bool:
-        """Whether a number for each image of a class would be too many."""
+        """Whether one random number per image of a class would be too many."""
         return int(self.size.max()) > _LARGE
 
 
 class ImageDataset(ClassTasks):
     """Tasks of N classes of images; see `ClassTasks`.
 
-    A subclass says where images come from (`read`) and which classes make a split
-    (`split_classes`). The order of the rows of support and query is random, and part of the task.
+    A subclass defines where images come from (`read`) and which classes form a split
+    (`split_classes`). The order of the support and query rows is random, and part of the task.
 
     Args:
         image_shape: channels, height, width.
@@ -54,13 +54,13 @@ class ImageDataset(ClassTasks):
         queries: Q query images of each class at meta-training.
         train_shots: K at meta-training (None: as `shots`).
         root: where datasets live (None: MAMLBENCH_DATA, or the platform's cache folder).
-        rotations: `none`; `per_task`: each class of a task turned by 0, 90, 180 or 270 degrees;
-            `classes`: each of the four turns of a class is a class.
-        rotated: the splits that `rotations` is about.
+        rotations: `none`; `per_task`: rotate each class of a task by 0, 90, 180 or 270 degrees;
+            `classes`: each of a class's four rotations is a class of its own.
+        rotated: the splits to which `rotations` applies.
         invert: dark becomes light: x = 1 - pixel / 255.
         mean: subtracted from each channel of x.
-        std: by which each channel is divided then.
-        known: classes and images per class of each split, where known before reading.
+        std: divides each channel after that.
+        known: classes and images per class of each split, if known before reading.
 
     Raises:
         BadValue: a value out of range, more ways than classes, more images than a class has.
@@ -109,20 +109,20 @@ class ImageDataset(ClassTasks):
     @property
     @abstractmethod
     def available(self) -> bool:
-        """Whether its pictures are there, without a look inside."""
+        """Whether the pictures are there, without looking inside them."""
 
     @abstractmethod
     def read(self, fresh: bool = False) -> ImageSet:
-        """All images, from the cache unless `fresh` or it has none.
+        """All images, from the cache if it has them; `fresh` hashes the source files again.
 
         Raises:
             UserError: what is missing or broken, and what to do about it.
         """
 
     def split_classes(self, images: ImageSet) -> dict[str, np.ndarray]:
-        """The class numbers of each split; no class is in two, and no seed plays a part.
+        """The class numbers of each split: splits are disjoint and do not depend on a seed.
 
-        Here: a class is named `split/class`.
+        By default, classes are named `split/class`.
         """
         splits = np.array([name.split("/")[0] for name in images.classes])
         return {split: np.flatnonzero(splits == split) for split in SPLITS}
@@ -144,7 +144,7 @@ class ImageDataset(ClassTasks):
         return super().examples_in_words(shots, queries)
 
     def describe(self, images: ImageSet) -> list[str]:
-        """What each split holds, a line each."""
+        """The contents of each split, one line per split."""
         counts, lines = np.asarray(images.counts), []
         for split, classes in self.split_classes(images).items():
             if len(classes):
@@ -182,7 +182,7 @@ class ImageDataset(ClassTasks):
         if self.invert:
             pixels = 255 - pixels
         if self.rotated:
-            # every turn is kept, so that a rotated batch costs no more than another
+            # all rotations are kept, so that a rotated batch costs no more than an unrotated one
             pixels = torch.cat([torch.rot90(pixels, turn, (2, 3)) for turn in range(4)])
         return pixels
 
@@ -192,7 +192,7 @@ class ImageDataset(ClassTasks):
         return sum(self._stretches(split, shots, queries))
 
     def _stretches(self, split: str, shots: int, queries: int) -> list[int]:
-        """Random numbers for: the classes, their images, their turns, the order of the rows."""
+        """How many random numbers choose classes, images, rotations, support and query order."""
         pool = self._pools.get(split)
         if pool is None:
             raise RuntimeError("load() comes before sample()")
@@ -226,7 +226,7 @@ class ImageDataset(ClassTasks):
         return TaskBatch(support, query, {"classes": classes})
 
     def _shuffled(self, rows: np.ndarray, keys: np.ndarray) -> Examples:
-        """Image numbers [T, N, M/N] in the order of keys [T, M], as examples."""
+        """Examples from image numbers [T, N, M/N], in the order of keys [T, M]."""
         order = np.argsort(keys, axis=1)
         rows = np.take_along_axis(rows.reshape(len(rows), -1), order, axis=1)
         labels = order // max(1, keys.shape[1] // self.ways)
@@ -234,7 +234,7 @@ class ImageDataset(ClassTasks):
         return Examples(self.inputs(where), y)
 
     def inputs(self, where: Tensor) -> Tensor:
-        """The images at `where`, [T, M], as the tasks have them, [T, M, *input_shape]."""
+        """The task inputs [T, M, *input_shape], from the images at `where` [T, M]."""
         x = self._pixels.index_select(0, where.reshape(-1)).float().div_(255)
         if self._mean is not None:
             x.sub_(self._of_channels(self._mean))

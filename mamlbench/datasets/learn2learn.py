@@ -35,14 +35,14 @@ BENCHMARKS = {
 class Learn2LearnTasks(ClassTasks):
     """Classification tasks drawn by learn2learn's own transforms from its tasksets.
 
-    Its sampling reads the global generators. They are seeded before each task, by the random
-    number that the task owns, and put back after it, so that a task is as reproducible as any
-    other here; a taskset's `num_tasks` is of no effect. Where labels are strings, the numbering of
-    a task's classes depends on PYTHONHASHSEED, as in learn2learn itself.
+    learn2learn samples with the global random generators. They are seeded before each task, with
+    the task's own random number, and restored after it, so tasks are as reproducible as any others
+    here; a taskset's `num_tasks` has no effect. If labels are strings, the numbering of a task's
+    classes depends on PYTHONHASHSEED, as in learn2learn itself.
 
     Args:
-        tasksets: `learn2learn.data.Taskset`s by split: `train`, `val`, `test`. How many ways and
-            samples their transforms draw is replaced by what is asked for here.
+        tasksets: `learn2learn.data.Taskset`s by split: `train`, `val`, `test`. The numbers of ways
+            and samples in their transforms are replaced by those given here.
         ways: N classes in a task.
         shots: K support examples of each class at meta-test.
         queries: Q query examples of each class at meta-training.
@@ -94,7 +94,7 @@ class Learn2LearnTasks(ClassTasks):
         )
 
     def _use(self, tasksets: Mapping[str, Any]) -> None:
-        """Draw tasks from these, once they are found to have enough to draw from."""
+        """Draw tasks from these, after checking that they have enough classes and examples."""
         self._sizes = dict.fromkeys(SPLITS, (0, 0))
         for split, taskset in tasksets.items():
             one_of("tasksets", split, SPLITS)
@@ -127,7 +127,7 @@ class Learn2LearnTasks(ClassTasks):
         if isinstance(transform, known.KShots):
             return known.KShots(transform.dataset, k=samples, replacement=transform.replacement)
         if isinstance(transform, known.FusedNWaysKShots):
-            # learn2learn 0.2.0 draws Omniglot's tasks of every split from the classes of all
+            # learn2learn 0.2.0 draws Omniglot's tasks of each split from the classes of all splits
             own = [label for label in transform.filter_labels if label in labels]
             return known.FusedNWaysKShots(
                 transform.dataset,
@@ -156,9 +156,9 @@ class Learn2LearnBenchmark(Learn2LearnTasks):
     """A taskset of `learn2learn.vision.benchmarks` by its name.
 
     learn2learn downloads what it needs into the folder `learn2learn` of the data root, in its own
-    formats; several are pickles, which it reads in a way that trusts where they come from. Pixels
-    are in [0, 1]. Two things of 0.2.0 to know of Omniglot: its classes are shuffled at random (here
-    in one fixed way), and all classes of a task are turned by the same angle.
+    formats; several are pickles, whose source it trusts. Pixels are in [0, 1]. With Omniglot,
+    learn2learn 0.2.0 shuffles the classes at random (here: always the same way), and rotates all
+    classes of a task by the same angle.
 
     Args:
         taskset: `omniglot`, `mini-imagenet`, `tiered-imagenet`, `fc100` or `cifarfs`.
@@ -212,7 +212,7 @@ class Learn2LearnBenchmark(Learn2LearnTasks):
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """The global generators as `seed` makes them inside, and as they were outside."""
+    """Seed the global random generators inside the context, and restore them after it."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         random.seed(seed)

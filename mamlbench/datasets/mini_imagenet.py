@@ -26,10 +26,10 @@ class MiniImagenet(PublishedSplit):
     """mini-ImageNet (Vinyals et al., arXiv 1606.04080), in the split of Ravi and Larochelle.
 
     64 classes to train, 16 to validate, 20 to test. ImageNet's terms allow no free download, so the
-    pictures are taken as they come in `<root>/mini_imagenet`: `train`, `val` and `test` as folders
-    or zips of class folders; or `images` (folder or zip) with the lists `train.csv`, `val.csv` and
+    user puts the pictures into `<root>/mini_imagenet`: `train`, `val` and `test` as folders or zips
+    of class folders; or `images` (folder or zip) with the lists `train.csv`, `val.csv` and
     `test.csv`; or the pickles `mini-imagenet-cache-<split>.pkl` or
-    `miniImageNet_category_split_<split>.pickle`, in which no code is run.
+    `miniImageNet_category_split_<split>.pickle`, whose code is never run.
 
     Its options are those of `PublishedSplit`.
     """
@@ -53,7 +53,7 @@ class MiniImagenet(PublishedSplit):
 
 
 def _category_split(split: str) -> str:
-    # of the training classes there are three files; this one has the 600 pictures of each
+    # the training classes have three files; this one holds all 600 pictures of each class
     phase = "train_phase_train" if split == "train" else split
     return f"miniImageNet_category_split_{phase}.pickle"
 
@@ -76,7 +76,7 @@ def _by_list(folder: Path, split: str, images: Path) -> Classes:
     try:
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
-                if row["label"] is None:  # a line that is too short
+                if row["label"] is None:  # the line is too short
                     raise KeyError(f"label of {row['filename']}")
                 found.setdefault(row["label"], []).append(pictures[row["filename"]])
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
@@ -84,5 +84,5 @@ def _by_list(folder: Path, split: str, images: Path) -> Classes:
             f"{path}: no {error} in it or in {images}; accepted are the columns filename and "
             f"label, each file being in {images}"
         ) from error
-    # by name, as they lie in folders: every layout then gives the same images in the same order
+    # sorted by name, as in folders: every layout then gives the same images in the same order
     return {name: sorted(found[name], key=lambda picture: picture.name) for name in sorted(found)}

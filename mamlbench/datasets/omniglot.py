@@ -27,15 +27,15 @@ SPLIT_SIZES = {"maml": (1100, 100, 423), "mamlpp": (1150, 50, 423), "reptile": (
 
 
 class Omniglot(ImageDataset):
-    """Omniglot (Lake et al., Science 2015), its two parts pooled and split anew as the papers do.
+    """Omniglot (Lake et al., Science 2015), both parts pooled and then split as the papers do.
 
     One fixed shuffle of the characters serves all splits, so the 423 test characters are always the
     same: `maml` trains on 1,100 and validates on 100 (arXiv 1703.03400, official code), `mamlpp` on
     1,150 and 50 (arXiv 1810.09502), `reptile` on 1,200 and none (arXiv 1803.02999).
 
-    The pictures are 1-bit, and Pillow resizes those by `nearest` whatever it is asked for: so did
-    the official codes of MAML, which names Lanczos, of Reptile and of MAML++. The other filters
-    make a picture grey first, as later libraries do.
+    The pictures are 1-bit, and Pillow resizes 1-bit pictures by `nearest` whatever it is asked
+    for. So the official codes of MAML (which names Lanczos), Reptile and MAML++ all use `nearest`.
+    The other filters convert to grey first, as later libraries do.
 
     Args:
         ways: N characters in a task.
@@ -43,14 +43,14 @@ class Omniglot(ImageDataset):
         queries: Q query drawings of each at meta-training.
         train_shots: K at meta-training (None: as `shots`).
         root: where datasets live (None: MAMLBENCH_DATA, or the platform's cache folder).
-        split: which characters are for what.
-        rotations: `none`, `per_task` or `classes`, as `ImageDataset` has it.
+        split: which characters train, validate and test.
+        rotations: `none`, `per_task` or `classes`; see `ImageDataset`.
         rotate_test: rotate at meta-validation and meta-test too.
         invert: ink is 1 and paper 0.
         resize: filter from 105x105 to 28x28.
 
     Raises:
-        BadValue: as `ImageDataset`, or an unknown name.
+        BadValue: as `ImageDataset`, an unknown name, or `rotate_test` with rotations=classes.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pickled arrays of images or embeddings; nothing that a pickle asks for is run."""
+"""Pickled arrays of images or embeddings, read without running code from the pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from mamlbench.datasets.pictures import Picture
 from mamlbench.errors import UserError
 
-# all that it takes to rebuild a numpy array; older and newer numpy name their modules differently
+# what a pickled numpy array needs; older and newer numpy name their modules differently
 _NUMPY = {"_reconstruct", "scalar", "_frombuffer"}
 _ALLOWED = {
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in _NUMPY),
@@ -26,7 +26,7 @@ _ALLOWED = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds numbers, strings, lists, dicts and numpy arrays; anything else is refused."""
+    """Rebuilds numbers, strings, lists, dicts and numpy arrays; refuses anything else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
@@ -35,29 +35,29 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def unpickled(file: IO[bytes]) -> dict[str, Any]:
-    """The dict in a pickle, its keys as text even where Python 2 wrote them.
+    """The dict in a pickle, with its keys as text even if Python 2 wrote them.
 
     Raises:
-        UnpicklingError: it asks for code to be run.
-        Exception: whatever else a file that is no such pickle makes the reader stumble over.
+        UnpicklingError: the pickle asks to run code.
+        Exception: whatever else reading a file of another kind raises.
     """
     content = plain_pickle(file)
     return {_text(key): value for key, value in content.items()}
 
 
 def plain_pickle(file: IO[bytes]) -> Any:
-    """Whatever is in a pickle, of numbers, text, containers and arrays; raises as `unpickled`."""
+    """The content of a pickle of numbers, text, containers and arrays; raises as `unpickled`."""
     return _ArrayUnpickler(file, encoding="latin1").load()
 
 
 @contextmanager
 def stumbling(path: Path, what: str, accepted: str) -> Iterator[None]:
-    """Whatever goes wrong while `path` is read, as the one line that a user needs.
+    """Turn any exception while `path` is read into a `UserError` of one line.
 
     Args:
-        path: the file, or the first of those read together.
-        what: what it should have been.
-        accepted: the content that is.
+        path: the file, or the first of several that are read together.
+        what: what it should be.
+        accepted: the accepted content, beginning with "is" or "are".
     """
     try:
         yield
@@ -70,10 +70,10 @@ def pickled_pictures(path: Path) -> dict[str, list[Picture]]:
     """The pictures of each class in a pickle, in the order of class names.
 
     Two layouts are known: `image_data` [n, height, width, 3] with `class_dict` (name to a list of
-    rows), and `data` (the same array) with `labels` (one a row).
+    rows), and `data` (the same array) with `labels` (one per row).
 
     Raises:
-        UserError: not a pickle, one of something else, or one that asks for code to be run.
+        UserError: not a pickle, a pickle of something else, or one that asks to run code.
     """
     accepted = (
         "are image_data with class_dict, or data with labels, the images uint8 "
@@ -132,7 +132,7 @@ def _tables(content: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, list[int]
 
 
 def rows_by_label(labels: Sequence[Any], images: int) -> dict[str, list[int]]:
-    """The rows of each class, from one label a row: text as it is, numbers in five digits.
+    """The rows of each class, from one label per row; numbers become text of five digits.
 
     Raises:
         ValueError: not as many labels as images.

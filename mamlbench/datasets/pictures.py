@@ -1,4 +1,4 @@
-"""Pictures as they come, in folders, zips or arrays, and how they become pixels."""
+"""Pictures in folders, zips or arrays, and how they become pixels."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Picture:
     """One picture, not yet decoded.
 
     Attributes:
-        name: where it is, for a person to find.
-        read: gives it encoded, as in a file of its own, or as pixels, uint8 [height, width,
+        name: where it is, for messages.
+        read: returns it encoded, as in an image file, or as pixels, uint8 [height, width,
             channels].
     """
 
@@ -38,7 +38,7 @@ class Picture:
     read: Callable[[], bytes | np.ndarray]
 
     def open(self) -> Image.Image:
-        """The picture, decoded; anything raised means that it is broken."""
+        """The decoded picture; any exception means that it is broken."""
         content = self.read()
         if isinstance(content, np.ndarray):
             return Image.fromarray(content)
@@ -55,7 +55,7 @@ class Decoding:
         channels: 1 (grey) or 3 (colour).
         height: pixels.
         width: pixels.
-        resize: a name among `FILTERS`; pictures that have the size already stay as they are.
+        resize: a name among `FILTERS`; pictures that already have this size are not resized.
     """
 
     channels: int
@@ -74,10 +74,10 @@ class Source:
     """A dataset's pictures.
 
     Attributes:
-        name: a word for file names and messages.
-        files: the files that decide its content.
-        read: the pictures of each class, by the class's name, in the order they are kept in;
-            raises `UserError` where something is missing or broken.
+        name: short name for file names and messages.
+        files: returns the files that its content depends on.
+        read: returns the pictures of each class, by class name, in the order of storage; raises
+            `UserError` if something is missing or broken.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Source:
 def decode(picture: Picture, decoding: Decoding) -> np.ndarray:
     """Pixels of the picture, [channels, height, width] uint8.
 
-    Transparent parts are white, and a camera's orientation is heeded.
+    Transparent parts become white, and the picture is turned to its EXIF orientation.
 
     Raises:
         UserError: the picture does not decode.
@@ -101,14 +101,14 @@ def decode(picture: Picture, decoding: Decoding) -> np.ndarray:
             image = image.resize(size, FILTERS[decoding.resize])
         pixels = np.asarray(image)
     except Exception as error:
-        # Pillow names the buffer, by its address in memory
+        # Pillow's own message contains the buffer's memory address
         why = "no known format" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"{picture.name}: this picture does not decode ({why})") from error
     return pixels.reshape(decoding.height, decoding.width, -1).transpose(2, 0, 1)
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
-    """8-bit grey or colour; Pillow alone would clip 16-bit grey, and show what is transparent."""
+    """To 8-bit grey or colour; Pillow alone would clip 16-bit grey and show transparent pixels."""
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.has_transparency_data:
@@ -125,7 +125,7 @@ def find(folder: Path, name: str) -> Path | None:
 
 
 def files_in(path: Path) -> list[Path]:
-    """The zip itself, or the pictures in the folder and below, links followed, in order.
+    """The zip itself, or the pictures in the folder and below, sorted; links are followed.
 
     Raises:
         UserError: a link that leads back to a folder above it.
@@ -145,11 +145,11 @@ def _below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 
 
 def pictures_in(path: Path, advice: str = "") -> list[tuple[tuple[str, ...], Picture]]:
-    """All pictures of a folder or zip with the parts of their paths in it, in order.
+    """All pictures of a folder or zip, sorted, each with the parts of its path inside.
 
     Args:
         path: a folder or a zip.
-        advice: what to do about a zip that does not open.
+        advice: added to the message about a zip that does not open.
 
     Raises:
         UserError: not a zip, or a truncated one.
@@ -171,7 +171,7 @@ def pictures_in(path: Path, advice: str = "") -> list[tuple[tuple[str, ...], Pic
 
 
 def class_folders(path: Path) -> dict[str, list[Picture]]:
-    """The pictures of a folder or zip by the name of the folder each lies in.
+    """The pictures of a folder or zip, by the name of the folder that holds them.
 
     Raises:
         UserError: as `pictures_in`, or a picture in no folder.

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def counted(items: Sequence[T], task: str) -> Iterator[T]:
-    """The items, with a bar on stderr that says how many are done."""
+    """Iterate over the items, with a progress bar on stderr if it is a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         return iter(items)

@@ -1,4 +1,4 @@
-"""Image datasets whose classes were divided into train, val and test once, for everybody."""
+"""Image datasets with a published split of their classes into train, val and test."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Classes = dict[str, list[Picture]]
 
 @dataclass(frozen=True)
 class Layout:
-    """A dataset as it lies on disk.
+    """One layout of a dataset on disk.
 
     Attributes:
-        files: all files that decide its content.
-        read: the classes of a split; raises `UserError` where something is missing or broken.
+        files: returns all files that its content depends on.
+        read: returns a split's classes; raises `UserError` if something is missing or broken.
     """
 
     files: Callable[[], list[Path]]
@@ -42,9 +42,9 @@ class Layout:
 
 
 class PublishedSplit(ImageDataset):
-    """Colour pictures with a fixed split of classes, in any of the layouts they are passed on in.
+    """Colour pictures with a fixed split of classes, in any of several layouts on disk.
 
-    A subclass gives the facts below, and `layouts`. It reads from `<root>/<name>`.
+    A subclass defines the class attributes below, and `layouts`. It reads from `<root>/<name>`.
 
     Args:
         ways: N classes in a task.
@@ -52,24 +52,24 @@ class PublishedSplit(ImageDataset):
         queries: Q query images of each at meta-training.
         train_shots: K at meta-training (None: as `shots`).
         root: where datasets live (None: MAMLBENCH_DATA, or the platform's cache folder).
-        resize: filter by which pictures of another size get the dataset's.
+        resize: filter that brings pictures of another size to the dataset's.
         mean: subtracted from each channel of x in [0, 1] (None: nothing).
-        std: by which each channel is divided then (None: nothing).
+        std: divides each channel after that (None: nothing).
 
     Raises:
         BadValue: as `ImageDataset`, or an unknown filter.
     """
 
     name: ClassVar[str]
-    """Of its folder and its cache."""
+    """Name of its folder and its cache."""
     side: ClassVar[int]
     """Height and width in pixels."""
     classes: ClassVar[Mapping[str, int]]
     """How many classes each split has."""
     images: ClassVar[tuple[int, int]]
-    """Pictures of the smallest and of the largest class."""
+    """Number of pictures in the smallest and in the largest class."""
     advice: ClassVar[str] = ""
-    """What to put there by hand, where it cannot be downloaded."""
+    """What the user has to put there, if the dataset cannot be downloaded."""
 
     def __init__(
         self,
@@ -98,10 +98,10 @@ class PublishedSplit(ImageDataset):
 
     @abstractmethod
     def layouts(self, folder: Path) -> Iterator[Layout | None]:
-        """The layouts that are known, best first; None for one of which parts are missing."""
+        """The known layouts, best first; None for a layout with missing files."""
 
     def fetched(self, folder: Path) -> Layout:
-        """The dataset, downloaded because no layout is there; here nothing may be downloaded.
+        """Download the dataset, as no layout was found; by default, no download is allowed.
 
         Raises:
             UserError: what to put there by hand, or that the download failed.
@@ -127,7 +127,7 @@ class PublishedSplit(ImageDataset):
         return fetch(source, self.decoding, data_root(self.root), fresh)
 
     def _checked(self, read: Callable[[str], Classes]) -> Classes:
-        """All classes, by `split/class`, once their numbers are found to be right."""
+        """All classes, by `split/class`, after checking the numbers of classes and pictures."""
         found: Classes = {}
         split_of: dict[str, str] = {}
         low, high = self.images
@@ -140,7 +140,7 @@ class PublishedSplit(ImageDataset):
                 accepted = f"{classes} classes of {each} pictures"
                 raise UserError(f"{self.name}: {split} has {has}; accepted is {accepted}")
             for name in own:
-                # numbers are counted in each split anew, names are of one class
+                # numeric names start anew in each split, other names identify a class
                 if not name.isdigit() and split_of.setdefault(name, split) != split:
                     both = f"{split_of[name]} and in {split}"
                     raise UserError(f"{self.name}: class {name} is in {both}; accepted is in one")
@@ -149,7 +149,7 @@ class PublishedSplit(ImageDataset):
 
 
 def split_folders(folder: Path) -> Layout | None:
-    """`train`, `val` and `test`, folders or zips of class folders."""
+    """The layout of `train`, `val` and `test` as folders or zips of class folders."""
     parts = {split: path for split in SPLITS if (path := find(folder, split))}
     if len(parts) < len(SPLITS):
         return None
@@ -162,12 +162,12 @@ def split_folders(folder: Path) -> Layout | None:
 def split_files(
     folder: Path, names: Callable[[str], Sequence[str]], read: Callable[..., Classes]
 ) -> Layout | None:
-    """A few files for each split.
+    """The layout with a few files per split.
 
     Args:
         folder: where they are.
-        names: their names, from the split's.
-        read: the split's classes, from the paths of its files.
+        names: gives their names, from the split's.
+        read: gives the split's classes, from the paths of its files.
     """
     paths = {split: [folder / name for name in names(split)] for split in SPLITS}
     every = [path for own in paths.values() for path in own]

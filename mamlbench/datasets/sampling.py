@@ -1,4 +1,4 @@
-"""Which task comes when: random numbers that depend on nothing but (seed, split, index).
+"""The random numbers of each task, which depend only on (seed, split, index).
 
 Every task owns a fixed stretch of one counter-based stream (Philox), so task i is the same for any
 meta-batch size, on any number of devices, and after any resume; a batch of tasks is one read.
@@ -31,14 +31,14 @@ def _key(seed: int, split: str) -> np.ndarray:
 
 
 def to_uniform(words: np.ndarray) -> np.ndarray:
-    """64-bit words to float64 in [0, 1), by their upper 53 bits."""
+    """Convert 64-bit words to float64 in [0, 1), using their upper 53 bits."""
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def choose(keys: np.ndarray, count: int, sizes: np.ndarray | None = None) -> np.ndarray:
-    """Distinct indices in random order: keys [..., n] uniform give [..., count] of 0..n-1.
+    """Distinct indices in random order: uniform keys [..., n] give [..., count] of 0..n-1.
 
-    `sizes` [...] says how many of the n are there in each row; the others are never chosen.
+    `sizes` [...] limits each row to indices below its size; the others are never chosen.
     """
     if sizes is not None:
         absent = np.arange(keys.shape[-1]) >= sizes[..., None]
@@ -51,10 +51,9 @@ def choose(keys: np.ndarray, count: int, sizes: np.ndarray | None = None) -> np.
 
 
 def choose_few(keys: np.ndarray, size: int) -> np.ndarray:
-    """Distinct indices in random order: keys [n] uniform give [n] of 0..size-1, n at most `size`.
+    """Distinct indices in random order: uniform keys [n] give [n] of 0..size-1, n <= size.
 
-    The first n steps of a shuffle, for pools so large that a key for each index, as `choose` takes,
-    would be too many.
+    The first n steps of a shuffle, for pools too large for one key per index, which `choose` needs.
     """
     moved: dict[int, int] = {}
     chosen = []

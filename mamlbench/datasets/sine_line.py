@@ -1,4 +1,4 @@
-"""Sines and lines: regression where five points need not tell what kind of function it is."""
+"""Sines and lines: regression where five points may not reveal the kind of function."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class SineLine(Functions):
 
     A ~ U(amplitude), φ ~ U(phase), a ~ U(slope), b ~ U(intercept), x ~ U(domain). PLATIPUS
     (arXiv 1806.02817) and LEO (arXiv 1807.05960) learn it from 5 points. Support and query targets
-    have the same noise, so that no mean squared error is expected below its variance.
+    have the same noise, so the expected mean squared error is never below the noise's variance.
 
     Args:
-        shots: K points to adapt to at meta-test, and at meta-training without `train_shots`.
-        queries: Q points that judge the adapted learner at meta-training.
+        shots: K points to adapt to at meta-test, and at meta-training if `train_shots` is None.
+        queries: Q points on which the adapted learner is evaluated at meta-training.
         train_shots: K at meta-training.
         amplitude: lowest and highest amplitude of a sine.
         phase: lowest and highest phase of a sine, in units of π.
@@ -30,7 +30,7 @@ class SineLine(Functions):
         domain: lowest and highest input.
 
     Raises:
-        BadValue: a count below its least value, an empty interval, or a negative deviation.
+        BadValue: a count below its minimum, an empty interval, or a negative deviation.
     """
 
     function_words = 3
@@ -57,7 +57,7 @@ class SineLine(Functions):
 
     @override
     def draw(self, split: str, u: np.ndarray) -> dict[str, np.ndarray]:
-        """`line` (or else a sine) and its numbers, where those of the other kind are 0."""
+        """`line` (False: a sine) and the parameters; those of the other kind are 0."""
         line = u[:, 0] < 0.5
         return {
             "line": line,

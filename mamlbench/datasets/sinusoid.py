@@ -17,18 +17,18 @@ class Sinusoid(Functions):
     (arXiv 1803.02999, section 4) has φ in [0, 2π].
 
     Args:
-        shots: K points to adapt to at meta-test, and at meta-training without `train_shots`.
-        queries: Q points that judge the adapted learner at meta-training.
+        shots: K points to adapt to at meta-test, and at meta-training if `train_shots` is None.
+        queries: Q points on which the adapted learner is evaluated at meta-training.
         train_shots: K at meta-training.
         amplitude: lowest and highest amplitude.
         phase: lowest and highest phase, in units of π.
         domain: lowest and highest input.
-        likelihood_std: standard deviation of the normal likelihood whose `nll` a test reports
-            (None: no `nll`); the targets themselves have no noise.
-        oracle: inputs are (x, A, φ), for MAML's baseline of a network that knows the task.
+        likelihood_std: standard deviation of the normal likelihood for the test's `nll` (None: no
+            `nll`); the targets themselves have no noise.
+        oracle: inputs are (x, A, φ): MAML's baseline of a network that knows the task.
 
     Raises:
-        BadValue: a count below its least value, an empty interval, or a deviation that is not
+        BadValue: a count below its minimum, an empty interval, or a deviation that is not
             positive.
     """
 

@@ -1,9 +1,9 @@
 """Decoded images on disk, so that pictures are decoded once.
 
 A cache is two files: `<name>-<key>.npy`, the pixels, and `<name>-<key>.json`, written last, with a
-checksum of both. The key is a hash of the sources' content and of how they are decoded. So that a
-start need not read all sources again, `<name>-<stamp>.source` remembers the content hash that
-belongs to their paths, sizes and times; `mamlbench-data verify` does not rely on it.
+checksum of both. The key is a hash of the sources' content, the decoding, and the versions of
+Pillow and of this format. So that a start need not read all sources again, `<name>-<stamp>.source`
+stores the content hash for their paths, sizes and times; `mamlbench-data verify` ignores it.
 """
 
 from __future__ import annotations
@@ -62,21 +62,21 @@ def data_root(root: str | None) -> Path:
 
 
 def cache_folders(root: Path) -> list[Path]:
-    """Where caches are looked for; they are written to the first that can be written."""
+    """Where caches are looked for; new caches go to the first folder that is writable."""
     return [root / "cache", user_cache_path("mamlbench") / "cache"]
 
 
 def fetch(source: Source, decoding: Decoding, root: Path, fresh: bool = False) -> ImageSet:
-    """The images of `source`, from the cache where it holds them.
+    """The images of `source`, from the cache if it holds them.
 
     Args:
         source: the pictures.
         decoding: how they become pixels.
-        root: the data root, in which the cache is kept if it can be written.
-        fresh: hash the sources anew, whatever is remembered of them.
+        root: the data root, which holds the cache if it is writable.
+        fresh: hash the sources again, even if their hash is stored.
 
     Raises:
-        UserError: a source that is broken, or no place to write a cache.
+        UserError: a broken source, or no writable folder for the cache.
     """
     folders = cache_folders(root)
     with read_errors():
@@ -92,7 +92,7 @@ def fetch(source: Source, decoding: Decoding, root: Path, fresh: bool = False) -
         with disk_errors(folder / f"{stem}.npy"), FileLock(folder / f"{stem}.lock"):
             cached = _read(folder, stem) or _build(source, decoding, folder, stem)
     if content != remembered:
-        with suppress(UserError):  # where nothing can be written, it is worked out again
+        with suppress(UserError):  # if no folder is writable, the next start hashes again
             write_atomically(_writable(folders) / stamp, content)
     return cached
 
@@ -105,7 +105,7 @@ def _build(source: Source, decoding: Decoding, folder: Path, stem: str) -> Image
     digest, crc = hashlib.sha256(), 0
     part = folder / f"{stem}.part"
     try:
-        # written, not mapped: a full disk is then an error and not a crash
+        # not memory-mapped: with writes, a full disk raises an error instead of crashing
         with part.open("wb") as file:
             write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
             for picture in counted(pictures, f"decoding {source.name}"):
@@ -134,11 +134,11 @@ def _labels(shape: Sequence[int], classes: Sequence[str], counts: Sequence[int])
 
 
 def _read(folder: Path, stem: str) -> ImageSet | None:
-    """The cache, or None where it is missing, half-written or broken."""
+    """The cache, or None if it is missing, half-written or broken."""
     try:
         stored = json.loads((folder / f"{stem}.json").read_text())
         facts = stored["facts"]
-        # copy on write: processes share the pages, and torch wants writable memory
+        # copy on write: processes share the pages, and torch requires writable memory
         pixels = open_memmap(folder / f"{stem}.npy", mode="c")
         crc = zlib.crc32(json.dumps([list(pixels.shape), facts]).encode(), zlib.crc32(pixels.data))
         if crc != stored["crc32"]:
@@ -163,7 +163,7 @@ def _content(name: str, files: list[Path]) -> str:
     digest = hashlib.sha256()
     shared = os.path.commonpath([path.parent for path in files]) if files else ""
     for path in counted(files, f"hashing {name}"):
-        digest.update(os.fsencode(path.relative_to(shared).as_posix()))  # not all are UTF-8
+        digest.update(os.fsencode(path.relative_to(shared).as_posix()))  # names may not be UTF-8
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -188,7 +188,7 @@ def _remembered(folders: list[Path], name: str) -> str | None:
 def _writable(folders: list[Path]) -> Path:
     for folder in folders:
         there = next(path for path in (folder, *folder.parents) if path.exists())
-        # a folder marked read-only is left alone even by root, whom the system would let write
+        # a folder marked read-only is left alone, even by root, who could write to it
         if there.stat().st_mode & 0o222 and os.access(there, os.W_OK):
             folder.mkdir(parents=True, exist_ok=True)
             return folder

@@ -22,14 +22,14 @@ from mamlbench.datasets.published_split import (
 
 
 class TieredImagenet(PublishedSplit):
-    """tiered-ImageNet (Ren et al., arXiv 1803.00676): test classes are of unseen families.
+    """tiered-ImageNet (Ren et al., arXiv 1803.00676): test classes belong to unseen families.
 
-    351 classes to train, 97 to validate, 160 to test, of 20, 6 and 8 families of ImageNet's tree;
-    all pictures of each class, which are 732 to 1,300. ImageNet's terms allow no free download, so
-    they are taken as they come in `<root>/tiered_imagenet`: `train`, `val` and `test` as folders or
+    351 classes to train, 97 to validate, 160 to test, from 20, 6 and 8 families of ImageNet's tree,
+    with all pictures of each class, 732 to 1,300. ImageNet's terms allow no free download, so the
+    user puts the pictures into `<root>/tiered_imagenet`: `train`, `val` and `test` as folders or
     zips of class folders; or the authors' files `<split>_labels.pkl` with `<split>_images_png.pkl`
-    or `<split>_images.npz`. No code is run in the pickles. While these are read, which is once,
-    they are in memory as a whole: about as much as the files are large.
+    or `<split>_images.npz`. Code in the pickles is never run. The authors' files are read once, and
+    as a whole, which takes about as much memory as the files are large.
 
     Its options are those of `PublishedSplit`.
     """
@@ -52,7 +52,7 @@ class TieredImagenet(PublishedSplit):
 
 
 def _classes(images: Path, labels: Path) -> Classes:
-    """The classes of a split, by the number that they have in it."""
+    """The classes of a split, by their number within the split."""
     accepted = "is a list of encoded pictures, or an npz of images uint8 [n, height, width, 3]"
     with stumbling(images, "tiered-ImageNet's pictures", accepted):
         pictures = list(_stored(images) if images.suffix == ".npz" else _encoded(images))

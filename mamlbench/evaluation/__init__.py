@@ -1,4 +1,4 @@
-"""Named protocols, and the scores that they give."""
+"""Test protocols and the resulting scores."""
 
 from mamlbench.evaluation.active_learning import ActiveLearning, active_learning, active_sizes
 from mamlbench.evaluation.ensemble import Ensemble

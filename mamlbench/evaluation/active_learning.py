@@ -1,4 +1,4 @@
-"""Active learning: a learner asks for the labels that it knows least about, one at a time."""
+"""Active learning: a learner asks for the labels that it is least sure of, one at a time."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from mamlbench.noise import normal
 from mamlbench.tasks import Examples, TaskBatch
 
 UNCERTAINTY, RANDOM = "uncertainty", "random"
-_ORDER = 2**40  # a place of random numbers where no algorithm draws its own
+_ORDER = 2**40  # a `place` for `normal` that no algorithm uses for its own draws
 
 
 @dataclass(frozen=True)
 class ActiveLearning:
-    """Metrics of every task after every label that was asked for.
+    """Metrics of every task after every requested label.
 
     Attributes:
-        by_task: strategy (`uncertainty`, `random`) to metric to [n+1, T]. Only `random` is there
-            where the learner's predictions cannot say how unsure they are.
-        points: strategy to [n, T], which point of the pool was asked for at each round.
-        criterion: what the uncertainty is, in words.
+        by_task: strategy (`uncertainty`, `random`) to metric to [n+1, T]. If the learner's
+            predictions cannot say how uncertain they are, only `random` is there.
+        points: strategy to [n, T], which point of the pool was asked for in each round.
+        criterion: the measure of uncertainty, in words.
     """
 
     by_task: dict[str, dict[str, np.ndarray]]
@@ -41,10 +41,10 @@ class ActiveLearning:
     criterion: str
 
     def summary(self) -> dict[str, Any]:
-        """As `summary.json` has it: `curve`, whose entry i is after i labels.
+        """The entry in `summary.json`: `curve`, whose entry i is after i labels.
 
-        An entry has each metric's mean and interval by strategy; and as `difference` those of the
-        uncertain choice less the random one, task by task.
+        An entry has each metric's mean and interval by strategy, and as `difference` those of
+        the uncertain minus the random choice, paired by task.
         """
         compared = dict(self.by_task)
         if UNCERTAINTY in compared:
@@ -61,9 +61,9 @@ class ActiveLearning:
         return {"criterion": self.criterion if UNCERTAINTY in compared else None, "curve": curve}
 
     def rows(self) -> pd.DataFrame:
-        """A row for each task, strategy and number of labels: `task, strategy, queried, point`.
+        """One row per task, strategy and number of labels: `task, strategy, queried, point`.
 
-        Then the metrics; `point` is the point of the pool whose label came last (-1: none yet).
+        The metrics follow; `point` is the pool point labelled last (-1: none yet).
         """
         parts = []
         for strategy, metrics in self.by_task.items():
@@ -80,16 +80,16 @@ class ActiveLearning:
 def active_learning(
     learner: MetaLearner, dataset: Dataset, protocol: Protocol, hardware: Hardware
 ) -> ActiveLearning:
-    """Let a learner ask for labels of meta-test tasks; the learner is left as it was.
+    """Let a learner ask for labels of meta-test tasks; the learner is left unchanged.
 
     A task is its K-shot support set, a pool of `protocol.active_pool` other examples, and queries.
-    In each of `protocol.active_rounds` rounds one point of the pool moves to the support set: the
-    one whose prediction is most uncertain, or the next at random; then the learner adapts anew,
-    from its initial parameters. Both strategies have the same tasks, pools and queries. Algorithms
-    that draw random numbers draw the same in every round.
+    In each of `protocol.active_rounds` rounds one point of the pool moves to the support set:
+    either the one with the most uncertain prediction or a random one. The learner then adapts
+    anew, from its initial parameters. Both strategies have the same tasks, pools and queries.
+    Algorithms that draw random numbers draw the same ones in every round.
 
     Raises:
-        BadValue: more rounds than points, or more points than the dataset has examples.
+        BadValue: more rounds than pool points, or more pool points than the dataset has examples.
     """
     sizes = active_sizes(dataset, protocol)
     shots, queries = sizes
@@ -119,10 +119,10 @@ def active_learning(
 
 
 def active_sizes(dataset: Dataset, protocol: Protocol) -> tuple[int, int]:
-    """K, and queries per class of which the pool and the test's queries are drawn.
+    """K, and the queries per class from which the pool and the test's queries are drawn.
 
     Raises:
-        BadValue: more rounds than points, or more points than the dataset has examples.
+        BadValue: more rounds than pool points, or more pool points than the dataset has examples.
     """
     pool, rounds = protocol.active_pool, protocol.active_rounds
     require(rounds <= pool, "active_rounds", rounds, f"0 to {pool}, the points of the pool")
@@ -142,10 +142,10 @@ def active_sizes(dataset: Dataset, protocol: Protocol) -> tuple[int, int]:
 
 
 def with_pool(tasks: TaskBatch, size: int) -> tuple[Examples, Examples, Examples]:
-    """Support, a pool of `size` examples in random order, and the other queries.
+    """Support, a pool of `size` examples in random order, and the remaining queries.
 
-    Which queries make the pool depends on the task's seed alone. It need not have as many of each
-    class.
+    Which queries form the pool depends only on the task's seed. Classes may be unequally frequent
+    in the pool.
     """
     query = tasks.query
     keys = normal(tasks.support, query.x.shape[1:2], _ORDER, query.x)
@@ -164,7 +164,7 @@ class _Asking:
     def learn(
         self, support: Examples, strategy: str
     ) -> tuple[dict[str, np.ndarray], np.ndarray] | None:
-        """Metrics [n+1, T] and points [n, T]; None where nothing tells how unsure it is."""
+        """Metrics [n+1, T] and points [n, T]; None if the uncertainty is unknown."""
         objective = self.learner.objective
         left = self.pool.x.new_ones(self.pool.x.shape[:2], dtype=torch.bool)
         metrics, points = [], []
@@ -173,7 +173,7 @@ class _Asking:
             metrics.append(objective.scores(self._predict(adapted, self.query), self.query.y))
             if asked == self.protocol.active_rounds:
                 break
-            # at random means in the pool's order, which is random
+            # random means in the order of the pool, which is random
             preference: Tensor | None = -torch.arange(left.shape[1], device=left.device).float()
             if strategy == UNCERTAINTY:
                 preference = objective.uncertainty(self._predict(adapted, self.pool))

@@ -1,4 +1,4 @@
-"""Whether confidence is accuracy: the expected calibration error, over the queries of all tasks."""
+"""Expected calibration error: how far confidence is from accuracy, over all tasks' queries."""
 
 from __future__ import annotations
 
@@ -10,31 +10,30 @@ from scipy.special import ndtri
 from mamlbench.estimate import Estimate
 
 _RESAMPLES = 1000
-_RESAMPLES_AT_A_TIME = 50  # bounds the memory where there are 10,000 tasks
+_RESAMPLES_AT_A_TIME = 50  # bounds memory with 10,000 tasks
 
 
 @dataclass(frozen=True)
 class Reliability:
     """The predictions of a test, binned by confidence.
 
-    A task has too few queries for a calibration error of its own (with one query in a bin the gap
+    A task has too few queries for a calibration error of its own (with one query in a bin, the gap
     is never small), so the queries of all tasks are pooled first.
 
     Attributes:
-        bins: [S+1, T, B, 3], of each task's queries after each inner step: how many are in the bin,
-            the sum of their confidences, and how many of them are right.
+        bins: [R, T, B, 3], for each task's queries at each of R scores (as in `Scores`): how many
+            are in the bin, the sum of their confidences, and the number of correct ones.
     """
 
     bins: np.ndarray
 
     def errors(self) -> list[Estimate]:
-        """The expected calibration error after each inner step, as a fraction.
+        """The expected calibration error at each score, as a fraction.
 
-        Mean over all queries of |accuracy − confidence| of the query's bin (arXiv 1706.04599,
+        The mean over all queries of |accuracy − confidence| of the query's bin (arXiv 1706.04599,
         eq. 3). The interval is normal, with the standard deviation over 1,000 bootstrap samples of
-        the tasks: queries of one task are not independent of each other. It says nothing about the
-        error's bias, which is upwards and grows as the queries get fewer. The samples are drawn
-        with a fixed seed.
+        the tasks, because queries of one task are not independent. It does not cover the error's
+        upward bias, which grows as queries get fewer. The samples are drawn with a fixed seed.
         """
         steps, tasks, count, _ = self.bins.shape
         queries = self.bins[0, :, :, 0].sum(axis=-1, dtype=np.float64)
@@ -42,7 +41,7 @@ class Reliability:
         gaps = gaps.transpose(1, 0, 2).reshape(tasks, -1)
 
         def error(times: np.ndarray) -> np.ndarray:
-            """From how often each task counts, [R, T], the error after each step, [R, S+1]."""
+            """The error at each score, [n, R], if each task counts `times`, [n, T]."""
             pooled = np.abs(times @ gaps).reshape(-1, steps, count).sum(axis=-1)
             return pooled / (times @ queries)[:, None]
 
@@ -57,9 +56,9 @@ class Reliability:
         return [Estimate(float(e), float(h), tasks) for e, h in zip(found, halves, strict=True)]
 
     def diagram(self) -> dict[str, list[float | None]]:
-        """The bins after the last inner step, over all tasks, as `summary.json` has them.
+        """The bins after the last inner step, over all tasks, for `summary.json`.
 
-        `queries` in each bin, their mean `confidence` and their `accuracy`; None in empty bins.
+        Per bin, the number of `queries`, their mean `confidence` and `accuracy` (None if empty).
         """
         counts, confidence, right = self.bins[-1].sum(axis=0, dtype=np.float64).T
         return {

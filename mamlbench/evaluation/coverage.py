@@ -1,4 +1,4 @@
-"""How many readings of an ambiguous task a set of sampled classifiers finds."""
+"""How many interpretations of an ambiguous task a set of sampled classifiers finds."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from torch import Tensor
 from mamlbench.tasks import TaskBatch
 
 POSSIBLE = "possible"
-"""In `TaskBatch.info` of ambiguous tasks: [T, M], which of the possible tasks a query is of."""
+"""Key in `TaskBatch.info` of ambiguous tasks: [T, M], to which possible task a query belongs."""
 
 
 def coverage(outputs: Tensor, tasks: TaskBatch) -> dict[str, Tensor]:
-    """Metrics of ambiguous tasks (arXiv 1806.02817, CelebA); none where tasks are not ambiguous.
+    """Metrics of ambiguous tasks (arXiv 1806.02817, CelebA); empty if tasks are not ambiguous.
 
     The support set of an ambiguous task fits K possible tasks, and each query belongs to one of
-    them. Each of the P classifiers is assigned to the possible task under which its queries' labels
-    are likeliest, that is to the highest mean log-probability; the first of several equal ones.
+    them. Each of the P classifiers is assigned to the possible task whose query labels it finds
+    likeliest, by mean log-probability; in a tie, to the first.
 
-    The paper's estimator and number of samples are not established; this is the reading of its
-    table's columns that is taken here. Without sampling (P = 1) coverage is 1.
+    The paper's estimator and number of samples are not established; this is our reading of its
+    table's columns. Without sampling (P = 1) coverage is 1.
 
     Args:
         outputs: logits [T, P, M, C] for the queries.
         tasks: with `info["possible"]`.
 
     Returns:
-        Values [T]: `coverage`, the number of possible tasks that a classifier was assigned to, from
-        1 to K; `assigned_accuracy`, of each classifier on its assigned task, averaged over the P;
-        `average_nll` in nats, of the mixture of the P classifiers on the queries of each possible
-        task, averaged over the K.
+        Values [T]: `coverage`, the number of possible tasks with an assigned classifier, from 1 to
+        K; `assigned_accuracy`, each classifier's accuracy on its assigned task, averaged over P;
+        `average_nll`, in nats, of the mixture of the P classifiers on the queries of each possible
+        task, averaged over K.
     """
     if tasks.info is None or POSSIBLE not in tasks.info:
         return {}

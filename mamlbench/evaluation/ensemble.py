@@ -1,4 +1,4 @@
-"""Several learners tested as one."""
+"""Several learners tested as an ensemble."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from mamlbench.algorithms.base import MetaLearner
 
 @dataclass(frozen=True)
 class AdaptedTogether(Adapted):
-    """Several learners adapted to the same T tasks; its own parameters are the first one's.
+    """Several learners adapted to the same T tasks; `params` and `support` are the first one's.
 
     Attributes:
-        members: each learner's.
+        members: the result of each learner.
     """
 
     members: tuple[Adapted, ...] = ()
 
 
 class Ensemble(MetaLearner):
-    """Learners of one kind that adapt each by itself and predict together.
+    """Learners of one kind that adapt independently and predict together.
 
-    Their outputs are averaged: of classifiers the logits, as MAML++'s official code does with the
-    best validation checkpoints (arXiv 1810.09502). It is for testing; it does not learn.
+    Their outputs (for classifiers, logits) are averaged, as MAML++'s official code does with its
+    best validation checkpoints (arXiv 1810.09502). An ensemble is for testing; it does not learn.
 
     Args:
         members: trained learners, best first.
@@ -49,7 +49,7 @@ class Ensemble(MetaLearner):
     def predict(
         self, adapted: Adapted, x: Tensor, step: int = -1, transductive: bool = True
     ) -> Tensor:
-        """Mean outputs [T, P, M, C] of the members; their p-th particles are averaged."""
+        """Mean outputs [T, P, M, C] over the members, particle by particle."""
         assert isinstance(adapted, AdaptedTogether)
         outputs = [
             member.predict(own, x, step, transductive)

@@ -42,23 +42,24 @@ def evaluate(
     tell: Callable[[int, int], None] = lambda done, of: None,
     kept: KeptScores | None = None,
 ) -> Scores:
-    """Adapt to `tasks` tasks of a split and score the queries; the learner is left as it was.
+    """Adapt to `tasks` tasks of a split and score the queries; the learner is left unchanged.
 
     Args:
-        learner: whom to test.
+        learner: the learner to test.
         dataset: loaded.
         split: `val` or `test`.
-        protocol: shots, queries, inner steps, which of them to score after, transduction.
+        protocol: shots, queries, inner steps, steps after which to score, transduction.
         hardware: precision, and how many tasks to work on at a time.
         tasks: how many tasks (None: the protocol's).
-        every_step: score after all inner steps that the protocol names, not only after the last.
-        in_full: all that the objective scores, calibration too, not only what training logs.
-        ranks: processes that share the tasks; each gets the scores of all.
-        tell: is called with how many of this process's tasks are done, from 0 on, and of how many.
-        kept: where the scores so far are kept, to go on with where an earlier call was stopped.
+        every_step: score after all inner steps that the protocol selects, not only after the last.
+        in_full: compute all scores of the objective and the calibration, not only what training
+            logs.
+        ranks: processes that share the tasks; each gets the scores of all tasks.
+        tell: called with the number of this process's finished tasks, from 0 on, and their total.
+        kept: storage of the scores so far, from which a stopped test resumes.
 
     Raises:
-        Stopped: a signal asked `kept` for it.
+        Stopped: a signal asked to stop, which `kept` checks.
     """
     count = protocol.tasks if tasks is None else tasks
     shots, queries = protocol.shots_and_queries(dataset, split)
@@ -85,7 +86,7 @@ def evaluate(
 def _tried(
     learner: MetaLearner, adapted: Adapted, tests: TaskBatch, step: int, transductive: bool
 ) -> tuple[Tensor, Tensor]:
-    """Outputs [T, P, M, C] after so many inner steps, and the query targets they are for."""
+    """Outputs [T, P, M, C] after `step` inner steps, and the corresponding query targets."""
     query = met_by(tests.query, step, adapted.params[step])
     return learner.predict(adapted, query.x, step, transductive), query.y
 
@@ -113,7 +114,7 @@ def _scores(
 
 @contextmanager
 def in_evaluation(learner: MetaLearner) -> Iterator[None]:
-    """The learner in evaluation mode, and then in the mode it was in before.
+    """Put the learner into evaluation mode, and afterwards back into its earlier mode.
 
     Raises:
         UserError: a GPU's memory is full.
@@ -135,9 +136,9 @@ def tasks_at_a_time(
     shots: int,
     queries: int,
 ) -> int:
-    """How many tasks of K `shots` and Q `queries` per class to test at a time, at least 1.
+    """Number of tasks of K `shots` and Q `queries` per class to test at a time, at least 1.
 
-    As many as suit the device, counting each particle's rows and adapted parameters.
+    As many as suit the device, given the rows and adapted parameters of every particle.
     """
     support = dataset.ways * shots * dataset.examples_per_shot
     alone = 1 if protocol.transductive else support + 1

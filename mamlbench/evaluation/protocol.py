@@ -1,4 +1,4 @@
-"""Evaluation protocols: all that a number depends on besides the learner."""
+"""Evaluation protocols: everything besides the learner that a result depends on."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class Protocol:
     """How a learner is tested.
 
     Attributes:
-        name: of the protocol, as tables print it.
+        name: the protocol's name, as tables print it.
         tasks: meta-test tasks; they are the same for every run and seed.
         shots: K (None: the dataset's).
-        queries: Q per class: a number, `shots` for as many as K, `remaining` for all others.
+        queries: Q per class: a number, `shots` (as many as K), or `remaining` (all others).
         inner_steps: S (None: the algorithm's).
-        score_every: inner steps from one score to the next; the first is before any, the last
-            after all. Where `transductive` is off, a score can cost more than ten steps.
+        score_every: inner steps from one score to the next; the first score is before any step, the
+            last after all. If `transductive` is off, a score can cost more than ten steps.
         transductive: normalise all queries of a task as one batch.
-        select: the checkpoint to test, `best` by meta-validation or `last`; `best_training`, that
-            of the outer step whose own tasks scored best, as MAML's code for control; or `topK`,
-            say `top5`: the mean outputs of the K best, as MAML++ does (arXiv 1810.09502).
+        select: the checkpoint to test: `best` by meta-validation; `last`; `best_training`, of the
+            outer step whose own tasks scored best, as in MAML's code for control; or `topK`, for
+            example `top5`: the mean outputs of the K best, as in MAML++ (arXiv 1810.09502).
         validation_tasks: meta-validation tasks, the same at each validation.
         active_rounds: labels that active learning asks for after the test, one at a time (0: no
             active learning).
-        active_pool: points of a task that it chooses from, of all classes together.
+        active_pool: points per task that it chooses from, over all classes.
 
     Raises:
         BadValue: a value out of range.
@@ -73,7 +73,7 @@ class Protocol:
 
     @property
     def kept(self) -> int:
-        """How many of the best validated checkpoints are tested together."""
+        """How many of the best checkpoints are tested together."""
         match = _SELECTION.fullmatch(self.select)
         return int(match[1] or 1) if match else 1
 
@@ -83,15 +83,15 @@ class Protocol:
         return self.select == "best_training"
 
     def scored_steps(self, last: int) -> list[int]:
-        """After how many inner steps to score, of an adaptation of `last`."""
+        """The numbers of inner steps after which to score an adaptation of `last` steps."""
         return [*range(0, last, self.score_every), last]
 
     def require_for(self, dataset: Dataset) -> None:
-        """Nothing, where the dataset's tasks can be tested so.
+        """Check that the dataset's tasks can be tested with this protocol.
 
         Raises:
-            BadValue: outputs of several learners together, or labels one at a time, where a policy
-                acts, whose returns no outputs change afterwards.
+            BadValue: the mean outputs of several learners, or labels one at a time, for a dataset
+                in which a policy acts: changing outputs afterwards does not change its returns.
         """
         if dataset.acts:
             accepted = "best, best_training or last, as one policy acts"
@@ -103,7 +103,7 @@ class Protocol:
         """K and Q as numbers.
 
         Raises:
-            BadValue: Q is what K leaves of a class, and that is nothing.
+            BadValue: Q is `remaining`, and K leaves no examples of a class.
         """
         shots = self.shots or dataset.shots
         if self.queries == "shots":
@@ -120,9 +120,10 @@ class Protocol:
         """The protocol as a sentence, for `summary.json` and tables.
 
         Args:
-            dataset: what is tested on.
-            inner_steps: S that were taken.
-            norm: how the network normalises; with batch norm it matters which queries it sees.
+            dataset: the dataset tested on.
+            inner_steps: S, the number of steps taken.
+            norm: how the network normalises; with batch norm, results depend on how queries are
+                batched.
         """
         shots = self.shots or dataset.shots
         named: dict[str, int | str] = {"shots": shots, "remaining": "all remaining"}

@@ -20,7 +20,7 @@ class Scores:
     Attributes:
         by_task: metric name to [R, T].
         steps: the number of inner steps before each of the R scores.
-        reliability: the queries of all tasks by confidence; None where there are no confidences.
+        reliability: the queries of all tasks, binned by confidence; None without confidences.
     """
 
     by_task: dict[str, np.ndarray]
@@ -29,12 +29,12 @@ class Scores:
 
     @property
     def tasks(self) -> int:
-        """T."""
+        """Number of tasks T."""
         return next(iter(self.by_task.values())).shape[1]
 
     @classmethod
     def of_parts(cls, parts: Sequence[Scores]) -> Scores:
-        """The scores of all tasks from those of some tasks each."""
+        """Join scores of disjoint parts of the tasks."""
         names = parts[0].by_task
         by_task = {name: np.concatenate([p.by_task[name] for p in parts], 1) for name in names}
         bins = [part.reliability.bins for part in parts if part.reliability is not None]
@@ -42,10 +42,10 @@ class Scores:
         return cls(by_task, parts[0].steps, reliability)
 
     def by_step(self) -> list[dict[str, dict[str, float | int]] | None]:
-        """For each number of inner steps from 0, each metric's mean, interval and number of tasks.
+        """Each metric's mean, interval and number of tasks after 0, 1, ... inner steps.
 
-        None stands for steps that were not scored. `ece`, where there are confidences, is that of
-        all queries together (see `Reliability`).
+        None stands for steps that were not scored. `ece`, if there are confidences, is over all
+        queries together (see `Reliability`).
         """
         entries = [
             {name: Estimate.of(values[r]).as_dict() for name, values in self.by_task.items()}
@@ -58,15 +58,15 @@ class Scores:
         return [scored.get(step) for step in range(self.steps[-1] + 1)]
 
     def last(self) -> dict[str, Estimate]:
-        """Each metric of single tasks after the last inner step."""
+        """Each metric after the last inner step, averaged over tasks; without `ece`."""
         return {name: Estimate.of(values[-1]) for name, values in self.by_task.items()}
 
     def diverged(self) -> int:
-        """Tasks whose adaptation ended in a loss that is not finite."""
+        """Number of tasks whose loss after adaptation is not finite."""
         return int((~np.isfinite(self.by_task["loss"][-1])).sum())
 
     def rows(self) -> pd.DataFrame:
-        """One row for each task and score: `task`, `step`, then the metrics."""
+        """One row per task and score: `task`, `step`, then the metrics."""
         step, task = np.meshgrid(self.steps, np.arange(self.tasks), indexing="ij")
         columns: dict[str, Any] = {"task": task.T.reshape(-1), "step": step.T.reshape(-1)}
         columns |= {name: values.T.reshape(-1) for name, values in self.by_task.items()}

@@ -1,4 +1,4 @@
-"""Networks, each over many tasks at once."""
+"""Networks that run on many tasks at once."""
 
 from mamlbench.networks.base import Params, TaskNetwork, require_outputs
 from mamlbench.networks.conv4 import Conv4

@@ -1,4 +1,4 @@
-"""Networks over many tasks at once, and the general path for a user's own module."""
+"""Networks that run on many tasks at once, and the general path for a user's own modules."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _NORMALISATIONS = (
 class TaskNetwork(nn.Module):
     """A network built of the layers in `mamlbench.networks.layers`.
 
-    `forward` takes x [T, M, ...] and gives [T, M, C]. Its parameters may be its own, shared by all
-    tasks, or be replaced by ones with T in front. A subclass writes `features`.
+    `forward` maps x [T, M, ...] to [T, M, C]. All tasks share the network's own parameters, unless
+    they are replaced by parameters with T in front. A subclass implements `features`.
 
     Attributes:
         input_shape: shape of one input.
@@ -39,20 +39,20 @@ class TaskNetwork(nn.Module):
     head: Linear
 
     made_with: tuple[tuple[Any, ...], dict[str, Any]]
-    """The constructor's arguments, from which `alike` makes another."""
+    """The constructor's arguments, from which `alike` makes another network."""
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Keep the arguments; `__init__` takes them."""
+        """Record the arguments; `__init__` uses them."""
         network = super().__new__(cls)
         network.__dict__["made_with"] = args, options  # nn.Module is not ready for attributes yet
         return network
 
     def features(self, x: Tensor, rows: Rows) -> Tensor:
-        """What `head` takes, [T, M, D]; `rows` says which examples share statistics."""
+        """The inputs of `head`, [T, M, D]; `rows` says which examples share statistics."""
         raise TypeError(f"{type(self).__name__} does not define features(x, rows)")
 
     def embedding(self, x: Tensor, rows: Rows) -> Tensor:
-        """What another learner shall see in place of x, [T, M, D]; here the features."""
+        """What another learner uses instead of x, [T, M, D]; by default the features."""
         return self.features(x, rows)
 
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
@@ -75,8 +75,9 @@ def forward(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, rows: R
 
     Args:
         network: a `TaskNetwork`, or any module that maps [M, ...] to [M, C] (the general path, by
-            vmap: slower, and without random numbers or running statistics inside).
-        params: all its parameters by name, each as it is or with T in front.
+            vmap: slower, without running statistics, and with random numbers that do not depend on
+            the tasks' seeds).
+        params: all parameters by name, each either shared or with T in front.
         x: inputs of all tasks.
         rows: which examples are normalised together.
     """
@@ -98,9 +99,9 @@ def forward(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, rows: R
 def gradients(
     function: Callable[[Params], Tensor], params: Params, names: Sequence[str], create_graph: bool
 ) -> tuple[Params, Tensor]:
-    """Gradients of a function's sum in the named parameters, and the function's values.
+    """Gradients of the sum of a function's values by the named parameters, and the values.
 
-    With `create_graph` they can be differentiated again; without, they are constants.
+    With `create_graph` the gradients can be differentiated again; otherwise they are constants.
     """
     with torch.enable_grad():
         points = {
@@ -113,12 +114,12 @@ def gradients(
 
 
 def require_outputs(network: nn.Module, input_shape: Sequence[int], outputs: int) -> None:
-    """See that a module from elsewhere gives as many numbers as a task asks for.
+    """Check that a user's own module has as many outputs as a task needs.
 
-    Losses would take another number of them too, and say nothing.
+    Losses would accept other numbers of outputs without an error.
 
     Raises:
-        UserError: it does not, or cannot be run on several tasks at once.
+        UserError: a wrong number of outputs, or a module that cannot run on several tasks at once.
     """
     if isinstance(network, TaskNetwork):
         return
@@ -146,11 +147,11 @@ def norm_parameter_names(network: nn.Module) -> set[str]:
 
 
 def alike(network: nn.Module) -> nn.Module:
-    """Another network of the same kind, with initial parameters drawn anew.
+    """Another network of the same kind, with newly drawn initial parameters.
 
     Raises:
-        UserError: a module that is not of this package, without the `reset_parameters` that torch's
-            own layers have.
+        UserError: a module from outside this package lacks `reset_parameters`, which torch's own
+            layers have.
     """
     if isinstance(network, TaskNetwork):
         args, options = network.made_with

@@ -1,8 +1,7 @@
-"""Batch normalisation of many batches at once, each by its own statistics, differentiable in any
-order, and together with what follows it in a block of a network.
+"""Batch normalisation of many batches at once, with what follows, differentiable in any order.
 
-Kernels of `mamlbench.native` serve a CPU: they read and write each value as seldom as can be.
-Elsewhere torch's operations follow the formulas.
+Each batch has its own statistics. On a CPU, kernels of `mamlbench.native` read and write each value
+as rarely as possible. Elsewhere torch operations follow the formulas.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ class Then:
 
     Attributes:
         relu: whether there is a ReLU.
-        pool: whether there are maxima.
-        keep_odd: an odd last row and column have windows of their own; otherwise they are left out.
+        pool: whether there is the maximum.
+        keep_odd: an odd last row and column have windows of their own; otherwise they are dropped.
     """
 
     relu: bool = False
@@ -34,12 +33,12 @@ class Then:
     keep_odd: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Of x [..., M, H, W, C], or of any shape where there are no maxima."""
+        """Apply to x [..., M, H, W, C], or to x of any shape if there is no maximum."""
         x = F.relu(x) if self.relu else x
         return self.maxima(x)[0] if self.pool else x
 
     def maxima(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The maxima [..., M, h, w, C] of x [..., M, H, W, C] and their places in each image."""
+        """The maxima [..., M, h, w, C] of x [..., M, H, W, C] and their positions in each image."""
         flat = x.flatten(0, -4).permute(0, 3, 1, 2)
         found = F.max_pool2d(flat, 2, ceil_mode=self.keep_odd, return_indices=True)
         values, places = (y.permute(0, 2, 3, 1).unflatten(0, x.shape[:-3]) for y in found)
@@ -52,15 +51,15 @@ NOTHING = Then()
 def batch_norm(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, then: Then = NOTHING
 ) -> Tensor:
-    """weight (x - mean) / sqrt(variance + eps) + bias, and then what follows.
+    """weight (x - mean) / sqrt(variance + eps) + bias, followed by `then`.
 
     Args:
-        x: [B, ..., C]: B batches of rows, with maxima [B, M, H, W, C]; mean and (biased) variance
-            are each batch's own.
+        x: [B, ..., C]: B batches of rows, each with its own mean and (biased) variance; with maxima
+            [B, M, H, W, C].
         weight: [C] or [B, 1, C] (None: 1).
         bias: [C] or [B, 1, C] (None: 0).
         eps: added to the variance.
-        then: what follows.
+        then: the ReLU and maxima that follow.
     """
     rows = x.flatten(1, -2)
     if not available(x):
@@ -71,7 +70,7 @@ def batch_norm(
 
 
 class _BatchNorm(Function):
-    """By the kernels of x [B, M, H, W, C]; by the formulas of x [B, R, C], and nothing follows."""
+    """By kernels for x [B, M, H, W, C], or by formulas for x [B, R, C] with nothing after it."""
 
     @staticmethod
     def forward(
@@ -111,7 +110,7 @@ class _BatchNormBackward(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         g, x, weight, bias, mean, inverse = saved = ctx.saved_tensors
         eps, then = ctx.options
-        if torch.is_grad_enabled():  # a third order
+        if torch.is_grad_enabled():  # third order
             found = _second(g, x, weight, bias, gradients, eps, then)
         elif available(x):
             numbers = _numbers(then)
@@ -131,7 +130,7 @@ def _second(
     eps: float,
     then: Then,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What `batch_norm_second` gives, differentiable: the formulas around constant choices.
+    """A differentiable `batch_norm_second`, by formulas; choices of ReLU and maxima are constant.
 
     The statistics are functions of x here.
     """
@@ -143,7 +142,7 @@ def _second(
         places = then.maxima(y)[1].flatten(2, 3) if then.pool else None
 
     def back(passed: Tensor) -> Tensor:
-        """A gradient of the outputs as one of the normalised values, [B, R, C]."""
+        """Turn a gradient of the outputs into one of the normalised values, [B, R, C]."""
         if places is not None:
             empty = passed.new_zeros(*x.shape[:2], x.shape[2] * x.shape[3], x.shape[4])
             passed = empty.scatter(2, places, passed.flatten(2, 3))
@@ -171,11 +170,11 @@ def _statistics(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class _Moments:
-    """A batch x, standardised, and what its derivatives share.
+    """A standardised batch x, and the terms that its derivatives share.
 
     With n = (x - mean) / sigma, x has the gradient (w / sigma) P(g), where w is the scale and
-    P(g) = g - mean(g) - n mean(g n). What is one number a channel is put together before it meets
-    the rows.
+    P(g) = g - mean(g) - n mean(g n). Factors with one number per channel are combined before they
+    multiply the rows.
     """
 
     n: Tensor
@@ -183,7 +182,7 @@ class _Moments:
 
     @classmethod
     def of(cls, x: Tensor, mean: Tensor, inverse: Tensor) -> _Moments:
-        """Of x [B, R, C] with its mean and inverse standard deviation, [B, 1, C]."""
+        """From x [B, R, C] with its mean and inverse standard deviation, [B, 1, C]."""
         return cls(torch.addcmul(-mean * inverse, x, inverse), inverse)
 
     def scale(self, weight: Tensor | None) -> Tensor:
@@ -197,7 +196,7 @@ class _Moments:
         return self.n + bias if weight is None else torch.addcmul(bias, self.n, weight)
 
     def gradients(self, g: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of x, and of scale and shift in each batch, where y has the gradient g."""
+        """Gradients of x, and of scale and shift for each batch, given the gradient g of y."""
         mean_g, mean_gn, rows = row_mean(g), row_mean(g * self.n), g.shape[1]
         scale = self.scale(weight)
         grad_x = torch.addcmul(-scale * mean_g, g, scale)
@@ -207,9 +206,9 @@ class _Moments:
     def second(
         self, g: Tensor, weight: Tensor | None, v: Tensor, v_weight: Tensor, v_bias: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of g, x and scale, where those three gradients have the gradients v.
+        """Gradients of g, x and scale, given gradients v, v_weight, v_bias of those gradients.
 
-        They are of w / sigma Q + v_weight sum(g n) + v_bias sum(g), with Q = sum(v P(g)).
+        They differentiate w / sigma Q + v_weight sum(g n) + v_bias sum(g), with Q = sum(v P(g)).
         """
         n, scale, rows = self.n, self.scale(weight), g.shape[1]
         mean_g, mean_v, mean_gn, mean_vn = (
@@ -223,7 +222,7 @@ class _Moments:
         of_g = torch.addcmul(v_weight, scale, mean_vn, value=-1)
         grad_g = torch.addcmul(torch.addcmul(v_bias, scale, mean_v, value=-1), v, scale)
         grad_g = torch.addcmul(grad_g, n, of_g)
-        # through n by P, and through sigma
+        # through n in P, and through sigma
         less_v = scale * mean_gn
         of_n = torch.addcmul(less_v * mean_vn, of_g, mean_gn, value=-1)
         of_n = torch.addcmul(of_n, scale, q, value=-1) * self.inverse
@@ -236,5 +235,5 @@ class _Moments:
 
 
 def _summed(gradient: Tensor, parameter: Tensor | None) -> Tensor | None:
-    """A gradient [B, 1, C] in the shape of the parameter that it belongs to."""
+    """Sum a gradient [B, 1, C] to the shape of its parameter."""
     return None if parameter is None else gradient.sum_to_size(parameter.shape)

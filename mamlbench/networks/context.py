@@ -1,4 +1,4 @@
-"""A network that sees, beside each input, parameters of its own."""
+"""A network whose inputs are extended by a context of parameters."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mamlbench.networks.layers import Linear, Rows
 
 
 class WithContext(TaskNetwork):
-    """A network like another, each of its inputs concatenated with a context.
+    """A network built like another, with a context concatenated to each of its inputs.
 
-    The context is a parameter of an input's shape, zero at first. Pictures have it as further
+    The context is a parameter with an input's shape, initially zero. For pictures it is additional
     channels.
 
     Args:
-        network: what to make wider; its own parameters are not used.
+        network: the network to make wider; its parameters are not used.
 
     Raises:
-        UserError: a module that is not of this package.
+        UserError: a module from outside this package.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -40,7 +40,7 @@ class WithContext(TaskNetwork):
 
     @property
     def head(self) -> Linear:  # type: ignore[override]
-        """The last layer of the network within."""
+        """The last layer of the inner network."""
         return self.inner.head
 
     @override
@@ -53,7 +53,7 @@ class WithContext(TaskNetwork):
         return outputs
 
     def _wider(self, x: Tensor) -> Tensor:
-        """Inputs [T, M, C, ...] and the context of each task, [T, M, 2C, ...]."""
+        """Inputs [T, M, C, ...] joined with the context of each task: [T, M, 2C, ...]."""
         own = self.context.dim() > len(self.input_shape)
         context = self.context.unsqueeze(1) if own else self.context
         return torch.cat([x, context.expand_as(x)], dim=2)

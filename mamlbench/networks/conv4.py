@@ -26,16 +26,16 @@ class Conv4(TaskNetwork):
         outputs: C.
         filters: channels of every block.
         blocks: how many blocks.
-        down: how a block halves its input: `stride` 2 in the convolution, 2x2 maximum (`pool`), or
-            that with the odd last row kept (`pool_same`).
+        down: how a block halves its input: `stride` 2 in the convolution; `pool`, 2x2 maximum; or
+            `pool_same`, 2x2 maximum that keeps the odd last row.
         order: `norm_activation_pool` (MAML) or `norm_pool_activation` (Reptile's mini-ImageNet).
-        spatial_mean: average the last map over its places instead of flattening it.
+        spatial_mean: average the last map over its positions instead of flattening it.
         activation: `relu`, `tanh` or `leaky_relu`.
         norm: see `mamlbench.networks.layers.Norm`.
         affine: `none`, `shift` or `scale_shift`.
         head_init: `xavier`; `normal` for a standard normal head as in MAML's Omniglot code; or
-            `zeros`, from which the first inner step makes each class's weights of its mean features
-            (arXiv 2106.15367), and training is under way sooner.
+            `zeros`, from which the first inner step forms each class's weights from its mean
+            features (arXiv 2106.15367), and training progresses sooner.
 
     Raises:
         BadValue: a wrong option, or an input that is not an image or too small for the blocks.
@@ -98,7 +98,7 @@ class Conv4(TaskNetwork):
     def features(self, x: Tensor, rows: Rows) -> Tensor:
         x = x.movedim(2, -1)  # channels last
         for conv, norm in zip(self.convs, self.norm_layers, strict=True):
-            if self.activation is ACTIVATIONS["relu"]:  # before or after the maximum, all the same
+            if self.activation is ACTIVATIONS["relu"]:  # ReLU and maximum commute
                 x = norm(conv(x), rows, replace(self.pool, relu=True))
             elif self.order == "norm_activation_pool":
                 x = self.pool(self.activation(norm(conv(x), rows)))

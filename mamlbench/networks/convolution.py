@@ -1,10 +1,10 @@
-"""Convolution of many tasks' images, each task with a kernel of its own.
+"""Convolution of many tasks' images, each task with its own kernel.
 
-Three maps, each linear in both of its arguments: images and kernels give maps (`convolve`), maps
-and kernels give images (`_Spread`), images and maps give kernels (`_Correlate`). The derivatives of
-each are the other two, so all orders of differentiation come of these three. On a CPU, kernels of
-`mamlbench.native` do them. Elsewhere each is a batched product with the images' patches: on a GPU
-with those of all images, on a CPU without those kernels with a few at a time.
+Three operations, each linear in both arguments: images and kernels give maps (`convolve`), maps and
+kernels give images (`_Spread`), images and maps give kernels (`_Correlate`). The derivatives of
+each are the other two, so these three suffice for all orders of differentiation. On a CPU, kernels
+of `mamlbench.native` compute them. Otherwise each is a batched product with the images' patches:
+all images' at once on a GPU, those of a few images at a time on a CPU without native kernels.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from mamlbench.networks.grid import Grid
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, grid: Grid) -> Tensor:
-    """Images [T, M, H, W, C] to maps [T, M, h, w, O], zero outside of the images.
+    """Images [T, M, H, W, C] to maps [T, M, h, w, O], with zero padding.
 
     Args:
         x: the images.
         weight: [T, O, k, k, C].
         bias: [T, O].
-        grid: where the patches lie.
+        grid: positions of the patches.
     """
     y: Tensor = _Convolve.apply(x, weight, bias, grid)
     return y
@@ -94,7 +94,7 @@ class _Correlate(Function):
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
-    """Maps, computed with one kernel where all tasks have the same, as before an inner step."""
+    """Maps, computed with one kernel if all tasks have the same, as before the first inner step."""
     one = _one_kernel(weight, bias)
     weight, bias = (weight[:1], bias if bias is None else bias[:1]) if one else (weight, bias)
     if available(x):
@@ -119,7 +119,7 @@ def _spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
 
 
 def _one_task(product: Any, one: bool, images: Tensor, *others: Any) -> Tensor:
-    """A product with the images of all tasks as if they were those of one, if `one`."""
+    """A product; if `one`, all tasks' images are treated as those of a single task."""
     if not one:
         result: Tensor = product(images, *others)
         return result

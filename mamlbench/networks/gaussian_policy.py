@@ -14,24 +14,24 @@ from mamlbench.networks.mlp import MLP
 
 
 class GaussianMLP(MLP):
-    """A perceptron gives the mean; the standard deviations are parameters, the same everywhere.
+    """A perceptron gives the mean; standard deviations are parameters, the same for all inputs.
 
-    MAML's for control is D-100-100-A with ReLU (arXiv 1703.03400, section 5.3).
+    MAML's network for control is D-100-100-A with ReLU (arXiv 1703.03400, section 5.3).
 
     Args:
-        input_shape: of an observation.
+        input_shape: shape of an observation.
         outputs: 2A, for A action values: outputs [T, M, 2A] are means, then logarithms of the
             standard deviations.
         hidden: see `MLP`.
         activation: see `MLP`.
-        norm: see `MLP`; a policy that acts has `none` or `group`.
+        norm: see `MLP`; must be `none` or `group` if the policy acts.
         affine: see `MLP`.
         init: see `MLP`.
         initial_sd: standard deviation of each action value before any training.
-        min_sd: the least that it can become.
+        min_sd: lower bound of the standard deviations.
 
     Raises:
-        BadValue: an odd number of outputs, or a standard deviation that is not positive.
+        BadValue: an odd number of outputs, `min_sd` not positive, or `initial_sd` below `min_sd`.
     """
 
     def __init__(

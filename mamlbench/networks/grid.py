@@ -8,12 +8,12 @@ from functools import cache, cached_property
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the patches of one image lie.
+    """Positions of the patches of one image.
 
     Attributes:
         size: height and width of the image.
         kernel: side of a patch.
-        stride: from one patch to the next.
+        stride: distance from one patch to the next.
     """
 
     size: tuple[int, int]
@@ -22,7 +22,7 @@ class Grid:
 
     @property
     def patches(self) -> tuple[int, int]:
-        """Patches down and across, with SAME padding."""
+        """Number of patches down and across, with SAME padding."""
         return -(-self.size[0] // self.stride), -(-self.size[1] // self.stride)
 
     @cached_property
@@ -33,7 +33,7 @@ class Grid:
 
     @property
     def same_on_both_sides(self) -> bool:
-        """Whether maps are as large as images, and the padding as wide on either side."""
+        """Whether maps are as large as images and the padding is equal on both sides."""
         return self.stride == 1 and self.kernel % 2 == 1
 
     @property
@@ -48,5 +48,5 @@ class Grid:
 
 @cache
 def grid_of(size: tuple[int, int], kernel: int, stride: int) -> Grid:
-    """The same grid each time, with all that it has worked out."""
+    """A shared grid for these arguments, so that its cached values are computed once."""
     return Grid(size, kernel, stride)

@@ -1,8 +1,8 @@
-"""Task-batched primitives: one call serves T tasks, each with parameters of its own.
+"""Task-batched layers: one call serves T tasks, each with its own parameters.
 
 Every layer takes activations [T, M, ...] (images channels last, [T, M, H, W, C]) and holds ordinary
-parameters. Used as they are, all tasks share them; `torch.func.functional_call` may put per-task
-parameters in their place, with T in front.
+parameters, which all tasks share, unless `torch.func.functional_call` replaces them by per-task
+parameters with T in front.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Rows:
     """Which of a task's M examples are normalised together.
 
     Attributes:
-        groups: the M rows are this many consecutive batches of equal size, each by itself.
-        reference: only this many first rows of each batch give the statistics (None: all of them).
+        groups: the M rows are this many consecutive batches of equal size, normalised separately.
+        reference: only this many first rows of each batch give the statistics (None: all rows).
     """
 
     groups: int = 1
@@ -40,11 +40,11 @@ class Rows:
 
 
 class _Products(nn.Module, ABC):
-    """A layer whose products may be taken in a shorter type than that of its inputs.
+    """A layer whose products may be computed in a smaller dtype than that of its inputs.
 
     Attributes:
         weight, bias: its parameters.
-        product_dtype: the type of the products (None: that of the inputs).
+        product_dtype: dtype of the products (None: that of the inputs).
     """
 
     weight: Tensor
@@ -87,7 +87,7 @@ class Conv2d(_Products):
     """3x3 convolution with TensorFlow's SAME padding, as in the papers' own code.
 
     [T, M, H, W, C] to [T, M, ceil(H / stride), ceil(W / stride), outputs]. With stride 2 an even
-    side is padded after the last row only, where a symmetric padding would shift the grid.
+    side is padded only after the last row; symmetric padding would shift the grid.
     """
 
     kernel = 3
@@ -112,7 +112,7 @@ class Conv2d(_Products):
 
 
 def take_products_in(network: nn.Module, dtype: torch.dtype) -> int:
-    """Have all convolutions and linear layers of a network take products so; gives how many."""
+    """Compute the products of all linear and convolution layers in `dtype`; returns how many."""
     layers = [module for module in network.modules() if isinstance(module, _Products)]
     for layer in layers:
         layer.product_dtype = dtype
@@ -122,16 +122,16 @@ def take_products_in(network: nn.Module, dtype: torch.dtype) -> int:
 class Norm(nn.Module):
     """Normalisation of the last dimension, with a learned scale and shift as `affine` says.
 
-    It is called with x [T, M, ..., C], which rows share statistics, and what follows (`Then`).
+    Call it with x [T, M, ..., C], the rows that share statistics, and what follows (`Then`).
 
     Args:
         channels: C.
         norm: `batch`: by the mean and variance of the task's current batch (all its query rows
-            together, unless `Rows` splits them); `support`: the same, query rows by the statistics
-            of the support rows that stand before them; `running`: as `batch` while training, by
-            running averages in evaluation; `group`: each example by itself, in `channel_groups`
-            groups of channels (or as many as divide C); `none`: not at all.
-        affine: `none`, `shift` (MAML's official code) or `scale_shift`; without a norm, none.
+            together, unless `Rows` splits them); `support`: the same, but query rows use the
+            statistics of the support rows placed before them; `running`: as `batch` in training, by
+            running averages in evaluation; `group`: each example separately, in
+            gcd(`channel_groups`, C) groups of channels; `none`: no normalisation.
+        affine: `none`, `shift` (MAML's official code) or `scale_shift`; always `none` without norm.
         eps: added to the variance.
     """
 
@@ -156,7 +156,7 @@ class Norm(nn.Module):
 
     @classmethod
     def of_vectors(cls, width: int, norm: str, affine: str) -> Norm:
-        """For inputs without places, where a group needs several numbers to say anything.
+        """For vectors, whose groups are meaningful only if they have several numbers.
 
         Raises:
             BadValue: as the constructor, or groups of one number, which are always 0, or of two.
@@ -170,7 +170,7 @@ class Norm(nn.Module):
 
     @property
     def groups(self) -> int:
-        """How many there are with `group`."""
+        """Number of channel groups with norm `group`."""
         return math.gcd(self.channel_groups, self.channels)
 
     @override
@@ -190,7 +190,7 @@ class Norm(nn.Module):
         return y.unflatten(0, (len(x), rows.groups)).flatten(1, 2)
 
     def _by_itself(self, x: Tensor) -> Tensor:
-        """Each example normalised without the others, or not at all."""
+        """Normalise each example independently of the others, or not at all."""
         if self.norm == "none":
             return x
         if self.norm == "running":

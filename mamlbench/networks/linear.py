@@ -1,4 +1,4 @@
-"""One linear layer, for inputs that are embeddings already."""
+"""One linear layer, for inputs that are already embeddings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mamlbench.networks.layers import Linear, Norm, Rows
 
 
 class LinearClassifier(TaskNetwork):
-    """Logits that are linear in the input, as LEO's and its baselines' on embeddings.
+    """Logits that are linear in the input, as in LEO and its baselines on embeddings.
 
     Args:
         input_shape: shape of one input; it is flattened to D numbers.
         outputs: C.
-        norm: of the inputs; see `mamlbench.networks.layers.Norm`.
+        norm: normalisation of the inputs; see `mamlbench.networks.layers.Norm`.
         affine: `none`, `shift` or `scale_shift`.
     """
 

@@ -26,7 +26,7 @@ INITS = ("xavier", "truncated_normal")
 class MLP(TaskNetwork):
     """Hidden layers of linear, normalisation and activation, then a linear layer.
 
-    MAML's for sinusoids is 1-40-40-1 with truncated normal weights; for Omniglot
+    MAML's network for sinusoids is 1-40-40-1 with truncated normal weights; for Omniglot
     784-256-128-64-64-N with batch norm (arXiv 1703.03400, sections 5.1 and A.1).
 
     Args:
@@ -36,7 +36,7 @@ class MLP(TaskNetwork):
         activation: `relu`, `tanh` or `leaky_relu`.
         norm: see `mamlbench.networks.layers.Norm`.
         affine: `none`, `shift` or `scale_shift`.
-        init: `xavier` (uniform) or `truncated_normal` (standard deviation 0.01, cut at two).
+        init: `xavier` (uniform) or `truncated_normal` (standard deviation 0.01, truncated at two).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Products of convolutions with the patches of all images at once, in few operations, for GPUs.
+"""Convolutions as products with the patches of all images at once, in few operations, for GPUs.
 
-Nothing is changed in place, so that a trace of them can be made simpler. See
+Nothing is modified in place, so that a trace can be simplified. See
 `mamlbench.networks.convolution`.
 """
 
@@ -14,8 +14,8 @@ from mamlbench.networks.grid import Grid
 from mamlbench.networks.row_sums import divisor, row_sum
 
 _ENOUGH_OUTPUTS = 2**20
-"""Results of a batch of products that keep all of a GPU at work; with fewer, each product is a sum
-of as many parts as make up for it."""
+"""Outputs of a batched product that keep a whole GPU busy. With fewer, the product is split along
+the summed dimension into parts that make up for it."""
 
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
@@ -44,7 +44,7 @@ def correlated(x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 def spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
     """Images [T, M, H, W, C] of contiguous maps and kernels.
 
-    A stride of s makes blocks of s x s pixels, each a sum over the few maps' places near it: a
+    With stride s, each block of s x s pixels is a sum over the few positions of the maps near it: a
     convolution of stride 1, whose kernels have all pixels of a block as outputs.
     """
     tasks, rows, height, width, outputs = y.shape
@@ -75,7 +75,7 @@ def _windows(
 ) -> Tensor:
     """Windows [T, M, n*n', side*side*C] of images [T, M, H, W, C], `count` of them down and across.
 
-    `edges` are the zeros to the left, right, above and below.
+    `edges` are the numbers of zeros on the left, right, top and bottom.
     """
     padded = F.pad(x.contiguous().flatten(0, 1), (0, 0, *edges))
     image, row, column, _ = padded.stride()

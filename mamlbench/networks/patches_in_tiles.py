@@ -1,4 +1,4 @@
-"""Products of convolutions with the patches of a few images at a time, which stay in a CPU's cache.
+"""Convolutions as products with the patches of a few images at a time, which fit a CPU's cache.
 
 For a CPU without the kernels of `mamlbench.native`; see `mamlbench.networks.convolution`.
 """
@@ -16,8 +16,8 @@ from mamlbench.networks.grid import Grid
 from mamlbench.networks.row_sums import row_sum
 
 _PATCH_BYTES = 8 * 2**20
-"""Patches that exist at a time. On 32 MB of shared cache, 4 to 10 MB ran at nine tenths of the rate
-of a matrix product alone; 30 MB and more at half of it."""
+"""Size of the patches that exist at a time. With 32 MB of shared cache, 4 to 10 MB reached nine
+tenths of the rate of a matrix product alone; 30 MB and more reached half of it."""
 
 
 def convolved(x: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
@@ -37,7 +37,7 @@ def correlated(x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Kernels [T, O, k, k, C] of images and contiguous maps, and the sums of the maps [T, O]."""
     channels, outputs = x.shape[-1], y.shape[-1]
     patch = grid.kernel**2 * channels
-    # the product has the shorter side first: the other way round it can take five times as long
+    # the shorter side of the product comes first: the other order can take five times as long
     patch_first = patch < outputs
     weight = x.new_zeros(len(x), *((patch, outputs) if patch_first else (outputs, patch)))
     for tasks, rows, patches in _patches(x.contiguous(), grid):
@@ -54,7 +54,7 @@ def correlated(x: Tensor, y: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 def spread(y: Tensor, weight: Tensor, grid: Grid) -> Tensor:
     """Images [T, M, H, W, C] of contiguous maps and kernels."""
-    if grid.same_on_both_sides:  # then this is a convolution too, with turned kernels
+    if grid.same_on_both_sides:  # then this is a convolution too, with flipped kernels
         return convolved(y, weight.flip(2, 3).transpose(1, -1).contiguous(), None, grid)
     x = y.new_empty(*y.shape[:2], *grid.size, weight.shape[-1])
     kernels = weight.flatten(2)
@@ -84,13 +84,13 @@ def _patches(x: Tensor, grid: Grid) -> Iterator[tuple[slice, slice, Tensor]]:
 
 
 class _Room:
-    """Room for padded images and for their patches.
+    """Buffers for padded images and for their patches.
 
     Attributes:
         padded: [B, H + padding, W + padding, C].
-        inside: the images in it, without their padding.
-        windows: it again, as it lies under the patches, [B, h, w, k, k, C].
-        patches: room for the patches, of the same shape.
+        inside: view of the images in `padded`, without the padding.
+        windows: view of `padded` under each patch, [B, h, w, k, k, C].
+        patches: buffer for the patches, of the same shape.
     """
 
     def __init__(self, padded: Tensor, patches: Tensor, grid: Grid) -> None:
@@ -105,13 +105,13 @@ class _Room:
 
     @cached_property
     def places(self) -> list[tuple[Tensor, Tensor]]:
-        """For each place in a patch, the values under it in all windows, and in all patches."""
+        """For each position in a patch, its values in all windows and in all patches."""
         lines = zip(self.windows.unbind(3), self.patches.unbind(3), strict=True)
         return [pair for a, b in lines for pair in zip(a.unbind(3), b.unbind(3), strict=True)]
 
 
 class _Rooms:
-    """The tiles of a batch of images, and one room in which they take turns."""
+    """The tiles of a batch of images, and the buffers that all tiles reuse."""
 
     def __init__(self, like: Tensor, channels: int, grid: Grid) -> None:
         tasks, rows = like.shape[:2]
@@ -128,7 +128,7 @@ class _Rooms:
         self._cut: dict[int, _Room] = {}
 
     def of(self, tasks: slice, rows: slice) -> _Room:
-        """The room cut to a tile."""
+        """The buffers, cut to the size of a tile."""
         count = _count((tasks, rows))
         if count not in self._cut:
             self._cut[count] = _Room(self.padded[:count], self.patches[:count], self.grid)
@@ -142,7 +142,7 @@ def _count(tile: tuple[slice, slice]) -> int:
 
 
 def _tiles(tasks: int, rows: int, images: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of tasks and rows that cover all, of at most so many images, and of even size."""
+    """Slices that cover all tasks and rows, nearly equal, each of at most `images` images."""
     if rows == 0:
         return
     if images >= 2 * rows:
@@ -157,6 +157,6 @@ def _tiles(tasks: int, rows: int, images: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _even(total: int, most: int) -> int:
-    """The size of parts of a total, as few as can be and nearly equal."""
+    """The part size that splits `total` into the fewest nearly equal parts of at most `most`."""
     parts = -(-total // most)
     return -(-total // parts)

@@ -1,6 +1,8 @@
-"""Sums over rows: on a CPU as matrix products, several times faster than torch's reductions over
-any dimension but the last; on a GPU as those, for products with a single row would leave most of
-it idle."""
+"""Sums over rows: matrix products on a CPU, torch's reductions on a GPU.
+
+On a CPU, reductions over any dimension except the last are several times slower than products. On a
+GPU, products with a single row would leave most of it idle.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from torch import Tensor
 from mamlbench.native import on_cpu
 
 _LONG = 2048
-"""Of so many rows a GPU takes up to `_SIDE_BY_SIDE` as one at first: with more columns it works
-several times faster."""
+"""From this many rows on, a GPU first treats up to `_SIDE_BY_SIDE` of them as one: with more
+columns it works several times faster."""
 
 _SIDE_BY_SIDE = 64
 
@@ -50,19 +52,19 @@ def _times(x: Tensor, factor: float) -> Tensor:
 
 
 def _wide(x: Tensor) -> Tensor | None:
-    """The rows, some of them side by side as one; None where they are few."""
+    """The rows, several of them side by side as one; None if there are few rows."""
     batches, rows, _ = x.shape
     beside = divisor(rows, _SIDE_BY_SIDE)
     return None if rows < _LONG or beside == 1 else x.reshape(batches, rows // beside, -1)
 
 
 def _beside(x: Tensor) -> tuple[int, int, int]:
-    """The shape in which rows side by side are under each other again."""
+    """The shape in which rows that were side by side are below each other again."""
     batches, rows, columns = x.shape
     return batches, divisor(rows, _SIDE_BY_SIDE), columns
 
 
 @cache
 def divisor(total: int, most: int) -> int:
-    """The largest divisor of a number that is at most `most`."""
+    """The largest divisor of `total` that is at most `most`."""
     return next(d for d in range(min(total, most), 0, -1) if total % d == 0)

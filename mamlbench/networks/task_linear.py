@@ -1,7 +1,7 @@
-"""Affine maps of many tasks' rows, each task with a matrix of its own.
+"""Affine maps of many tasks' rows, each task with its own matrix.
 
-Like `mamlbench.networks.convolution`: three maps whose derivatives are each other. Torch's own
-derivative of a matrix lies transposed in memory, and sums over tasks and inner steps are then many
+Like `mamlbench.networks.convolution`: three operations whose derivatives are each other. Torch's
+own gradient of a matrix is transposed in memory, which makes sums over tasks and inner steps many
 times slower.
 """
 

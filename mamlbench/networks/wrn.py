@@ -16,7 +16,7 @@ _RELU = Then(relu=True)
 
 
 class WideResNet(TaskNetwork):
-    """WRN-depth-width: a convolution, three groups of residual blocks, a mean over places, a head.
+    """WRN-depth-width: a convolution, three groups of residual blocks, a spatial mean, a head.
 
     A group has (depth - 4) / 6 blocks of two convolutions; its channels are 16, 32 and 64 times
     `width`, and the second and third groups halve the picture. WRN-28-10 gives LEO its 640
@@ -27,13 +27,13 @@ class WideResNet(TaskNetwork):
         outputs: C.
         depth: convolutions, the three projections included: 10, 16, 22, 28, ...
         width: factor on the channels.
-        embedding_layer: the layer whose activations, averaged over places, are the embedding:
-            counting convolutions from 1, the last of a block (None: the features).
+        embedding_layer: the convolution, counted from 1 and the last of its block, whose
+            activations, averaged over positions, are the embedding (None: the features).
         norm: see `mamlbench.networks.layers.Norm`.
         affine: `none`, `shift` or `scale_shift`.
 
     Raises:
-        BadValue: a depth that no number of blocks has, or an input that is not an image.
+        BadValue: an impossible depth, width or embedding layer, or an input that is not an image.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class WideResNet(TaskNetwork):
         return self._activations(x, rows, self._embedded)
 
     def _activations(self, x: Tensor, rows: Rows, count: int) -> Tensor:
-        """Mean over places, [T, M, channels], of what the layer after `count` blocks sees."""
+        """Activations after `count` blocks, averaged over positions, [T, M, channels]."""
         x = self.conv(x.movedim(2, -1))  # channels last
         for block in self.blocks[:count]:
             x = block(x, rows)
@@ -89,7 +89,7 @@ class WideResNet(TaskNetwork):
 
 
 class _Block(nn.Module):
-    """Twice normalisation, ReLU and convolution, added to the input or a projection of it."""
+    """Normalisation, ReLU and convolution, twice, added to the input or a projection of it."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: str, affine: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Small made-up data, and a cache of its own for each test."""
+"""Small synthetic data, and a separate cache for each test."""
 
 import io
 import zipfile
@@ -11,7 +11,7 @@ from PIL import Image
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    """Nothing is read from, or left in, the caches of whoever runs the tests."""
+    """Tests neither read nor write the caches of the user who runs them."""
     folder = tmp_path_factory.mktemp("platform_cache")
     monkeypatch.setattr("mamlbench.datasets.store.user_cache_path", lambda name: folder / name)
     return folder

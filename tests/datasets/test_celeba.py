@@ -1,4 +1,4 @@
-"""CelebA's attribute tasks, from pictures whose colour is their number."""
+"""CelebA's attribute tasks, from pictures whose colour encodes their number."""
 
 import itertools
 import re
@@ -22,7 +22,7 @@ COUNT = 240
 VAL = ("Smiling", "Young", "Male")
 TEST = ("Eyeglasses", "Wearing_Hat", "Blurry", "Bald")
 RARE = ATTRIBUTES.index("Goatee")
-# which of the 40 attributes each picture has: half of them, but one that only the last two have
+# the attributes of each picture: about half of the 40, except RARE, which only the last two have
 HAS = np.random.default_rng(0).random((COUNT, len(ATTRIBUTES))) < 0.5
 HAS[:, RARE] = np.arange(COUNT) >= COUNT - 2
 
@@ -119,7 +119,7 @@ def test_an_ambiguous_task_has_three_readings(root, third):
             (last,) = set(attributes) - set(pair)
             with_third += HAS[pictures, last].sum()
         assert len({*support[task], *query[task]}) == 18
-    # of 60 * 12 queries, where it is free
+    # out of 60 * 12 queries, if it is free
     assert (with_third == 0) if third == "absent" else (with_third > 150)
 
 
@@ -137,7 +137,7 @@ def test_each_split_has_attributes_of_its_own(root):
 
 
 def test_attributes_of_which_there_are_too_few_images_are_left_out(root):
-    """Two pictures have the rare one, some of them one other besides: at most two positives."""
+    """Only two pictures have the rare attribute, so a pair with it has at most two positives."""
     dataset = loaded(root, queries=1)
     many = dataset.sample("train", 0, 0, 300, shots=2, queries=1).info["attributes"]
     assert RARE not in many
@@ -195,7 +195,7 @@ def test_without_queries(root):
 
 
 def test_evaluation_reports_coverage(root):
-    """A learner that does not sample covers one reading; each has as many queries as the others."""
+    """Without sampling, a learner covers one possible task; each has the same number of queries."""
     dataset = loaded(root, image_size=8)
     torch.manual_seed(0)
     network = Conv4(dataset.input_shape, dataset.outputs, filters=4, blocks=2)

@@ -1,4 +1,4 @@
-"""CIFAR-FS and FC100: their own layouts, and both made of CIFAR-100's official files."""
+"""CIFAR-FS and FC100: their own layouts, and both made from CIFAR-100's official files."""
 
 import io
 import pickle
@@ -39,7 +39,7 @@ class SmallFC(FC100):
 
 
 def part(rows):
-    """CIFAR-100's pickle of pictures `rows`: pairs of label and number of the picture."""
+    """CIFAR-100's pickle of the pictures in `rows`, pairs of label and picture number."""
     pixels = [PIXELS[CLASSES[label][0]][i].transpose(2, 0, 1).reshape(-1) for label, i in rows]
     return {
         b"data": np.stack(pixels),
@@ -51,7 +51,7 @@ def part(rows):
 
 
 def official_files():
-    """Two pictures of each class in `train` and one in `test`, in no order."""
+    """Two pictures of each class in `train` and one in `test`, in no particular order."""
     rows = [(label, i) for label in range(len(CLASSES)) for i in range(3)]
     train = [rows[i] for i in GENERATOR.permutation(len(rows)) if rows[i][1] != 1]
     test = [row for row in reversed(rows) if row[1] == 1]
@@ -88,7 +88,7 @@ def bertinetto(tmp_path, save_picture):
 
 
 def pictures_of(images, split_of):
-    """What must have been read, from the classes of each split in order."""
+    """The pictures that must have been read, given the classes of each split in order."""
     names = [f"{split}/{name}" for split, own in split_of.items() for name in own]
     assert [*images.classes] == names
     assert images.counts == (3,) * len(names)
@@ -208,10 +208,10 @@ def test_a_list_that_names_a_class_without_pictures(bertinetto):
 
 
 def test_published_splits():
-    """The numbers of classes, and FC100's superclasses by the numbers that its paper gives."""
+    """Numbers of classes, and FC100's superclasses, which its paper lists by number."""
     of_classes = [*cifar_fs.SPLIT_OF.values()]
     assert (of_classes.count("val"), of_classes.count("test")) == (16, 20)
-    numbered = (  # as CIFAR-100 numbers them
+    numbered = (  # in CIFAR-100's numbering
         "aquatic_mammals fish flowers food_containers fruit_and_vegetables "
         "household_electrical_devices household_furniture insects large_carnivores "
         "large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores "

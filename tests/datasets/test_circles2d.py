@@ -1,4 +1,4 @@
-"""Circles: who is inside, and points uniform in either part of the square."""
+"""Circles: labels, and points that are uniform in both parts of the square."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_circles_are_uniform():
 
 
 def test_points_are_uniform_in_the_circle_and_in_the_rest_of_the_square():
-    """One circle of radius 2 in a square of 6 x 6, its points against those of rejection."""
+    """One circle of radius 2 in a square of 6 x 6, against rejection sampling."""
     dataset = Circles2D(queries=6000, centre=(0.5, 0.5), radius=(2.0, 2.0), domain=(-3.0, 3.0))
     query = dataset.sample("train", 0, 0, 1).query
     points = np.random.default_rng(0).uniform(-3, 3, (40_000, 2))

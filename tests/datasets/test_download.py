@@ -24,7 +24,7 @@ class Silent(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # as many a user's network wants it
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # many users' networks need a proxy
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "a.zip").write_bytes(CONTENT)
     handler = partial(Silent, directory=str(tmp_path / "served"))

@@ -19,7 +19,7 @@ EACH = 8
 
 
 def vectors(classes: int, seed: int = 0) -> np.ndarray:
-    """Classes that are apart, [classes, 8, 6]; of length about 4."""
+    """Vectors of well separated classes, [classes, 8, 6], of length about 4."""
     generator = np.random.default_rng(seed)
     centres = 4 * np.eye(WIDTH)[:classes, None] + np.zeros((classes, EACH, WIDTH))
     return (centres + 0.1 * generator.normal(size=centres.shape)).astype(np.float32)
@@ -37,7 +37,7 @@ def npz(tmp_path):
 
 @pytest.fixture
 def pickles(tmp_path):
-    """As LEO's release has them: rows in any order, the class within the key."""
+    """As in LEO's release: rows in any order, with the class in the key."""
     folder = tmp_path / "center"
     folder.mkdir()
     for split, count in CLASSES.items():
@@ -66,7 +66,7 @@ def test_tasks(kind, request):
     assert tasks.support.x.shape == (4, 6, WIDTH)
     assert tasks.query.x.shape == (4, 3 * (EACH - 2), WIDTH)
     torch.testing.assert_close(tasks.query.x.norm(dim=-1), torch.ones(4, 18))
-    # the classes are apart: a task's labels follow from the nearest support vector
+    # the classes are well separated: the nearest support vector gives a query's label
     nearest = torch.cdist(tasks.query.x, tasks.support.x).argmin(-1)
     assert torch.equal(tasks.support.y.gather(1, nearest), tasks.query.y)
     for task in range(4):

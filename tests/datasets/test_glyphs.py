@@ -49,7 +49,7 @@ def test_ink_and_paper(images):
 
 
 def test_pixels_help_but_do_not_suffice(glyphs):
-    """The nearest picture, pixel by pixel, is well above chance (0.2) and well below all right."""
+    """Nearest neighbours by pixel are well above chance (0.2) and well below perfect."""
     tasks = glyphs.sample("test", 0, 0, 300)
     query, support = tasks.query.x.flatten(2), tasks.support.x.flatten(2)
     nearest = torch.cdist(query, support).argmin(-1)

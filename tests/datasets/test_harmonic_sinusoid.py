@@ -14,7 +14,7 @@ from mamlbench.errors import BadValue
 
 
 def residuals(tasks, side) -> np.ndarray:
-    """Targets less the wave, in units of the amplitude, [T, M]."""
+    """Targets minus the wave, in units of the amplitude, [T, M]."""
     amplitude, phase, frequency = (
         tasks.info[name][:, None] for name in ("amplitude", "phase", "frequency")
     )
@@ -58,7 +58,7 @@ def test_training_has_as_many_functions_as_said_whatever_the_seed_and_the_points
     assert len(seen[0]) == 20
     assert np.array_equal(*seen)
     more = HarmonicSinusoid(finite=30).sample("train", 0, 0, 2000)
-    assert set(seen[0]) < set(more.info["frequency"])  # a larger set goes on from a smaller one
+    assert set(seen[0]) < set(more.info["frequency"])  # a larger set extends a smaller one
 
 
 def test_meta_test_has_functions_of_its_own():

@@ -73,7 +73,7 @@ def test_a_class_in_two_splits(folder):
 
 
 def test_folders_may_be_links(folder, tmp_path_factory):
-    """As when a split is made of pictures that lie elsewhere."""
+    """For example, a split of pictures that are stored elsewhere."""
     whole = make(folder).read()
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     for place in ("train/class1", "test/class4"):

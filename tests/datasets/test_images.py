@@ -1,4 +1,4 @@
-"""Tasks from images whose every pixel tells where it is from."""
+"""Tasks from images whose pixels identify their class and number."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ class Toy(ImageDataset):
 
 
 class Cornered(Toy):
-    """Every image is [[0, 50], [100, 150]], so that a turn can be seen."""
+    """Every image is [[0, 50], [100, 150]], so that rotations are visible."""
 
     def read(self, fresh=False):
         images = np.tile(np.array([[[[0, 50], [100, 150]]]], np.uint8), (62, 1, 1, 1))
@@ -36,7 +36,7 @@ class Cornered(Toy):
 
 
 class Coloured(Cornered):
-    """Three channels, all alike."""
+    """Three equal channels."""
 
     def __init__(self, **options):
         super(Toy, self).__init__((3, 2, 2), 3, 1, 2, None, None, **options)
@@ -60,7 +60,7 @@ def origins(examples):
 @pytest.mark.parametrize("large", [2000, 8], ids=["small classes", "large classes"])
 @pytest.mark.parametrize(("split", "own"), [("train", {0, 1, 2, 3}), ("test", {7, 8, 9, 10, 11})])
 def test_each_task_holds_k_and_q_images_of_n_classes_of_its_split(monkeypatch, split, own, large):
-    monkeypatch.setattr("mamlbench.datasets.images._LARGE", large)  # test has a class of nine
+    monkeypatch.setattr("mamlbench.datasets.images._LARGE", large)  # a test class has 9 images
     tasks = loaded(Toy()).sample(split, 0, 0, 200, shots=1, queries=2)
     assert tasks.support.x.shape == (200, 3, 1, 2, 2)
     assert tasks.query.x.shape == (200, 6, 1, 2, 2)
@@ -98,9 +98,9 @@ def test_images_of_large_classes_are_drawn_evenly(monkeypatch):
 def test_rows_come_in_an_order_of_their_own():
     tasks = loaded(Toy(ways=3)).sample("test", 0, 0, 300, shots=2, queries=2)
     orders = {tuple(y) for y in tasks.support.y.tolist()}
-    assert len(orders) > 50  # of 6! / (2! 2! 2!) = 90
+    assert len(orders) > 50  # out of 6! / (2! 2! 2!) = 90
     assert (tasks.support.y != tasks.query.y).any()
-    assert np.bincount(tasks.support.y[:, 0]).min() > 60  # of 100 expected
+    assert np.bincount(tasks.support.y[:, 0]).min() > 60  # 100 expected
 
 
 def test_task_i_is_the_same_for_any_batch_size():
@@ -119,7 +119,7 @@ TURNS = [[[0, 50], [100, 150]], [[50, 150], [0, 100]], [[150, 100], [50, 0]], [[
 
 
 def turns_of(examples):
-    """Which of the four turns, worked out by hand above, each row is."""
+    """Which of the four rotations, worked out by hand above, each row has."""
     rows = (examples.x * 255).round().int().reshape(-1, 2, 2).tolist()
     return np.array([TURNS.index(row) for row in rows]).reshape(examples.x.shape[:2])
 
@@ -131,7 +131,7 @@ def test_per_task_rotation_turns_a_class_as_a_whole():
     for t in range(100):
         of_label = dict(zip(tasks.support.y[t].tolist(), support[t], strict=True))
         assert [of_label[y] for y in tasks.query.y[t].tolist()] == query[t].tolist()
-    assert np.bincount(support.ravel()).min() > 40  # of 75 expected for each turn
+    assert np.bincount(support.ravel()).min() > 40  # 75 expected for each rotation
     assert not turns_of(dataset.sample("test", 0, 0, 50).support).any()
 
 
@@ -139,7 +139,7 @@ def test_each_class_of_a_task_has_a_turn_of_its_own():
     dataset = loaded(Cornered(rotations="per_task", shots=1))
     turns = turns_of(dataset.sample("train", 0, 0, 200, shots=1, queries=0).support)
     alike = sum(len(set(row)) == 1 for row in turns.tolist())
-    assert alike < 30  # of 200 / 16 expected; of turns that classes share, all
+    assert alike < 30  # 200 / 16 expected; 200 if classes shared a rotation
 
 
 def test_rotated_says_which_splits_are():

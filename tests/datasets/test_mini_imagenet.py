@@ -1,4 +1,4 @@
-"""mini-ImageNet: every layout gives the same, on a small imitation; the real data's counts."""
+"""mini-ImageNet: all layouts give the same, on a small imitation; the real data's counts."""
 
 import csv
 import pickle

@@ -98,7 +98,7 @@ def test_wrong_options():
         Omniglot(split="reptil")
     with pytest.raises(BadValue, match="rotate_test=true: accepted is false"):
         Omniglot(rotations="classes")
-    # four turns of 1,200 characters
+    # four rotations of 1,200 characters
     assert (
         Omniglot(split="reptile", rotations="classes", rotate_test=False, ways=423).outputs == 423
     )
@@ -122,7 +122,7 @@ def test_real_counts_and_splits(characters):
         classes = Omniglot(split=split).split_classes(images)
         assert tuple(len(own) for own in classes.values()) == sizes
         assert sorted(np.concatenate([*classes.values()])) == list(range(1_623))
-        # the same characters for ever, so that results of different versions compare
+        # the split never changes, so that results of different versions are comparable
         digest = hashlib.sha256(",".join(names[i] for i in classes["test"]).encode()).hexdigest()
         assert digest == "fd172cf321bfb638091977dc6c51cfc49cf8060fe0141144810346f29395b154"
 

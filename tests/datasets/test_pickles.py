@@ -1,4 +1,4 @@
-"""Pickles: both layouts, and nothing but data."""
+"""Pickles: both layouts, and refusal of anything except data."""
 
 import os
 import pickle
@@ -37,7 +37,7 @@ def test_layouts(tmp_path, protocol):
 
 
 def test_written_by_python_2_and_old_numpy(tmp_path):
-    """One image of zeros, as Python 2 wrote it: its module's old name, its bytes as a str."""
+    """One image of one pixel, as Python 2 wrote it: its module's old name, its bytes as a str."""
     old = (
         b"\x80\x02}q\x00(U\nimage_datacnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n"
         b"K\x00\x85U\x01b\x87R(K\x01(K\x01K\x01K\x01K\x03tcnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"

@@ -1,4 +1,4 @@
-"""Random numbers of tasks: stretches of one stream, and choices without repetition."""
+"""Random numbers of tasks: stretches of one stream, and choices without replacement."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_choose_gives_distinct_indices_in_random_order():
     chosen = choose(keys, 3)
     assert chosen.shape == (4000, 3)
     assert all(len(set(row)) == 3 for row in chosen.tolist())
-    # each of the 6 * 5 * 4 ordered choices is as likely: 4000 / 120 of each
+    # all 6 * 5 * 4 ordered choices are equally likely: 4000 / 120 of each
     codes = chosen @ np.array([36, 6, 1])
     _, counts = np.unique(codes, return_counts=True)
     assert len(counts) == 120

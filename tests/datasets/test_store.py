@@ -1,4 +1,4 @@
-"""The cache of decoded images: used, rebuilt where broken, safe with several builders."""
+"""The cache of decoded images: used, rebuilt if broken, safe with concurrent builders."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -145,7 +145,7 @@ def test_a_whole_cache_in_a_read_only_place(pictures, tmp_path, monkeypatch, dec
     monkeypatch.setattr(store, "user_cache_path", lambda name: root / name)
     check(fetch(pictures, root))
     for picture in pictures.rglob("*.png"):
-        os.utime(picture, (0, 0))  # so that what is remembered of the sources is of no use
+        os.utime(picture, (0, 0))  # so that the stored hash of the sources no longer applies
     (root / "cache").chmod(0o555)
     root.chmod(0o555)
     count = len(decoded)

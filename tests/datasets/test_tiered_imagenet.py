@@ -10,7 +10,7 @@ from mamlbench.datasets import TieredImagenet
 from mamlbench.errors import BadValue, UserError
 
 SPLITS = ("train", "val", "test")
-# classes of two and of three pictures, their rows in no order
+# classes of two and of three pictures, their rows in no particular order
 LABELS = {"train": [1, 0, 1, 0, 1], "val": [0, 1, 0, 1], "test": [1, 1, 0, 0, 0]}
 GENERATOR = np.random.default_rng(0)
 PIXELS = {
@@ -39,7 +39,7 @@ def folders(tmp_path, save_picture):
 
 
 def write(root, pictures, protocol=2, text=str):
-    """The authors' files; `pictures` gives the name and content of a split's file of images."""
+    """Write the authors' files; `pictures(folder, split)` writes a split's file of images."""
     folder = root / "tiered_imagenet"
     folder.mkdir(parents=True)
     for split, labels in LABELS.items():

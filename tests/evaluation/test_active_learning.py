@@ -46,7 +46,7 @@ class Nearest(MetaLearner):
 
 
 def batch(support, query):
-    """One task of a function of one variable from lists of x; y is 10 x."""
+    """One task of a function of one variable, from lists of x; y is 10 x."""
     sides = (torch.tensor(x).reshape(1, -1, 1) for x in (support, query))
     return TaskBatch(*(Examples(x, 10 * x, np.array([7])) for x in sides))
 
@@ -59,7 +59,7 @@ class Fixed(Sinusoid):
 
 
 def test_the_farthest_points_by_hand():
-    """All but one query are the pool: 8 first, then -7, then 4, -3 or 2 as they are there."""
+    """The pool is all points except one query: 8 comes first, then -7, if they are in the pool."""
     dataset, protocol = Fixed(shots=1), Protocol(tasks=1, queries=1, active_pool=5, active_rounds=3)
     found = active_learning(Nearest(), dataset, protocol, Hardware())
     _, pool, query = with_pool(dataset.sample("test", 0, 0, 1), 5)
@@ -69,7 +69,7 @@ def test_the_farthest_points_by_hand():
     farthest = [x for x in (8.0, -7.0) if x in xs]
     assert asked[: len(farthest)] == farthest
     assert [xs[i] for i in found.points["random"][:, 0]] == xs[:3]
-    error = (10 * query.x.item() - 0.0) ** 2  # before any label: the target at 0
+    error = (10 * query.x.item() - 0.0) ** 2  # before any label, the prediction is the target at 0
     assert found.by_task["uncertainty"]["mse"][0, 0] == error
     assert found.by_task["random"]["mse"][0, 0] == error
 
@@ -127,7 +127,7 @@ def test_the_pool_is_each_tasks_own_and_apart_from_the_queries():
 
 
 def own_targets(tasks, part):
-    """The targets of examples that are found again by their inputs."""
+    """The targets of the examples in `part`, looked up by their inputs."""
     places = (part.x == tasks.query.x.transpose(1, 2)).int().argmax(dim=2)
     return tasks.query.y.gather(1, places.unsqueeze(2))
 
@@ -165,7 +165,7 @@ def test_one_prediction_of_a_function_leaves_random_choice():
     assert found.summary()["curve"][0].keys() == {"random"}
     assert learner.training
     assert all(torch.equal(v, before[n]) for n, v in learner.state_dict().items())
-    # after one label: adapted, from the start, to the support set and the pool's first point
+    # after one label, the learner adapts anew, to the support set and the pool's first point
     tasks = F64.cast(DATASET.sample("test", TEST_SEED, 0, 5, 2, 10))
     support, pool, query = with_pool(tasks, 4)
     larger = support.together(Examples(pool.x[:, :1], pool.y[:, :1]))

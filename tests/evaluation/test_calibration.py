@@ -12,9 +12,9 @@ from mamlbench.objectives import Classification
 
 
 def test_tasks_are_pooled_before_the_error_is_taken():
-    """One is sure of 0.8 and right, another as sure and wrong: together a gap of 0.3, not 0.5.
+    """Two predictions of confidence 0.8, one right, one wrong: joint gap 0.3, not the mean 0.5.
 
-    By the second bin: (2 x 0.3 + 1 x 0.05) / 3.
+    With the other bin: (2 x 0.3 + 1 x 0.05) / 3.
     """
     bins = np.zeros((1, 2, 15, 3))
     bins[0, 0, 11] = 1, 0.8, 1
@@ -31,7 +31,7 @@ def test_tasks_are_pooled_before_the_error_is_taken():
 
 
 def predictions(tasks, queries=6, seed=0):
-    """An overconfident classifier of three classes on so many tasks: outputs and labels."""
+    """Outputs and labels of an overconfident classifier of three classes, on `tasks` tasks."""
     generator = torch.Generator().manual_seed(seed)
     outputs = 2 * torch.randn(tasks, 1, queries, 3, generator=generator, dtype=torch.float64)
     y = torch.distributions.Categorical(logits=outputs[:, 0] / 3)

@@ -22,10 +22,10 @@ def logits(probabilities):
     return torch.stack([(1 - p).log(), p.log()], dim=-1)
 
 
-# one task, six queries: a negative and a positive of each of three possible tasks, in no order
+# one task, six queries: a negative and a positive of each of three possible tasks, shuffled
 Y = [[1, 0, 0, 1, 1, 0]]
 POSSIBLE = [[0, 1, 0, 2, 1, 2]]
-# of four classifiers, the probability of class 1 for each query
+# the probability of class 1 for each query, by four classifiers
 CLASSIFIERS = [
     [
         [0.8, 0.5, 0.1, 0.4, 0.5, 0.5],  # likelihoods of the labels 0.8*0.9, 0.5*0.5, 0.4*0.5
@@ -37,13 +37,13 @@ CLASSIFIERS = [
 
 
 def test_by_hand():
-    """The first and last are of task 0, the others of task 1; none is of task 2."""
+    """The first and last classifier are assigned to task 0, the others to task 1, none to 2."""
     found = coverage(logits(CLASSIFIERS), ambiguous(Y, POSSIBLE))
     assert found["coverage"].tolist() == [2.0]
-    # on its task the first has both right, the second only the negative, the third only the
-    # positive (0.6 for a negative), the last both
+    # on its task, the first classifier has both right, the second only the negative, the third only
+    # the positive (0.6 for a negative), the last both
     assert found["assigned_accuracy"].tolist() == [(1 + 0.5 + 0.5 + 1) / 4]
-    # the mean over classifiers of the probability of the label, for each query
+    # the probability of each query's label, averaged over classifiers
     mixture = [
         (0.8 + 0.4 + 0.9 + 0.6) / 4,
         (0.5 + 0.8 + 0.4 + 0.5) / 4,

@@ -1,4 +1,4 @@
-"""Learners tested together against each by itself."""
+"""An ensemble of learners against each learner alone."""
 
 from __future__ import annotations
 

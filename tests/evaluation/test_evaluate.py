@@ -1,4 +1,4 @@
-"""Scores of a learner against a loop over tasks written out."""
+"""Scores of a learner against an explicit loop over tasks."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_particles_are_scored_together_and_each_by_itself():
     hardware = Hardware(precision="float64")
     scores = evaluate(learner, dataset, "test", PROTOCOL, hardware)
     assert scores.by_task.keys() == {"loss", "mse", "mse_of_particles", "nll"}
-    # the particles lie at -1, 0 and 1 around their mean: 2/3 more than its error, at every step
+    # the particles are their mean plus -1, 0 and 1, which adds 2/3 to its error at every step
     excess = scores.by_task["mse_of_particles"] - scores.by_task["mse"]
     np.testing.assert_allclose(excess, 2 / 3, rtol=1e-10)
 

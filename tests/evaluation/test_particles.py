@@ -1,4 +1,4 @@
-"""Tests of learners with particles: in how many parts changes nothing, and follows their number."""
+"""Learners with particles: the size of task chunks depends on P and does not change scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the protocol says reaches tests and active learning."""
+"""The protocol's settings reach tests and active learning."""
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def test_a_learner_is_tested_in_evaluation_mode():
 
 
 def test_labels_are_asked_for_by_the_protocol():
-    """Its inner steps, not the learner's own, and its transduction."""
+    """With the protocol's inner steps, not the learner's own, and its transduction."""
     dataset, learner = glyphs_and_learner()
     learner, hardware, found = learner.double().eval(), Hardware(precision="float64"), []
     options = {"tasks": 2, "queries": 4, "inner_steps": 2, "active_rounds": 1, "active_pool": 3}

@@ -22,7 +22,7 @@ CLOSE = {"rtol": 1e-11, "atol": 1e-12}
 
 @pytest.fixture(autouse=True, params=["kernels", "formulas", "gpu formulas"])
 def path(request, monkeypatch):
-    """Compiled kernels, and torch's operations as without a compiler, and as on a GPU."""
+    """Compiled kernels, and torch operations as used without a compiler and on a GPU."""
     torch.manual_seed(3)
     if request.param != "kernels":
         for module in ("batch_norm", "convolution"):
@@ -63,7 +63,7 @@ def assert_same_with_derivatives(ours, theirs, inputs):
 
 
 def same_padding(x, kernel: int, stride: int):
-    """TensorFlow's SAME, of images [M, C, H, W]: what does not halve evenly goes after."""
+    """TensorFlow's SAME, for images [M, C, H, W]: an odd row or column is added after the last."""
     pads = []
     for side in (x.shape[-1], x.shape[-2]):
         total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
@@ -103,7 +103,7 @@ def test_linear_by_differences():
 
 
 def test_linear_in_the_third_order():
-    """Derivatives of derivatives go through the same maps as those of torch's own formula."""
+    """Derivatives of derivatives are those of torch's own formula."""
 
     def second(function):
         def of(x, weight, bias):
@@ -121,7 +121,7 @@ def test_linear_in_the_third_order():
 
 
 def test_derivatives_of_matrices_lie_in_memory_as_the_matrices():
-    """Sums over tasks of what lies otherwise take thirty times as long."""
+    """With another memory layout, sums over tasks take thirty times as long."""
     x, weight, bias = random(2, 3, 4), random(2, 5, 4), random(2, 5)
     y = task_linear(x, weight, bias)
     gradients = torch.autograd.grad(y.pow(3).sum(), (x, weight), create_graph=True)
@@ -307,7 +307,7 @@ def norm_call(layer: Norm, rows: Rows = Rows()):  # noqa: B008
 
 
 def torch_batch_norm(x, weight, bias, eps):
-    """Each of the first dimension's entries is one batch."""
+    """Each entry of the first dimension is one batch."""
     outputs = []
     for task in range(len(x)):
         own = [p if p is None or p.dim() == 1 else p[task] for p in (weight, bias)]
@@ -321,7 +321,7 @@ def torch_batch_norm(x, weight, bias, eps):
 @pytest.mark.parametrize("affine", ["none", "shift", "scale_shift"])
 @pytest.mark.parametrize("shape", [(5,), (4, 3, 3)])
 def test_batch_norm(shape, affine, tasks):
-    """`shape`: of one task's rows without channels; one task of images has a path of its own."""
+    """`shape` is one task's rows without channels; a single task of images has its own path."""
     layer = Norm(2, "batch", affine)
     params = per_task(layer, tasks)
     inputs = [random(tasks, *shape, 2), *params.values()]
@@ -336,7 +336,7 @@ def test_batch_norm(shape, affine, tasks):
 
 @pytest.mark.parametrize("affine", ["none", "shift", "scale_shift"])
 def test_batch_norm_in_the_third_order(affine):
-    """The gradient's gradient is a formula of ours, and can be differentiated again."""
+    """Our formula for the gradient's gradient can be differentiated again."""
     layer = Norm(2, "batch", affine)
     params = per_task(layer)
     inputs = [random(TASKS, 4, 2), *params.values()]
@@ -360,7 +360,7 @@ THEN = [
 @pytest.mark.parametrize("then", THEN)
 @pytest.mark.parametrize("shared", [False, True])
 def test_batch_norm_and_what_follows(shared, then, size):
-    """Channels that fill no vector, one vector, and some more."""
+    """11 channels fill whole vectors and part of one, whatever the vectors' length."""
     if then.pool and not then.keep_odd and min(size) < 2:
         return
     layer = Norm(11, "batch", "scale_shift")
@@ -398,7 +398,7 @@ def test_what_follows_in_the_third_order(then):
 @pytest.mark.parametrize("then", [Then(), Then(True, True)])
 @pytest.mark.parametrize("tasks", [1, TASKS])
 def test_batches_of_many_rows(tasks, then):
-    """More than are summed at a time, and all far from zero."""
+    """More rows than are summed at a time, with all values far from zero."""
     layer = Norm(3, "batch", "scale_shift")
     params = per_task(layer, tasks)
 
@@ -425,7 +425,7 @@ def test_what_is_not_finite_stays_so(then):
 
 
 def test_of_equal_values_the_first_is_the_largest():
-    """As torch has it: a plain background's gradient goes to one pixel."""
+    """As in torch: the gradient of a uniform background goes to one pixel."""
     layer = Norm(1, "batch", "shift").double()
     with torch.no_grad():
         layer.bias.fill_(1.0)
@@ -433,7 +433,7 @@ def test_of_equal_values_the_first_is_the_largest():
     v = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=F64).view(1, 1, 2, 2, 1)
     y = layer(x, Rows(), Then(relu=True, pool=True))
     (gradient,) = torch.autograd.grad(y.sum(), x)
-    scale = 1e-3**-0.5  # of a variance of zero
+    scale = 1e-3**-0.5  # with a variance of zero
     expected = scale * (torch.tensor([1.0, 0, 0, 0], dtype=F64) - 0.25)
     torch.testing.assert_close(gradient.flatten(), expected, **CLOSE)
     assert float((gradient * v).sum()) == pytest.approx(scale * (1 - 2.5))
@@ -491,7 +491,7 @@ def test_running_averages():
     layer = Norm(2, "running", "none").double()
     x = random(TASKS, 4, 2)
     layer(x, Rows())
-    assert layer.running_mean.tolist() == [0.0, 0.0]  # it records when told to, and only then
+    assert layer.running_mean.tolist() == [0.0, 0.0]  # it records only if told to
     layer.recording = True
     batch = torch_batch_norm(x, None, None, 1e-3)
     torch.testing.assert_close(layer(x, Rows()), batch, **CLOSE)

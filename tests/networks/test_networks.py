@@ -19,7 +19,7 @@ def test_mamls_sinusoid_network():
     network = MLP((1,), 1, init="truncated_normal")
     assert count(network) == (40 + 40) + (40 * 40 + 40) + (40 + 1)
     weights = torch.cat([layer.weight.flatten() for layer in network.hidden]).detach()
-    assert weights.abs().max() <= 0.02  # cut at two standard deviations
+    assert weights.abs().max() <= 0.02  # truncated at two standard deviations
     assert 0.007 < float(weights.std()) < 0.01
     assert all(float(layer.bias.detach().abs().max()) == 0 for layer in network.hidden)
 
@@ -44,7 +44,7 @@ def test_papers_conv4(shape, options, features):
 
 
 def test_pooling_before_or_after_the_activation():
-    """They differ for an activation that is not monotonous; for ReLU they are the same."""
+    """They differ for an activation that is not monotonic; for ReLU they are equal."""
     torch.manual_seed(0)
     x, outputs = torch.randn(1, 3, 1, 4, 4), {}
     for order in ("norm_activation_pool", "norm_pool_activation"):
@@ -60,7 +60,7 @@ def test_pooling_before_or_after_the_activation():
 
 @pytest.mark.parametrize("options", [{}, {"init": "truncated_normal"}])
 def test_first_weights_of_every_layer(options):
-    """Glorot's uniform weights, or normal ones cut at two deviations of 0.01; the head's too."""
+    """Glorot's uniform weights, or normal ones truncated at two deviations of 0.01; head too."""
     torch.manual_seed(0)
     network = MLP((30,), 50, hidden=(40,), **options)
     for layer in (*network.hidden, network.head):
@@ -77,7 +77,7 @@ def test_first_weights_of_convolutions_are_glorots():
     torch.manual_seed(0)
     for conv in Conv4((3, 84, 84), 5, filters=32).convs:
         outputs, inputs = conv.weight.shape[:2]
-        bound = (6 / (9 * (inputs + outputs))) ** 0.5  # nine places of each channel
+        bound = (6 / (9 * (inputs + outputs))) ** 0.5  # nine positions per channel
         assert 0.97 * bound < float(conv.weight.detach().abs().max()) <= bound
         assert float(conv.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.05)
         assert not conv.bias.any()

@@ -1,4 +1,4 @@
-"""Modules from elsewhere give what a task asks for, or are refused."""
+"""A user's own modules give the outputs that a task needs, or are refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_what_fits_is_taken_and_left_as_it_was():
 
 
 def test_other_outputs_are_refused():
-    """Three of regression's one would be compared with the target each, without a word."""
+    """Otherwise three outputs would each be compared with one target, without an error."""
     with pytest.raises(UserError) as caught:
         require_outputs(nn.Linear(1, 3), (1,), 1)
     assert str(caught.value) == ("network: Linear gives [examples, 3]; accepted is [examples, 1]")

@@ -22,9 +22,9 @@ def wrn(**options: object) -> WideResNet:
 
 
 def block(part, x: Tensor, norm) -> Tensor:
-    """On [M, C, H, W], by torch's convolutions with symmetric padding of odd or unit strides."""
+    """A block on [M, C, H, W] by torch; padding is symmetric for stride 1 or odd sides."""
     seen = F.relu(norm(x, part.first_norm))
-    # SAME padding: with stride 2 an even side is padded after the last row alone
+    # SAME padding: with stride 2 an even side is padded only after the last row
     even = part.stride == 2 and seen.shape[-1] % 2 == 0
     padded = F.pad(seen, (0, 1, 0, 1) if even else (1, 1, 1, 1))
     y = F.conv2d(padded, part.first.weight, part.first.bias, stride=part.stride)
