@@ -200,7 +200,7 @@ class MetaLearner(nn.Module, ABC):
     ) -> tuple[Params, Tensor]:
         """Gradient of each task's loss with respect to its own parameters, and the losses [T].
 
-        With `create_graph` the gradient can be differentiated again; without, it is a constant.
+        With `create_graph` the gradient can be differentiated again; otherwise it is a constant.
         """
 
         def losses(at: Params) -> Tensor:

@@ -186,7 +186,7 @@ class BMAML(Particles):
     def _chaser(self, follower: Params, tasks: TaskBatch) -> Tensor:
         """Σ_m ‖θ_m - leader_m‖², [T], over the weights without the precisions.
 
-        For policies Σ_m ‖θ_m - leader_m‖; their leader uses the query set only.
+        For policies Σ_m ‖θ_m - leader_m‖; support varies by step, so the leader uses queries.
         """
         both = tasks.query if self.acting else tasks.support.together(tasks.query)
         with torch.no_grad():

@@ -10,8 +10,8 @@ adapts first the codes and then the parameters.
                           Gaussian; in regression there is one code for the task, G = 1
     z [T, G, L]           a sample of q(z)
     decoder               z to q(w), from which w [T, G, W] is drawn anew each time
-    latent steps          z <- z - rate * dL/dz, the rate [L] learned
-    fine-tuning steps     w <- w - rate * dL/dw, the rate [W] learned
+    latent steps          z <- z - rate * dloss/dz, the rate [L] learned
+    fine-tuning steps     w <- w - rate * dloss/dw, the rate [W] learned
     parameters            classification: rows of `head.weight` [T, N, D], each the mean over the
                           copies of its class, without bias; regression: the whole network
 

@@ -28,7 +28,7 @@ class Case:
 
     Attributes:
         algorithm: name of its config.
-        problem: `regression` or `classification`; `policy` for MAML in 2D navigation.
+        problem: `regression` or `classification`; `policy` for MAML or Reptile in 2D navigation.
         options: of the learner, as pairs.
         norm: of the network, in classification.
         replay: replay the meta-gradient.
