@@ -1,4 +1,4 @@
-"""What a learner adapts to, and what comes of it."""
+"""The support set that a learner adapts to, and the result of adapting."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mamlbench.tasks import Examples
 
 
 class FreshSupport(Protocol):
-    """A support set of T tasks that is gathered anew at each inner step, as rollouts are."""
+    """A support set of T tasks that is gathered anew at each inner step, such as rollouts."""
 
     def __len__(self) -> int:
         """T."""
 
     def __call__(self, step: int, params: Params) -> Examples:
-        """The support set for inner step `step` (from 0), given the parameters so far."""
+        """The support set for inner step `step` (from 0), given the current parameters."""
 
 
 Support = Examples | FreshSupport
@@ -27,12 +27,12 @@ class Adapted:
     """A learner adapted to T tasks.
 
     Attributes:
-        params: entry s has every network parameter after s inner steps, [T, ...] where it differs
-            from task to task and [...] where it does not; with P particles [T*P, ...], those of one
-            task next to each other.
-        support: what it was adapted to, which prediction without transduction needs again; None
-            where it was fresh at each step.
-        particles: P, parameters of each task.
+        params: entry s has every network parameter after s inner steps: [T, ...] if it differs
+            between tasks, otherwise [...]; with P particles [T*P, ...], the particles of a task
+            next to each other.
+        support: the support set, which non-transductive prediction and `norm=support` need again;
+            None if it was gathered anew at each step.
+        particles: P, sets of parameters per task.
     """
 
     params: list[Params]

@@ -12,18 +12,18 @@ from mamlbench.objectives import Objective
 
 
 class ANIL(MAML):
-    """MAML whose inner loop adapts the head alone, at meta-training and meta-test (section 4).
+    """MAML whose inner loop adapts only the head, at meta-training and meta-test (section 4).
 
     All tasks share the features, which only the outer loop changes.
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
-        head: name of the network's module that adapts; its last linear layer, as a rule.
+        head: name of the module that the inner loop adapts, usually the last linear layer.
         options: the arguments of `MAML`.
 
     Raises:
-        BadValue: the network has no such module, or one without parameters.
+        BadValue: the network has no such module, or the module has nothing to adapt.
     """
 
     replayable = True

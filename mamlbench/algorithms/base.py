@@ -1,4 +1,4 @@
-"""What every algorithm is: a learner that adapts to tasks, and a step that betters it."""
+"""Base class of every algorithm: how a learner adapts to tasks, and its outer step."""
 
 from __future__ import annotations
 
@@ -33,43 +33,43 @@ from mamlbench.tasks import Examples, TaskBatch
 
 
 class MetaLearner(nn.Module, ABC):
-    """A network, how it adapts to tasks, and how its meta-parameters learn from that.
+    """A network, how it adapts to tasks, and how its meta-parameters are trained.
 
-    A subclass writes `adapt`, and `meta_loss` (or, where the outer update is not the gradient of a
-    loss, `meta_gradient`). It sees tensors only: no config, no files, no device moves. What it has
-    from one outer step to the next is a parameter, a buffer, or in `get_extra_state`: a checkpoint
-    keeps nothing else of it.
+    A subclass implements `adapt` and `meta_loss` (or, if the outer update is not the gradient of a
+    loss, `meta_gradient` or `chunk_gradient`). It sees tensors only: no config, no files, no device
+    moves. State that lasts from one outer step to the next must be a parameter, a buffer, or part
+    of `get_extra_state`: a checkpoint saves nothing else.
 
     Args:
         network: a `TaskNetwork`, or any module that maps [M, ...] to [M, C].
         objective: loss and metrics.
-        inner_lr: step size of the inner loop, per mean loss.
-        inner_steps: S at meta-training, and wherever `adapt` is not told otherwise.
-        outer_lr: step size of the outer loop; of `trpo` the bound on the mean KL divergence.
-        outer_optimizer: `adam`, `sgd`, or where a policy acts, `trpo`.
+        inner_lr: step size of the inner loop, for losses that are means over examples.
+        inner_steps: S at meta-training, and the default of `adapt`.
+        outer_lr: step size of the outer loop; for `trpo` the bound on the mean KL divergence.
+        outer_optimizer: `adam`, `sgd` or, for policies, `trpo`.
         outer_schedule: `constant`; or `linear`, `cosine` or `exponential` from `outer_lr` to
             `outer_lr_final`.
-        outer_lr_final: where the schedule ends.
+        outer_lr_final: step size at the end of the schedule.
         iterations: outer steps over which the schedule runs.
         adapt_norm: adapt the scale and shift of normalisation layers in the inner loop too.
         clip: clip each element of the meta-gradient to [-clip, clip].
-        task_chunk: tasks to work on at a time (None: all of a batch).
+        task_chunk: tasks to process at a time (None: the whole batch).
 
     Attributes:
         learned: the meta-parameters.
-        checkpoint_inner_steps: keep the parameters after each inner step only, and compute its
-            activations again when the meta-gradient needs them: memory for time.
+        checkpoint_inner_steps: keep only the parameters after each inner step, and recompute its
+            activations for the meta-gradient: less memory, more time.
         epoch_length: outer steps between changes of the outer step size.
-        particles: P of what `adapt` returns at a test, by which evaluation bounds its memory.
-        replayable: whether `meta_loss` depends on nothing but the tasks and the meta-parameters: no
-            counters, no random numbers. Steps are then replayed (see `Replay`). Each class says so
-            for itself; a subclass does not inherit it.
-        recomputable: whether `checkpoint_inner_steps` can be asked of it.
-        needs_queries: whether `meta_step` learns from query sets, which may then not be empty.
-        scores_tasks: whether `meta_step` gives the tasks' own metric, by which the best outer step
-            can be chosen.
-        takes_short_products: whether its products are all of its network's layers, which may then
-            be of shorter numbers.
+        particles: P of what `adapt` returns; evaluation bounds its memory by it.
+        replayable: whether `meta_loss` depends only on the tasks and the meta-parameters: no
+            counters, no random numbers. Its steps can then be replayed (see `Replay`). Each class
+            sets this for itself; a subclass does not inherit it.
+        recomputable: whether `checkpoint_inner_steps` is supported.
+        needs_queries: whether `meta_step` learns from query sets, which then must not be empty.
+        scores_tasks: whether `meta_step` returns the tasks' metric, so that a checkpoint can be
+            chosen by it (`evaluation.select=best_training`).
+        takes_short_products: whether the network's layers compute all products, so that these may
+            be in bfloat16.
 
     Raises:
         BadValue: an argument outside of its range.
@@ -128,7 +128,7 @@ class MetaLearner(nn.Module, ABC):
         self.start_optimizer()
 
     def start_optimizer(self) -> None:
-        """A fresh outer optimiser and schedule over all meta-parameters there are now."""
+        """Create a fresh outer optimiser and schedule for all current parameters."""
         name, lr, final, schedule, iterations = self._outer
         self.learned = list(self.parameters())
         self.optimizer = OPTIMIZERS[name](self.learned, lr=lr)
@@ -136,9 +136,9 @@ class MetaLearner(nn.Module, ABC):
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
 
     def replay(self, compiled: bool = False) -> bool:
-        """Replay the meta-gradient from now on; gives whether this learner can.
+        """Replay the meta-gradient from now on; return whether this learner can.
 
-        It can where its class is `replayable` and the support sets are the tasks' own.
+        It can if its class is `replayable` and no policy gathers the support sets.
         """
         if vars(type(self)).get("replayable") and not isinstance(self.objective, PolicyGradient):
             self._replay = ReplayedGradient(self.meta_loss, self.learned, compiled)
@@ -147,10 +147,10 @@ class MetaLearner(nn.Module, ABC):
     def share_with(self, ranks: Ranks) -> None:
         """Share each meta-batch with other processes from now on.
 
-        Each gives `meta_step` the whole batch, and has what one by itself has, but for rounding.
+        Each passes the whole batch to `meta_step`; results are those of one process up to rounding.
 
         Raises:
-            BadValue: this learner cannot.
+            BadValue: this learner cannot share.
         """
         self.ranks = ranks
 
@@ -158,39 +158,39 @@ class MetaLearner(nn.Module, ABC):
 
     @abstractmethod
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
-        """Adapt to T tasks at once; nothing of the learner changes.
+        """Adapt to T tasks at once; the learner itself does not change.
 
-        Gradients flow through it to the meta-parameters where the algorithm needs them and grad
-        mode is on; under `torch.no_grad()` it keeps no graph.
+        Gradients flow through the result to the meta-parameters if the algorithm needs them and
+        grad mode is on; under `torch.no_grad()` no graph is kept.
 
         Args:
-            support: x [T, M, ...] and y, or what gives them at each inner step.
-            steps: S, `inner_steps` unless given.
+            support: x [T, M, ...] and y, or a function that gathers them at each inner step.
+            steps: S (None: `inner_steps`).
         """
 
     def check_steps(self, steps: int) -> None:
-        """See that `adapt` can take so many steps; most algorithms take any number.
+        """Check that `adapt` can take this many steps; most algorithms take any number.
 
         Raises:
             BadValue: it cannot.
         """
 
     def adapt_to_learn(self, support: Support) -> Adapted:
-        """Adapt as far as policies are before an outer step judges what they meet."""
+        """Adapt policies before an outer step gathers the query episodes that it learns from."""
         return self.adapt(support)
 
     @staticmethod
     def support_at(support: Support, step: int, params: Params) -> Examples:
-        """The support set for inner step `step`: always the same one, or a fresh one."""
+        """The support set for inner step `step`: the fixed one, or one that is gathered now."""
         return support if isinstance(support, Examples) else support(step, params)
 
     @staticmethod
     def adapted(params: list[Params], support: Support, particles: int = 1) -> Adapted:
-        """What `adapt` returns, from the parameters after 0 to S steps."""
+        """The return value of `adapt`, from the parameters after 0 to S steps."""
         return Adapted(params, support if isinstance(support, Examples) else None, particles)
 
     def initial(self, tasks: int) -> Params:
-        """The parameters before the first inner step: adapted ones with T in front."""
+        """The parameters before the first inner step; adapted ones have T in front."""
         own = dict(self.network.named_parameters())
         adapted = {name: own[name].expand(tasks, *own[name].shape) for name in self.adapted_names}
         return own | adapted
@@ -198,9 +198,9 @@ class MetaLearner(nn.Module, ABC):
     def inner_gradient(
         self, params: Params, batch: Examples, create_graph: bool
     ) -> tuple[Params, Tensor]:
-        """Gradient of each task's loss in its own parameters, and the losses [T].
+        """Gradient of each task's loss with respect to its own parameters, and the losses [T].
 
-        With `create_graph` the gradient can be differentiated again; without, it is a constant.
+        With `create_graph` the gradient can be differentiated again; otherwise it is a constant.
         """
 
         def losses(at: Params) -> Tensor:
@@ -210,7 +210,7 @@ class MetaLearner(nn.Module, ABC):
         return gradients(losses, params, self.adapted_names, create_graph)
 
     def inner_step(self, function: Callable[[Params], Params], params: Params) -> Params:
-        """`function(params)`, its activations kept or not as `checkpoint_inner_steps` says."""
+        """`function(params)`; `checkpoint_inner_steps` decides whether its activations are kept."""
         if not (self.checkpoint_inner_steps and torch.is_grad_enabled()):
             return function(params)
         result: Params = checkpoint(function, params, use_reentrant=False)
@@ -222,7 +222,7 @@ class MetaLearner(nn.Module, ABC):
         """Outputs [T, P, M, C] for x [T, M, ...] after `step` inner steps.
 
         With batch norm, `transductive` normalises all M examples as one batch; otherwise each is
-        forwarded with the whole support set and sees no other query (arXiv 1803.02999, 6.1).
+        normalised with the whole support set and no other query (arXiv 1803.02999, section 6.1).
         """
         params, particles = adapted.params[step], adapted.particles
         x = for_particles(x, particles)
@@ -251,21 +251,21 @@ class MetaLearner(nn.Module, ABC):
     # --- learning to adapt ----------------------------------------------------------------------
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss [T] whose mean the outer loop descends, and metrics [T] to log."""
+        """The losses [T], whose mean the outer loop minimises, and metrics [T] to log."""
         raise TypeError(f"{type(self).__name__} defines neither meta_loss nor meta_gradient")
 
     def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
-        """Put the mean meta-gradient of the tasks into `.grad`; gives metrics [T].
+        """Store the mean meta-gradient of the tasks in `.grad`; return metrics [T].
 
-        The tasks are worked on `task_chunk` at a time, which bounds the memory and changes the
-        result by rounding only.
+        At most `task_chunk` tasks are processed at a time, which bounds the memory and changes the
+        result only by rounding.
         """
         self.optimizer.zero_grad()
         metrics = [self.chunk_gradient(part, len(tasks)) for part in self._chunks(tasks)]
         return {name: torch.cat([m[name] for m in metrics]) for name in metrics[0]}
 
     def chunk_gradient(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
-        """Add these tasks' part of a batch of `total` tasks to `.grad`; gives metrics [T]."""
+        """Add these tasks' share of the mean over `total` tasks to `.grad`; return metrics [T]."""
         if self._replay is not None:
             return self._replay(tasks, total)
         loss, metrics = self.meta_loss(tasks)
@@ -273,12 +273,13 @@ class MetaLearner(nn.Module, ABC):
         return {name: values.detach() for name, values in metrics.items()}
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
-        """One outer update; gives metrics [T] of the tasks it learned from.
+        """Make one outer update; return metrics [T] of the tasks.
 
         Raises:
             BadValue: there are no queries to learn from.
-            NonFiniteError: before anything changed. Replayed on a GPU, which is not waited for, a
-                step that is not finite changes no parameter and says so in `finite`.
+            NonFiniteError: losses or meta-gradient are not finite; nothing has changed yet. A
+                replayed step on a GPU does not wait for this check: it leaves the parameters
+                unchanged and records that in `finite`.
         """
         if self.needs_queries and isinstance(tasks.query, Examples) and not tasks.query.x.shape[1]:
             raise BadValue("queries", 0, "1 or more, to learn from", "dataset")
@@ -301,15 +302,15 @@ class MetaLearner(nn.Module, ABC):
         return metrics
 
     def count_step(self) -> None:
-        """What depends on the number of outer steps goes on by one, also if it was skipped."""
+        """Advance all schedules by one outer step, also if that step was skipped."""
         self.scheduler.step()
 
     def task_means(self) -> list[Tensor]:
-        """What the last meta-gradient left, beside `.grad`, that is a mean over its tasks."""
+        """Means over tasks, from the last meta-gradient, that processes average beside `.grad`."""
         return []
 
     def clip_gradients(self) -> None:
-        """Bound the meta-gradient, as `clip` says, once it is known to be finite."""
+        """Clip the meta-gradient as `clip` says, after the check that it is finite."""
         if self.clip is not None:
             nn.utils.clip_grad_value_(self.learned, self.clip)
 
@@ -318,9 +319,9 @@ class MetaLearner(nn.Module, ABC):
         return list(tasks.chunks(max(1, -(-len(tasks) // parts))))
 
     def _check_finite(self, losses: Tensor) -> None:
-        """See that nothing comes of a step that is not finite, on a GPU without waiting for it.
+        """Keep a step that is not finite from changing anything, on a GPU without waiting for it.
 
-        Learners whose steps are not replayed, or that keep running averages, are waited for.
+        Steps that are not replayed, and learners that keep running averages, are waited for.
         """
         values = [losses, *(p.grad for p in self.learned if p.grad is not None)]
         waited_for = self._replay is None or bool(self._recording)
@@ -331,7 +332,7 @@ class MetaLearner(nn.Module, ABC):
 
     @torch.no_grad()
     def _record_statistics(self, tasks: TaskBatch) -> None:
-        """Running averages (`norm=running` only) are those of the meta-parameters' own outputs."""
+        """Update running averages (`norm=running` only) by a pass with the meta-parameters."""
         for layer in self._recording:
             layer.recording = True
         if self._recording:
@@ -341,5 +342,5 @@ class MetaLearner(nn.Module, ABC):
 
 
 def for_particles(values: Tensor, particles: int) -> Tensor:
-    """Values [T, ...] once for each particle of a task, [T*P, ...]."""
+    """Repeat values [T, ...] for each particle of a task, [T*P, ...]."""
     return values if particles == 1 else values.repeat_interleave(particles, 0)

@@ -25,34 +25,34 @@ PRECISIONS = ("log_lambda", "log_gamma")
 
 
 class BMAML(Particles):
-    """Algorithm 3: particles that move to a task's posterior, and learn where to start from.
+    """Algorithm 3: SVGD moves particles to a task's posterior, from learned initial particles.
 
-    A particle θ of a task has the log posterior log p(D | θ) + log p(θ), summed over the examples
-    of D. In regression it carries two precisions beside the weights w: γ of the likelihood
+    The log posterior of a particle θ is log p(D | θ) + log p(θ), a sum over the examples of D. In
+    regression a particle has, beside the weights w, two precisions: γ of the likelihood
     N(y; f(x), 1/γ) and λ of the prior N(w; 0, 1/λ), each with a gamma hyper-prior; SVGD moves their
-    logarithms with the weights. In classification the prior is flat. Of a policy, the log posterior
-    is its expected return over the temperature (SVPG, arXiv 1704.02399, as in section 5.3).
+    logarithms with the weights. In classification the prior is flat. For a policy, the log
+    posterior is expected return / temperature (SVPG, arXiv 1704.02399, as in section 5.3).
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
-        meta_loss: `chaser`, the squared distance of the adapted particles (the follower) to where
-            the query set would move them further (the leader, section 3.2), of policies the
-            distance; `validation`, the negative log likelihood of the query set under the adapted
-            particles (section 3.1), of policies the sum of their losses.
-        leader_steps: of SVGD, from the follower's particles, on support and query set together; of
-            policies one, on what the follower met.
-        leader_lr: its step size (None: `inner_lr`).
-        first_order: treat gradients of the log posterior as constants; that of the kernel is not.
+        meta_loss: `chaser`, the squared distance (for policies, the distance) from the adapted
+            particles (the follower) to those that further steps reach (the leader, section 3.2);
+            `validation`, the negative log likelihood of the query set under the adapted particles
+            (section 3.1), for policies the sum of their losses.
+        leader_steps: SVGD steps from follower to leader, on support and query set together; for
+            policies 1, on the follower's own episodes.
+        leader_lr: step size of these steps (None: `inner_lr`).
+        first_order: treat gradients of the log posterior as constants, but not the kernel's.
         bandwidth: of the kernel, see `mamlbench.algorithms.svgd.squared_bandwidth`.
         exact_repulsion: the kernel's exact gradient, or half of it as in the released code.
-        noise_variance: 1/γ at first.
-        weight_variance: 1/λ at first.
+        noise_variance: initial 1/γ.
+        weight_variance: initial 1/λ.
         noise_prior: shape and rate of the gamma hyper-prior of γ.
         weight_prior: shape and rate of the gamma hyper-prior of λ.
-        temperature: of a policy's posterior, SVPG's α.
-        options: the arguments of `Particles`; `inner_lr` is the step along the direction of SVGD in
-            the log posterior, a sum over examples, not a mean.
+        temperature: SVPG's α, for policies.
+        options: the arguments of `Particles`; `inner_lr` scales the SVGD direction of the log
+            posterior, a sum over examples, not a mean.
 
     Raises:
         BadValue: an argument outside of its range, or parameters that nothing would train.
@@ -149,7 +149,7 @@ class BMAML(Particles):
     # --- the posterior --------------------------------------------------------------------------
 
     def log_posterior(self, params: Params, examples: Examples) -> Tensor:
-        """log p(θ | D) of each particle up to a constant, [T*P], of examples [T, M, ...]."""
+        """log p(θ | D) of each particle up to a constant, [T*P], given examples [T, M, ...]."""
         likelihood = self.log_likelihood(params, examples)
         if not self.precisions:
             return likelihood
@@ -165,12 +165,12 @@ class BMAML(Particles):
         losses = self.objective.loss(outputs, each.y)
         if self.acting:
             return -losses / self.temperature
-        count = examples.y[0].numel()  # values that the loss is a mean over
+        count = examples.y[0].numel()  # how many values the loss averages
         if not self.precisions:
             return -count * losses
         return posterior.normal_log_density(count * losses, count, params["log_gamma"])
 
-    # --- learning where to start from -----------------------------------------------------------
+    # --- learning the initial particles ---------------------------------------------------------
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The chaser loss (Algorithm 3) or the validation loss (Algorithm 2), and metrics [T]."""
@@ -186,7 +186,7 @@ class BMAML(Particles):
     def _chaser(self, follower: Params, tasks: TaskBatch) -> Tensor:
         """Σ_m ‖θ_m - leader_m‖², [T], over the weights without the precisions.
 
-        Of policies, whose support is gathered step by step, Σ_m ‖θ_m - leader_m‖.
+        For policies Σ_m ‖θ_m - leader_m‖; support varies by step, so the leader uses queries.
         """
         both = tasks.query if self.acting else tasks.support.together(tasks.query)
         with torch.no_grad():
@@ -197,7 +197,7 @@ class BMAML(Particles):
         return (behind - ahead).square().sum((1, 2))
 
     def _validation(self, follower: Params, tasks: TaskBatch) -> Tensor:
-        """-1/M log 1/P Σ_m p(D_query | θ_m), [T]; of policies, the sum of their losses."""
+        """-1/M log 1/P Σ_m p(D_query | θ_m), [T]; for policies, the sum of their losses."""
         likelihoods = self.log_likelihood(follower, tasks.query).unflatten(0, (-1, self.particles))
         if self.acting:
             return -self.temperature * likelihoods.sum(1)

@@ -1,4 +1,4 @@
-"""Inner loops by Adam or plain descent on a GPU: all steps of all tasks as one CUDA graph."""
+"""Inner loops with Adam or SGD on a GPU: all steps of all tasks as one CUDA graph."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mamlbench.replay.rounding import Function
 from mamlbench.tasks import Examples
 
 Learned = tuple[dict[str, Tensor], Moments, Tensor]
-"""How far the tasks went from where all began, Adam's moments at their ends, both in the mean, and
-the losses [T]."""
+"""The tasks' share of the mean change by parameter (start minus end), the mean of their final Adam
+moments, and their losses [T]."""
 
 Loop = Callable[[Batches, int, Moments, int], Learned]
-"""From the mini-batches, how many tasks they are of, the moments to begin with, and the number of
-tasks that the change is a mean over."""
+"""Its arguments: mini-batches, the number of their tasks, initial moments, and the number of tasks
+over which the change is a mean."""
 
 
 class Captured:
-    """A function of tensors that becomes a CUDA graph wherever its inputs have shapes seen before.
+    """A function of tensors that becomes a CUDA graph for input shapes that it has seen before.
 
-    Unlike a `Replay`, the Python function itself is captured, after two calls in which caches and
-    inner graphs are made; inner graphs become part of it. Where it cannot be captured, or its graph
-    does not agree with it, it runs as it is.
+    Unlike `Replay`, it captures the Python function itself, after two calls in which the function
+    builds caches and inner graphs; inner graphs become part of the captured one. If the function
+    cannot be captured, or the graph gives other results, the function itself runs.
 
     Args:
         function: as for `Replay`.
@@ -46,11 +46,11 @@ class Captured:
 
     @property
     def trusted(self) -> int:
-        """For how many shapes of inputs it is a graph by now."""
+        """The number of input shapes for which there is a graph by now."""
         return sum(isinstance(graph, CudaGraph) for graph in self._graphs.values())
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
-        """What the function gives."""
+        """The function's outputs."""
         key = shapes(inputs)
         if key in self._graphs:
             return self._graphs[key](*inputs)
@@ -68,11 +68,11 @@ class Captured:
 
 
 class CapturedLoop:
-    """A `Loop` of so many steps, launched by a single call from its fourth run on.
+    """A `Loop` that is launched by a single call from its fourth run on.
 
     Args:
-        loop: it takes parameters by reference, and nothing else from outside.
-        steps: how many mini-batches it takes; they depend on no parameters.
+        loop: it refers to the parameters, and to nothing else outside its arguments.
+        steps: number of mini-batches, which must not depend on parameters.
     """
 
     def __init__(self, loop: Loop, steps: int) -> None:
@@ -82,11 +82,11 @@ class CapturedLoop:
 
     @property
     def trusted(self) -> int:
-        """For how many kinds of batches it is a graph by now."""
+        """The number of kinds of batches for which there is a graph by now."""
         return sum(each.trusted for each in self._captured.values())
 
     def __call__(self, batches: Batches, tasks: int, moments: Moments, total: int) -> Learned:
-        """What the loop gives."""
+        """The loop's result."""
         given = [batches(step, {}) for step in range(self._steps)]
         if total not in self._captured:
             self._captured[total] = Captured(partial(self._flat, list(moments.second), total))

@@ -1,4 +1,4 @@
-"""MAML that adapts a vector beside the input (after Rei, EMNLP 2015)."""
+"""MAML that adapts only a vector beside the input (after Rei, EMNLP 2015)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mamlbench.objectives import Objective
 
 
 class ContextVector(MAML):
-    """The inner loop adapts a context that the network sees beside each input, and nothing else.
+    """MAML whose inner loop adapts only a context, which is concatenated to each input.
 
-    A comparison of MAML's paper (arXiv 1703.03400, tables 3 to 5): context and network are learned
-    as MAML learns its parameters. The context has an input's shape, as in the authors' code.
+    A comparison in MAML's paper (arXiv 1703.03400, tables 3 to 5): the outer loop learns context
+    and network. The context has the shape of an input, as in the authors' code.
 
     Args:
-        network: made anew with room for the context; see `MetaLearner`.
+        network: rebuilt with an input wide enough for the context; see `MetaLearner`.
         objective: see `MetaLearner`.
         options: the arguments of `MAML`.
 
     Raises:
-        UserError: a network that is not of this package.
+        UserError: the network is not one of mamlbench's own.
     """
 
     replayable = True

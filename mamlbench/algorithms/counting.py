@@ -1,4 +1,4 @@
-"""A count that a learner keeps beside its parameters, from one checkpoint to the next."""
+"""A counter that a learner's checkpoints save beside its parameters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing_extensions import override
 
 
 class Counting(nn.Module):
-    """A learner whose `state_dict` has a count of its own.
+    """A learner whose `state_dict` includes a counter.
 
     Attributes:
-        count_name: the name of the attribute that is the count.
+        count_name: name of the attribute that holds the counter.
     """
 
     count_name: ClassVar[str]

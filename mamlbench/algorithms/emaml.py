@@ -20,17 +20,18 @@ META_LOSSES = ("query", "reptile")
 
 
 class EMAML(Particles, MAML):
-    """P MAMLs with initialisations of their own, whose predictions are averaged.
+    """P MAMLs with separate initialisations, whose predictions are averaged.
 
-    Each learns as it would alone, but for a learned inner rate, which they share. Heads over shared
-    features (`particles_of=head`) meet in the features only, whose gradient is the sum of theirs.
+    Each learns as it would alone, except that all share a learned inner rate. Heads over shared
+    features (`particles_of=head`) interact only through the features, whose gradient is the sum
+    over heads.
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
-        meta_loss: `query`, the loss of the query set after the last inner step; `reptile`, the
-            distance of each particle to where its inner steps lead (as the paper's code compares
-            for policies; no gradient goes through them).
+        meta_loss: `query`, the query loss after the last inner step; `reptile`, the distance from
+            each particle to its adapted parameters, through which no gradient flows (a comparison
+            for policies in the paper's code).
         options: the arguments of `Particles` and of `MAML`.
 
     Raises:
@@ -64,7 +65,7 @@ class EMAML(Particles, MAML):
 
     @override
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of what each particle's `meta_loss` is, and metrics after the last inner step."""
+        """The sum of the particles' meta-losses, and metrics after the last inner step."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.to_adapted):
             adapted = self.adapt(tasks.support)
             outputs = self.predict(adapted, tasks.query.x)
@@ -76,7 +77,7 @@ class EMAML(Particles, MAML):
         return losses.unflatten(0, (-1, self.particles)).sum(1), metrics
 
     def _distance(self, adapted: Adapted, tasks: int) -> Tensor:
-        """Σ_m ‖θ_m − φ_m‖ of initial and adapted particles, [T]."""
+        """Σ_m ‖θ_m − φ_m‖ between initial and adapted particles, [T]."""
         ends, starts = adapted.params[-1], self.initial(tasks)
         moved = [self.as_vectors(p, self.adapted_names) for p in (ends, starts)]
         return torch.linalg.vector_norm(moved[0] - moved[1], dim=2).sum(1)

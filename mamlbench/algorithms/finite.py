@@ -1,4 +1,4 @@
-"""Steps whose losses or meta-gradient are not finite change nothing."""
+"""Outer steps whose losses or meta-gradient are not finite change nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class NonFiniteError(ArithmeticError):
-    """The meta-loss or its gradient is NaN or infinite; the meta-parameters are as they were.
+    """The meta-loss or its gradient is NaN or infinite; the meta-parameters are unchanged.
 
     Attributes:
-        losses: [T] the losses of the tasks of that batch.
+        losses: [T] the losses of that batch's tasks.
     """
 
     def __init__(self, losses: Tensor) -> None:
@@ -27,11 +27,11 @@ class NonFiniteError(ArithmeticError):
 
 
 class Finite:
-    """Whether steps are finite: asked at once, or on a GPU without waiting for it.
+    """Checks that steps are finite: at once, or on a GPU without waiting for the result.
 
     Attributes:
-        last: 1 where the last step was, else 0; on a GPU a number there.
-        refused: how many steps that were not waited for were not; a number there too.
+        last: 0 if the last guarded step was not finite, otherwise 1; on a GPU a tensor.
+        refused: how many guarded steps were not finite; on a GPU a tensor.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Finite:
 
     @staticmethod
     def require(values: Sequence[Tensor], losses: Tensor) -> None:
-        """See that all values, the losses among them, are finite.
+        """Check that all values, which include the losses, are finite.
 
         Raises:
             NonFiniteError: they are not.
@@ -49,22 +49,22 @@ class Finite:
             raise NonFiniteError(losses)
 
     def guard(self, values: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> None:
-        """Have the optimiser's next step change nothing, unless all values are finite."""
+        """Make the optimiser's next step change nothing unless all values are finite."""
         bad = (~torch.isfinite(_size(values))).float()
         optimizer.found_inf = bad  # type: ignore[attr-defined]  # as torch's GradScaler tells it
         self.last, self.refused = 1 - bad, self.refused + bad
 
     def count_refused(self) -> int:
-        """The steps refused since this was asked before."""
+        """The number of steps refused since the last call."""
         count, self.refused = int(self.refused), 0
         return count
 
 
 def _size(values: Sequence[Tensor]) -> Tensor:
-    """A number that is finite where all of the values are."""
+    """A number that is finite only if all values are."""
     return torch.stack(torch._foreach_norm(list(values), 1)).sum()
 
 
 def can_be_guarded(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether an optimiser's steps can be made to change nothing; torch's fused ones can."""
+    """Whether `guard` works for this optimiser; it does for torch's fused ones."""
     return bool(getattr(optimizer, "_step_supports_amp_scaling", False))

@@ -1,4 +1,4 @@
-"""Adam without momentum as an inner optimiser, its second moments carried from task to task."""
+"""Adam without momentum as an inner optimiser; its second moments can carry over between tasks."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ EPSILON = 1e-8
 
 @dataclass(frozen=True)
 class Moments:
-    """Adam's second moments by parameter ([...] or per task [T, ...]), and its count of steps.
+    """Adam's second moments by parameter ([...] or per task [T, ...]), and its step count.
 
-    The count is a number of the device, float64, where steps are captured as a CUDA graph.
+    The count is a float64 tensor on the device if steps are captured as a CUDA graph.
     """
 
     second: Params
@@ -29,9 +29,9 @@ class Moments:
     def step(
         self, params: Params, gradient: dict[str, Tensor], lr: float
     ) -> tuple[Params, Moments]:
-        """The parameters after a step, and the moments after it; all tensors are new.
+        """The parameters and the moments after a step; no tensor is changed in place.
 
-        With beta1 = 0, and epsilon added to the uncorrected root as TensorFlow does.
+        beta1 is 0, and epsilon is added to the uncorrected root, as in TensorFlow.
         """
         names, steps = list(gradient), self.steps + 1
         at, by, of = ([each[name] for name in names] for each in (params, gradient, self.second))
@@ -45,7 +45,7 @@ class Moments:
         return params | dict(zip(names, moved, strict=True)), moments
 
     def mean(self) -> Moments:
-        """The mean over tasks, [...]."""
+        """The mean of the moments over tasks, [...]."""
         return Moments({name: v.mean(0) for name, v in self.second.items()}, self.steps)
 
 

@@ -16,9 +16,9 @@ from mamlbench.tasks import Examples, TaskBatch
 class Joint(MAML):
     """Minimise the expected loss over tasks, without adaptation.
 
-    The baseline that MAML's paper calls pretraining (arXiv 1703.03400, section 5.1), and what
-    Reptile is with one inner step (arXiv 1803.02999, section 3). It adapts as MAML does. A policy
-    is the one that is best on average, in an environment whose goal changes unseen.
+    MAML's paper calls this baseline pretraining (arXiv 1703.03400, section 5.1); it equals Reptile
+    with one inner step (arXiv 1803.02999, section 3). At meta-test it adapts as MAML does. A policy
+    learns to be best on average over goals that it cannot observe.
 
     Args:
         network: see `MetaLearner`.
@@ -27,17 +27,17 @@ class Joint(MAML):
     """
 
     replayable = True
-    needs_queries = False  # it learns from support sets as well
+    needs_queries = False  # it also learns from support sets
 
     @override
     def adapt_to_learn(self, support: Support) -> Adapted:
-        """Not at all: policies are judged as they are."""
+        """Do not adapt: policies are evaluated as they are."""
         return self.adapt(support, 0)
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the shared parameters on support and query examples together.
 
-        A policy acts once, on the query side.
+        A policy acts only once, for the query set.
         """
         acted = not isinstance(tasks.support, Examples)
         examples = tasks.query if acted else tasks.support.together(tasks.query)

@@ -1,4 +1,4 @@
-"""MAML as learn2learn does it (Arnold et al., 2020, arXiv 2008.12284): a peer to compare with."""
+"""learn2learn's MAML (Arnold et al., 2020, arXiv 2008.12284), to compare ours with."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mamlbench.tasks import TaskBatch
 class Learn2LearnMAML(MetaLearner):
     """`learn2learn.algorithms.MAML`: clone the module for a task, adapt the clone, step by step.
 
-    The inner loop and its derivatives are learn2learn's; at meta-training one task comes after
-    another, as in its examples. Outer optimiser, losses and metrics are ours, so that the two
-    differ in nothing else. Its results equal `MAML`'s to rounding.
+    The inner loop and its derivatives are learn2learn's; meta-training processes one task after
+    another, as its examples do. Everything else is ours: outer optimiser, losses and metrics.
+    Results equal those of `MAML` up to rounding.
 
     Args:
         network: see `MetaLearner`.
@@ -49,7 +49,7 @@ class Learn2LearnMAML(MetaLearner):
         self._maml = learn2learn().algorithms.MAML
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
-        """Clones of the network, each taking learn2learn's gradient steps on its own task."""
+        """Clone the network for each task; each clone takes learn2learn's gradient steps."""
         keep_graph = torch.is_grad_enabled()
         first_order = self.first_order or not keep_graph
         with torch.enable_grad():
@@ -80,7 +80,7 @@ class Learn2LearnMAML(MetaLearner):
         return list(tasks.chunks(1))
 
     def _stacked(self, learners: Iterable[Any], keep_graph: bool) -> Params:
-        """All parameters by name, the adapted ones of all tasks in one tensor [T, ...]."""
+        """All parameters by name; adapted ones are stacked over tasks, [T, ...]."""
         each = zip(*(learner.module.adapted for learner in learners), strict=True)
         stacked = [torch.stack(values) for values in each]
         adapted = [values if keep_graph else values.detach() for values in stacked]
@@ -89,10 +89,10 @@ class Learn2LearnMAML(MetaLearner):
 
 
 class _OneTask(nn.Module):
-    """A network as learn2learn wants one: x [M, ...] to [M, C], all its parameters adapted.
+    """A network in learn2learn's form: x [M, ...] to [M, C], all its parameters adapted.
 
-    The network itself is no submodule, so that its other parameters (those of its norms) are not
-    cloned but stay the meta-parameters that they are.
+    The network itself is not a submodule, so its other parameters (those of its norms) are not
+    cloned: they remain the meta-parameters.
     """
 
     def __init__(self, network: nn.Module, adapted_names: list[str]) -> None:
@@ -101,7 +101,7 @@ class _OneTask(nn.Module):
         self.names = adapted_names
         self.adapted = nn.ParameterList(own.pop(name) for name in adapted_names)
         self.fixed = own
-        self.network = (network,)  # in a tuple, out of the sight of nn.Module
+        self.network = (network,)  # the tuple hides it from nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
         params = self.fixed | dict(zip(self.names, self.adapted, strict=True))

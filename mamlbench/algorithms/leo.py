@@ -1,23 +1,23 @@
 """LEO, latent embedding optimisation (Rusu et al., ICLR 2019, arXiv 1807.05960).
 
-The support set is encoded into codes, a decoder makes parameters of them, and the inner loop
-descends on the codes first and on the parameters after.
+The support set is encoded into codes, a decoder turns them into parameters, and the inner loop
+adapts first the codes and then the parameters.
 
-    h [T, M, .]           of the support set: the network's features of x; in regression x beside y
+    h [T, M, .]           encoder input: the network's features of x; in regression x and y
     encoder               h to [T, M, L]
     relation network      all M * M pairs to [T, M, 2L], mean over partners
     mean over a class     q(z): each of the G = M support examples has a copy of its class's
                           Gaussian; in regression there is one code for the task, G = 1
     z [T, G, L]           a sample of q(z)
-    decoder               z to q(w), of which w [T, G, W] is drawn anew each time
-    latent steps          z <- z - rate * dL/dz, the rate [L] learned
-    fine-tuning steps     w <- w - rate * dL/dw, the rate [W] learned
-    parameters            classification: rows of `head.weight` [T, N, D], the means of the copies
-                          of each class, without bias; in regression all that the network has
+    decoder               z to q(w), from which w [T, G, W] is drawn anew each time
+    latent steps          z <- z - rate * dloss/dz, the rate [L] learned
+    fine-tuning steps     w <- w - rate * dloss/dw, the rate [W] learned
+    parameters            classification: rows of `head.weight` [T, N, D], each the mean over the
+                          copies of its class, without bias; regression: the whole network
 
-Inner step s is a latent step while s < `latent_steps`, and a fine-tuning step from then on. In the
-authors' code L is summed over the support set. The rates being meta-parameters, no other start
-makes up for that under a mean: `inner_loss=sum` has the outer optimiser move them in that unit.
+Inner step s is a latent step if s < `latent_steps`, otherwise a fine-tuning step. The authors' code
+sums the inner loss over the support set. `inner_loss=sum` does the same: because the outer
+optimiser learns the rates, scaling their initial values would not make a mean equivalent.
 """
 
 from __future__ import annotations
@@ -50,34 +50,34 @@ class _Path:
 
 
 class LEO(MetaLearner):
-    """Algorithm 1. Meta-training samples and drops inputs out; `adapt` drops none, takes means.
+    """Algorithm 1. Only meta-training uses dropout; `adapt` takes means unless `samples` > 0.
 
     Args:
-        network: a `TaskNetwork`. What is generated of it (see above) keeps values of its own, which
-            nothing uses; the rest is learned and shared by all tasks.
+        network: a `TaskNetwork`. Its own values of generated parameters (see above) are unused; its
+            other parameters are learned and shared by all tasks.
         objective: see `MetaLearner`.
         latent_size: L.
-        latent_steps: inner steps on the codes; the others of `inner_steps` fine-tune.
+        latent_steps: inner steps on the codes; the rest of `inner_steps` fine-tune.
         inner_loss: `mean` over the support set, or `sum`.
-        inner_lr: where the latent rates start, per such loss.
-        finetune_lr: where the fine-tuning rates start, per such loss.
-        encoder_hidden: widths of hidden layers; so the next two.
-        relation_hidden: of the relation network.
-        decoder_hidden: of the decoder.
+        inner_lr: initial latent rates, for that `inner_loss`.
+        finetune_lr: initial fine-tuning rates, for that `inner_loss`.
+        encoder_hidden: widths of the encoder's hidden layers.
+        relation_hidden: widths of the relation network's hidden layers.
+        decoder_hidden: widths of the decoder's hidden layers.
         bias: give these three networks biases.
-        prior: `encoder`, or `standard`: codes are drawn from N(0, I), `adapt` takes its mean.
-        stochastic: sample codes and weights at meta-training; else their means, and no KL.
-        dropout: probability to drop an input of the encoder and of the head at meta-training.
-        kl_weight: β, of the KL divergence of q(z) from N(0, I): the mean over a code's numbers.
-        encoder_penalty: γ, of the mean squared distance from first to adapted codes.
+        prior: `encoder`; or `standard`: codes are drawn from N(0, I), and `adapt` takes its mean.
+        stochastic: sample codes and weights at meta-training; otherwise take means, without KL.
+        dropout: probability of dropping an input of encoder or head at meta-training.
+        kl_weight: β, of KL(q(z) || N(0, I)), a mean over the codes and their components.
+        encoder_penalty: γ, of the mean squared distance from initial to adapted codes.
         l2: λ1, of half the sum of squares of the three networks' weights.
         orthogonality: λ2, see `row_correlation`.
         clip_norm: bound on the norm of each parameter's meta-gradient, after `clip`.
-        samples: P samples of codes and weights for `adapt` to give (0: their means).
+        samples: P, samples of codes and weights that `adapt` draws (0: take their means).
         options: the arguments of `MetaLearner`.
 
     Raises:
-        BadValue: an argument outside of its range, or a network that cannot be generated.
+        BadValue: an argument outside of its range, or a network whose layers it cannot generate.
     """
 
     recomputable = False
@@ -121,7 +121,7 @@ class LEO(MetaLearner):
         self.particles = max(1, samples)
         self.generated = made = Generated.of(network, isinstance(objective, Classification))
         self.adapted_names = [*made.shapes]
-        self.takes_short_products = not made.rows  # else the head's are taken here
+        self.takes_short_products = not made.rows  # otherwise `_outputs` computes the head's
         hidden = (encoder_hidden, relation_hidden, decoder_hidden)
         self.latent = LatentNetworks(made, latent_size, *hidden, bias, prior == "encoder")
         self.latent_lr = nn.Parameter(torch.full((latent_size,), self.inner_lr))
@@ -129,7 +129,7 @@ class LEO(MetaLearner):
         self.start_optimizer()
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
-        """The parameters after each inner step, of means or of `samples` samples."""
+        """The parameters after each inner step, from means or from `samples` samples."""
         if not isinstance(support, Examples):
             raise UserError(
                 "algorithm=leo: a support set is encoded before any step; there is none"
@@ -141,7 +141,7 @@ class LEO(MetaLearner):
         return self.adapted(params, support, draws.particles)
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The query loss after the last step, with the penalties."""
+        """The query loss after the last step, plus the penalties."""
         draws = Draws(tasks.support, 1, self.stochastic, self.dropout)
         path = self._path(tasks.support, self.inner_steps, draws)
         seen, last = self._seen(tasks.query.x), path.weights[-1]
@@ -165,7 +165,7 @@ class LEO(MetaLearner):
         learning = torch.is_grad_enabled()
 
         def point(value: Tensor) -> Tensor:
-            """The value as one in which gradients can be taken; a constant unless learning."""
+            """A value to take gradients with respect to; detached unless learning."""
             return value if learning and value.requires_grad else value.detach().requires_grad_()
 
         x, y = (for_particles(side, draws.particles) for side in (support.x, support.y))
@@ -190,7 +190,7 @@ class LEO(MetaLearner):
         return _Path([w if learning else w.detach() for w in weights], copies, kl, penalty)
 
     def _seen(self, x: Tensor) -> Tensor:
-        """What generated parameters work on: features [T, M, D]; in regression x itself."""
+        """The input of generated parameters: features [T, M, D]; in regression x itself."""
         if not isinstance(self.network, TaskNetwork) or not self.generated.rows:
             return x
         return self.network.features(x, Rows())
@@ -198,7 +198,7 @@ class LEO(MetaLearner):
     def _outputs(
         self, weights: Tensor, copies: Copies, seen: Tensor, draws: Draws, step: int
     ) -> Tensor:
-        """Outputs [T, M, C] of the parameters that copies' weights stand for."""
+        """Outputs [T, M, C] with the parameters that the copies' weights give."""
         params = self.generated.params(weights, copies.gather)
         if not self.generated.rows:
             return forward(self.network, params, seen, Rows())

@@ -1,4 +1,4 @@
-"""What LEO is made of: its three networks, its Gaussians, its penalties (arXiv 1807.05960)."""
+"""LEO's parts: its three networks, Gaussians and penalties (arXiv 1807.05960)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mamlbench.tasks import Examples
 
 LEAST_SCALE = 1e-10
 CODE, ENCODER_INPUT, WEIGHTS, INPUT = range(4)
-"""Places of random numbers; of the last two there is one at each inner step."""
+"""Places of random draws (see `normal`); the last two have one at each inner step."""
 PLACES = 2
-"""From the place of one inner step to that of the next."""
+"""Difference between the places of one inner step and the next."""
 
 
 class Layers(nn.Sequential):
     """Linear layers with ReLU between them, Glorot uniform; [..., widths[0]] to [..., widths[-1]].
 
     Args:
-        widths: of the input, of each hidden layer, of the output.
+        widths: of the input, each hidden layer and the output.
         bias: whether the layers have biases.
     """
 
@@ -49,7 +49,7 @@ class Layers(nn.Sequential):
 
 
 class RelationNetwork(Layers):
-    """Each code beside each other one: [T, M, H] to [T, M, outputs], the mean over partners."""
+    """Relates every pair of codes: [T, M, H] to [T, M, outputs], the mean over partners."""
 
     @override
     def forward(self, codes: Tensor) -> Tensor:
@@ -74,19 +74,19 @@ class Gaussian:
 
     @classmethod
     def of(cls, outputs: Tensor, scale_at_zero: Tensor | float) -> Gaussian:
-        """From a network's outputs [T, G, 2n], mean and u: scale exp(u) - (1 - scale_at_zero)."""
+        """From outputs [T, G, 2n], mean and u: the scale is exp(u) - (1 - scale_at_zero)."""
         mean, u = outputs.chunk(2, dim=-1)
         return cls(mean, (u.exp() - (1.0 - scale_at_zero)).clamp(min=LEAST_SCALE))
 
     def sample(self, noise: Tensor) -> Tensor:
-        """The values that standard normal numbers [T, G, n] stand for."""
+        """A sample, from standard normal noise [T, G, n]."""
         return self.mean + self.scale * noise
 
     def divergence(self, noise: Tensor) -> Tensor:
         """One-sample estimate of KL(self, N(0, I)): the mean of log q - log p at a sample, [T].
 
-        Of the noise, not of the sample: dividing by a scale of 1e-10 what was multiplied by it
-        leaves nothing but rounding, of the gradient too.
+        It takes the noise, not the sample: recovering the noise by a division by a scale of 1e-10
+        would leave only rounding errors, in the gradient too.
         """
         own = -0.5 * noise.square() - self.scale.log()
         return (own + 0.5 * self.sample(noise).square()).mean(dim=(1, 2))
@@ -94,12 +94,12 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Draws:
-    """What T tasks draw at random while they adapt, each thing by its place.
+    """The random draws of T tasks while they adapt; each has a place of its own.
 
     Attributes:
-        examples: the support set, whose seeds count.
-        particles: P; what is drawn has T*P in front.
-        stochastic: sample Gaussians, or take their means.
+        examples: the support set, whose seeds determine the draws.
+        particles: P; draws have T*P in front.
+        stochastic: sample Gaussians; otherwise take their means.
         dropout: probability that an input is dropped.
     """
 
@@ -127,13 +127,13 @@ class Draws:
         return x * kept / (1 - self.dropout)
 
     def head_inputs(self, x: Tensor, step: int) -> Tensor:
-        """The same for the head, anew at each inner step."""
+        """Inputs of the head after dropout, drawn anew at each inner step."""
         return self.thinned(x, INPUT + PLACES * step)
 
 
 @dataclass(frozen=True)
 class Penalties:
-    """Weights of what is added to the query loss.
+    """Weights of the penalties that are added to the query loss.
 
     Attributes:
         kl_weight: β.
@@ -142,7 +142,7 @@ class Penalties:
         orthogonality: λ2.
 
     Raises:
-        BadValue: a weight below 0.
+        BadValue: a weight that is negative or not finite.
     """
 
     kl_weight: float
@@ -155,7 +155,7 @@ class Penalties:
             require(value >= 0 and math.isfinite(value), option, value, "0 or more")
 
     def of(self, kl: Tensor, encoder_penalty: Tensor, latent: LatentNetworks) -> Tensor:
-        """What is added, [T], given the divergence and the encoder's penalty [T]."""
+        """The sum of the penalties, [T], given the divergence and the encoder's penalty [T]."""
         per_task = self.kl_weight * kl + self.encoder_penalty * encoder_penalty
         correlation = latent.decoder_correlation()
         return per_task + self.l2 * latent.half_squares() + self.orthogonality * correlation
@@ -163,14 +163,14 @@ class Penalties:
 
 @dataclass(frozen=True)
 class Copies:
-    """How the G codes of a task stand for its classes or, in regression, for the task itself.
+    """How the G codes of a task represent its classes or, in regression, the task itself.
 
-    In classification each support example has a copy of its class's Gaussian; in regression there
-    is one for the whole support set.
+    In classification each support example has a copy of its class's Gaussian; in regression one
+    Gaussian serves the whole support set.
 
     Attributes:
-        spread: [T, G, M]: a code is this mean of what the relation network gave for the examples.
-        gather: [T, N, G]: a class's weights are this mean of those of its copies.
+        spread: [T, G, M], averages the relation network's outputs over examples, for each code.
+        gather: [T, N, G], averages the generated weights over a class's copies, for each class.
     """
 
     spread: Tensor
@@ -178,30 +178,30 @@ class Copies:
 
     @classmethod
     def of_classes(cls, y: Tensor, ways: int, like: Tensor) -> Copies:
-        """For class numbers y [T, M]; a class without examples has weights of 0."""
+        """For class numbers y [T, M]; a class without examples gets weights of 0."""
         members = F.one_hot(y, ways).to(like.dtype)
         gather = (members / members.sum(1, keepdim=True).clamp(min=1.0)).transpose(1, 2)
         return cls(members @ gather, gather)
 
     @classmethod
     def of_task(cls, x: Tensor) -> Copies:
-        """For one code that stands for all examples x [T, M, ...]."""
+        """For one code that represents all examples x [T, M, ...]."""
         tasks, examples = x.shape[:2]
         return cls(x.new_full((tasks, 1, examples), 1.0 / examples), x.new_ones(tasks, 1, 1))
 
 
 @dataclass(frozen=True)
 class Generated:
-    """The parameters that a decoder makes.
+    """The parameters that a decoder generates.
 
-    In classification one code makes the weights of one class, a row of the network's `head`; there
-    is no bias. In regression one code makes all parameters of the network.
+    In classification a code generates the weights of one class, a row of the network's `head`;
+    there is no bias. In regression a code generates all parameters of the network.
 
     Attributes:
-        shapes: of one task's parameters, by name.
-        rows: whether a code makes one row of each.
-        scales: [W] standard deviations of the weights where the decoder gives u = 0: Glorot's.
-        inputs: numbers that the encoder takes of one support example.
+        shapes: of one task's generated parameters, by name.
+        rows: whether a code generates one row of the head.
+        scales: [W] standard deviations of the weights if the decoder outputs u = 0: Glorot's.
+        inputs: number of encoder inputs from one support example.
         ways: N, or the number of outputs in regression.
     """
 
@@ -213,12 +213,12 @@ class Generated:
 
     @property
     def width(self) -> int:
-        """W, the numbers made of one code."""
+        """W, the number of weights generated from one code."""
         return len(self.scales)
 
     @classmethod
     def of(cls, network: nn.Module, rows: bool) -> Generated:
-        """For a network, of which the head's rows or everything is to be generated.
+        """For a network whose head's rows, or all of whose parameters, are generated.
 
         Raises:
             BadValue: the network is not built of mamlbench's layers, or has `norm=support`.
@@ -256,13 +256,13 @@ class LatentNetworks(nn.Module):
     """Encoder, relation network and decoder.
 
     Args:
-        generated: what the decoder makes.
+        generated: the parameters that the decoder generates.
         latent_size: L.
-        encoder_hidden: widths of hidden layers; so the next two.
-        relation_hidden: of the relation network.
-        decoder_hidden: of the decoder.
+        encoder_hidden: widths of the encoder's hidden layers.
+        relation_hidden: widths of the relation network's hidden layers.
+        decoder_hidden: widths of the decoder's hidden layers.
         bias: whether the layers have biases.
-        encodes: whether there are an encoder and a relation network.
+        encodes: whether there is an encoder with a relation network.
     """
 
     def __init__(
@@ -297,9 +297,9 @@ class LatentNetworks(nn.Module):
         """Codes z [T, G, L] of the support set, and the KL divergence of q(z) [T].
 
         Args:
-            inputs: what the encoder takes, [T, M, ...].
+            inputs: of the encoder, [T, M, ...].
             spread: see `Copies`.
-            draws: without `stochastic`, z is the mean and there is no divergence.
+            draws: without `stochastic`, z is the mean and the divergence is 0.
         """
         none = inputs.new_zeros(len(inputs))
         if not self.encodes:
@@ -311,11 +311,11 @@ class LatentNetworks(nn.Module):
         return z, code.divergence(draws.normal(CODE, z)) if draws.stochastic else none
 
     def weights(self, z: Tensor, draws: Draws, step: int) -> Tensor:
-        """Weights w [T, G, W] of codes z [T, G, L], drawn anew at each inner step."""
+        """Weights w [T, G, W] from codes z [T, G, L], drawn anew at each inner step."""
         return draws.sampled(Gaussian.of(self.decoder(z), self.scales), WEIGHTS + PLACES * step)
 
     def half_squares(self) -> Tensor:
-        """Half the sum of squares of all weights, biases left out."""
+        """Half the sum of squares of all weights, without biases."""
         layers = [layers for layers in self.children() if isinstance(layers, Layers)]
         weights = [weight for part in layers for weight in part.weights()]
         return 0.5 * torch.stack([weight.square().sum() for weight in weights]).sum()
@@ -326,9 +326,9 @@ class LatentNetworks(nn.Module):
 
 
 def row_correlation(weight: Tensor) -> Tensor:
-    """Mean squared difference from I of the correlations between inputs of a layer.
+    """Mean squared difference between I and the correlations of a layer's inputs.
 
-    The paper writes the L1 norm; this is the authors' code.
+    This follows the authors' code; the paper writes the L1 norm.
 
     Args:
         weight: [outputs, inputs]; the correlations are between its columns, which are the rows of

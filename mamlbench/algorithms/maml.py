@@ -20,18 +20,18 @@ def moved(parameter: Tensor, gradient: Tensor, rate: float | Tensor) -> Tensor:
     """A parameter after a step of gradient descent."""
     if isinstance(rate, Tensor):
         return parameter - rate * gradient
-    return torch.sub(parameter, gradient, alpha=rate)  # one operation less
+    return torch.sub(parameter, gradient, alpha=rate)  # saves an operation
 
 
 class MAML(MetaLearner):
-    """Algorithm 2: learn the parameters from which a few gradient steps go furthest.
+    """Algorithm 2: learn initial parameters that adapt well in a few gradient steps.
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
         first_order: treat the inner gradients as constants (FOMAML): the meta-gradient is then the
             query gradient at the adapted parameters (section 5.2).
-        learn_inner_lr: let the outer loop learn the inner step size, from `inner_lr` on.
+        learn_inner_lr: let the outer loop learn the inner step size, starting at `inner_lr`.
         options: the arguments of `MetaLearner`.
     """
 
@@ -71,7 +71,7 @@ class MAML(MetaLearner):
 
     @property
     def second_order(self) -> bool:
-        """Whether the meta-gradient goes through the inner gradients."""
+        """Whether the meta-gradient differentiates the inner gradients."""
         return not self.first_order
 
     def inner_rates(self, step: int) -> Mapping[str, float | Tensor]:
@@ -80,7 +80,7 @@ class MAML(MetaLearner):
         return dict.fromkeys(self.adapted_names, rate)
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The query loss after the last inner step (section 2.2), which eq. 1 descends."""
+        """The query loss after the last inner step (section 2.2), minimised by eq. 1."""
         adapted = self.adapt(tasks.support)
         outputs = self.predict(adapted, tasks.query.x)
         loss = self.objective.loss(outputs.squeeze(1), tasks.query.y)

@@ -21,15 +21,15 @@ from mamlbench.tasks import Examples, TaskBatch
 
 
 class MAMLWithNoise(MAML):
-    """MAML whose every inner step has Gaussian noise, at meta-training and at meta-test.
+    """MAML with Gaussian noise in every inner step, at meta-training and at meta-test.
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
         noise_std: standard deviation of the noise.
         noise_on: `step`: φ ← φ − α ∇L + noise; `gradient`: φ ← φ − α (∇L + noise).
-        train_particles: samples of a task in a meta-training step.
-        particles: P, samples of a task at meta-test.
+        train_particles: samples per task in a meta-training step.
+        particles: P, samples per task at meta-test.
         options: the arguments of `MAML`.
 
     Raises:
@@ -57,13 +57,13 @@ class MAMLWithNoise(MAML):
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
-        """P descents, each with noise of its own; all begin at θ."""
+        """P descents from θ, each with its own noise."""
         steps = self.inner_steps if steps is None else steps
         return self._adapt(fixed(support), steps, self.particles)
 
     @override
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The query loss after the last inner step, the mean over the samples."""
+        """The query loss after the last inner step, averaged over the samples."""
         adapted = self._adapt(tasks.support, self.inner_steps, self.train_particles)
         outputs = self.predict(adapted, tasks.query.x)
         loss = expected_loss(self.objective, outputs, tasks.query.y)

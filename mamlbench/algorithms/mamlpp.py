@@ -22,31 +22,31 @@ from mamlbench.rl.objective import PolicyGradient
 from mamlbench.tasks import TaskBatch
 
 _LEAST = 0.03
-"""What is left of the weight 1/N of a step's loss when it has been annealed away."""
+"""Least weight of an earlier step's loss while it is annealed, as a fraction of the initial 1/N."""
 
 
 class MAMLpp(Counting, MAML):
-    """MAML with the six changes of section 4, each by itself; without them it is MAML.
+    """MAML with the six changes of section 4, each a separate switch; with none on it is MAML.
 
-    Multi-step loss (MSL, `multi_step_epochs`), a learned rate of each parameter tensor in each step
-    (LSLR, `per_step_rates`), batch-norm weights and running statistics of each step (BNWB,
+    Multi-step loss (MSL, `multi_step_epochs`), a learned rate for each parameter tensor and step
+    (LSLR, `per_step_rates`), batch-norm weights and running statistics for each step (BNWB,
     `per_step_affine`; BNRS, `per_step_statistics`), cosine annealing of the outer rate (CA,
     `outer_schedule`) and derivative-order annealing (DA, `first_order_epochs`).
 
-    What is annealed goes by epochs of `epoch_length` outer steps, counted from 0.
+    Annealing proceeds by epochs of `epoch_length` outer steps, counted from 0.
 
     Args:
-        network: see `MetaLearner`; with `norm=running`, `per_step_statistics` normalise in
-            evaluation, with `norm=batch` they are recorded and change nothing.
+        network: see `MetaLearner`; with `norm=running`, evaluation normalises by the per-step
+            statistics; with `norm=batch` they are recorded but not used.
         objective: see `MetaLearner`.
-        multi_step_epochs: epochs in which the query losses after all inner steps count; later, and
-            with 0 from the start, that after the last step alone.
-        per_step_rates: learn the inner rates, from `inner_lr` on.
-        per_step_affine: scales and shifts of normalisation layers of each inner step. With
-            `adapt_norm`, a step also adapts its own ones. They serve the query loss after that
-            step; the next step begins from its own.
-        per_step_statistics: running statistics of batch norm of each inner step.
-        first_order_epochs: epochs of first-order gradients, before those of second order.
+        multi_step_epochs: epochs in which the query losses after all inner steps count; afterwards
+            only the loss after the last step counts.
+        per_step_rates: learn the inner rates, starting at `inner_lr`.
+        per_step_affine: learn scales and shifts of normalisation layers for each inner step. With
+            `adapt_norm`, a step also adapts its own ones: the query loss after that step uses them,
+            and the next step starts from its own.
+        per_step_statistics: running statistics of batch norm for each inner step.
+        first_order_epochs: epochs with first-order gradients; later ones are of second order.
         epoch_length: outer steps in an epoch.
         options: the arguments of `MAML`.
 
@@ -73,7 +73,7 @@ class MAMLpp(Counting, MAML):
         require(multi_step_epochs >= 0, "multi_step_epochs", multi_step_epochs, "0 or more")
         require(first_order_epochs >= 0, "first_order_epochs", first_order_epochs, "0 or more")
         require(epoch_length >= 1, "epoch_length", epoch_length, "1 or more")
-        # what the last policy met says nothing of the ones before it
+        # the query episodes are the last policy's and cannot score the earlier ones
         last_alone = multi_step_epochs == 0 or not isinstance(objective, PolicyGradient)
         require(last_alone, "multi_step_epochs", multi_step_epochs, "0, where a policy acts")
         steps = self.inner_steps
@@ -113,9 +113,9 @@ class MAMLpp(Counting, MAML):
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
-        """Gradient descent with rates and norms of each step (section 4).
+        """Gradient descent with rates and norms for each step (section 4).
 
-        Predictions after a step are normalised as in that step.
+        Predictions after a step use that step's norms.
 
         Raises:
             BadValue: more steps than there are rates or norms for.
@@ -148,10 +148,10 @@ class MAMLpp(Counting, MAML):
     # --- outer loop -----------------------------------------------------------------------------
 
     def loss_weights(self) -> list[float]:
-        """The weight of the query loss after each inner step, [N], in the current epoch.
+        """The weight of the query loss after each of N inner steps, in the current epoch.
 
-        They start as 1/N each and shift to the last step's; the paper gives no rates, this is the
-        authors' code.
+        The weights start at 1/N each and shift to the last step; the paper does not say how fast,
+        so this follows the authors' code.
         """
         steps, epochs, epoch = self.inner_steps, self.multi_step_epochs, self.epoch
         if epoch >= epochs:

@@ -15,18 +15,18 @@ from mamlbench.objectives import Objective
 
 
 class MetaSGD(MAML):
-    """MAML with a learned rate of each single parameter: φ = θ - α ∘ ∇L_support(θ) (algorithm 1).
+    """MAML with a learned rate for each single parameter: φ = θ - α ∘ ∇L_support(θ) (algorithm 1).
 
-    The rates are the same in all inner steps (the paper takes one) and may become negative, so that
+    The rates are the same in all inner steps (the paper takes one step) and may become negative, so
     they change the direction of a step as well as its length.
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
-        options: the arguments of `MAML`; every rate begins as `inner_lr`.
+        options: the arguments of `MAML`; every rate starts at `inner_lr`.
 
     Raises:
-        BadValue: `learn_inner_lr`, which is MAML's single learned rate.
+        BadValue: `learn_inner_lr` is true: it is MAML's single learned rate.
     """
 
     replayable = True

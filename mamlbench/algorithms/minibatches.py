@@ -13,11 +13,11 @@ from mamlbench.networks.base import Params
 from mamlbench.tasks import Examples
 
 Batches = Callable[[int, Params], Examples]
-"""What inner step s learns from, at these parameters; to be asked for each step once, in order."""
+"""The examples of inner step s at these parameters; called once for each step, in order."""
 
 
 def batches_of(support: Support, size: int | None, steps: int, replacement: bool) -> Batches:
-    """What each inner step learns from: `minibatches`, or where it is gathered anew, all of it."""
+    """The examples of each inner step: `minibatches`, or all of a support set gathered anew."""
     if not isinstance(support, Examples):
         return support
     batches = minibatches(support, size, steps, replacement)
@@ -25,18 +25,18 @@ def batches_of(support: Support, size: int | None, steps: int, replacement: bool
 
 
 def with_last(batches: Batches, steps: int, last: Examples) -> Batches:
-    """The same, but for the last of so many steps."""
+    """The same batches, except that the last of `steps` steps takes `last`."""
     return lambda step, params: last if step == steps - 1 else batches(step, params)
 
 
 def minibatches(
     support: Examples, size: int | None, steps: int, replacement: bool
 ) -> Iterator[Examples]:
-    """`steps` mini-batches, x [T, size, ...]; None, or M or more, gives all M examples each time.
+    """`steps` mini-batches, x [T, size, ...]; a size of None or at least M gives all M examples.
 
-    Without replacement they cycle through the shuffled set, shuffled anew each time it is through;
-    a mini-batch may straddle that. With it, each is drawn from the whole set by itself, no example
-    twice (as in openai/supervised-reptile). It all depends on the support set's seeds alone.
+    Without replacement they cycle through the shuffled set, which is reshuffled after each pass; a
+    mini-batch may span two passes. With replacement, each is drawn from the whole set, no example
+    twice in it (as in openai/supervised-reptile). Draws depend only on the support set's seeds.
     """
     examples = support.x.shape[1]
     if size is None or size >= examples:
@@ -46,7 +46,7 @@ def minibatches(
     seeds = np.arange(len(support)) if support.seeds is None else support.seeds
     order_of = _drawn_anew if replacement else _in_cycles
     rows = np.stack([order_of(int(seed), examples, size, steps) for seed in seeds])
-    rows += np.arange(len(support))[:, None] * examples  # among those of all tasks
+    rows += np.arange(len(support))[:, None] * examples  # as row numbers over all tasks
     order = on_device(rows, support.x.device)
     for step in range(steps):
         chosen = order[:, step * size : (step + 1) * size]
@@ -54,7 +54,7 @@ def minibatches(
 
 
 def _rows(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """Of values [T, M, ...] rows [T, size] of all T * M; several times quicker than x[i, j]."""
+    """Rows [T, size] of values, numbered over all T * M; several times faster than x[i, j]."""
     return values.flatten(0, 1).index_select(0, chosen.flatten()).unflatten(0, chosen.shape)
 
 

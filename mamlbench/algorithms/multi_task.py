@@ -24,27 +24,27 @@ PENALTIES = ("none", "zero", "mean")
 
 
 class MultiTask(Counting, MAML):
-    """Average in the space of parameters, where `Joint` averages in that of outputs.
+    """Average in parameter space, whereas `Joint` averages in output space.
 
-    The multi-task baseline of MAML's paper (arXiv 1703.03400, appendix C). For each task a network
-    of its own begins at random and is trained, by Adam without momentum, on all examples of the
-    task, support and query together. With `outer_optimizer` sgd and `outer_lr` 1 the
-    meta-parameters are the mean of all networks so far. They adapt as MAML's do.
+    The multi-task baseline of MAML's paper (arXiv 1703.03400, appendix C). Each task trains a
+    randomly initialised network of its own, by Adam without momentum, on all its examples, support
+    and query together. With `outer_optimizer` sgd and `outer_lr` 1 the meta-parameters are the mean
+    of all networks so far. They adapt as MAML's do.
 
     Args:
-        network: see `MetaLearner`; its own first parameters do not count.
+        network: see `MetaLearner`; initial values of its adapted parameters are unused.
         objective: see `MetaLearner`.
-        task_steps: of Adam on each task.
-        task_lr: its step size.
-        penalty: on a network's squared distance, beside its loss: from `zero`, or from the `mean`
-            of the networks of all outer steps before (none in the first step); or `none`.
-        penalty_weight: factor on it.
-        options: the arguments of `MetaLearner`. Without `adapt_norm` networks keep the first scale
-            and shift of their normalisation layers.
+        task_steps: Adam steps on each task.
+        task_lr: step size of these steps.
+        penalty: added to a network's loss: its squared distance from `zero`, or from the `mean` of
+            the networks of all earlier outer steps (nothing in the first step); or `none`.
+        penalty_weight: factor on the penalty.
+        options: the arguments of `MetaLearner`. Without `adapt_norm` networks keep the initial
+            scale and shift of their normalisation layers.
 
     Raises:
         BadValue: an argument outside of its range.
-        UserError: a policy, which has no examples to be trained on.
+        UserError: the tasks have a policy, so there are no examples to train on.
     """
 
     count_name = "steps_taken"
@@ -77,7 +77,7 @@ class MultiTask(Counting, MAML):
 
     @override
     def replay(self, compiled: bool = False) -> bool:
-        """The networks' gradients are replayed; none are compiled."""
+        """Replay the networks' gradients; they cannot be compiled."""
         able = type(self) is MultiTask and not compiled
         self._replayed = ReplayedInnerGradient(self) if able else None
         return able
@@ -85,13 +85,13 @@ class MultiTask(Counting, MAML):
     @override
     def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
         metrics = super().meta_step(tasks)
-        self.steps_taken += 1  # one that is skipped adds no network to the mean
+        self.steps_taken += 1  # a skipped step adds no network to the mean
         return metrics
 
     @override
     @torch.no_grad()
     def chunk_gradient(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
-        """Add θ − φ over the number of this outer step, which makes of θ a mean, to `.grad`."""
+        """Add (θ − φ) / n to `.grad`, n the number of this outer step; this makes θ a mean."""
         trained, loss = self.trained(tasks.support.together(tasks.query))
         own, steps = dict(self.network.named_parameters()), self.steps_taken + 1
         for name in self.adapted_names:
@@ -101,7 +101,7 @@ class MultiTask(Counting, MAML):
 
     @torch.no_grad()
     def trained(self, examples: Examples) -> tuple[Params, Tensor]:
-        """A network's parameters [T, ...] for each task, and their last losses, [T]."""
+        """The trained parameters [T, ...] of each task's network, and the last losses, [T]."""
         mean = self.initial(len(examples))
         params = mean | self._drawn(examples)
         moments = Moments({n: torch.zeros_like(mean[n][0]) for n in self.adapted_names}, 0)
@@ -118,7 +118,7 @@ class MultiTask(Counting, MAML):
         return params, losses.detach()
 
     def _drawn(self, examples: Examples) -> Params:
-        """First parameters [T, ...], of each task its own whatever batch it comes in."""
+        """Initial parameters [T, ...]; each task's own are the same in any batch."""
         seeds = range(len(examples)) if examples.seeds is None else examples.seeds
         draws = []
         with torch.random.fork_rng(devices=[]):

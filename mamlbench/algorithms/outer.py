@@ -1,4 +1,4 @@
-"""Optimisers of the outer loop, how their step size goes down, and what they are given."""
+"""Outer optimisers, schedules of their step size, and the memory layout of gradients."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def scheduled(name: str, final: float, iterations: int, every: int) -> Callable[[int], float]:
-    """The factor on the outer step size, as a function of the outer steps done.
+    """The factor on the outer step size, as a function of the outer steps taken so far.
 
     Args:
         name: one of `SCHEDULES`.
         final: the factor at the end.
-        iterations: when the end is.
+        iterations: outer steps until the end.
         every: outer steps from one change to the next.
     """
 
@@ -42,9 +42,9 @@ def scheduled(name: str, final: float, iterations: int, every: int) -> Callable[
 
 
 def lay_out_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Order gradients in memory as their parameters are; fused optimisers take it for granted.
+    """Give gradients the memory layout of their parameters, which fused optimisers assume.
 
-    Autograd sees to it, an algorithm that makes its own gradients need not.
+    Autograd ensures this; an algorithm that makes its own gradients may not.
     """
     for parameter in parameters:
         gradient = parameter.grad

@@ -24,23 +24,23 @@ PARTICLES_OF = ("all", "head")
 
 
 class Particles(MetaLearner):
-    """P initialisations, drawn independently of one another, adapted side by side.
+    """P initialisations, drawn independently, adapted side by side.
 
-    The particles are the parameters of this learner. The network is their template and the first of
-    the draws; of its own parameters only those that all particles share are used and learned.
+    The particles are parameters of this learner. The network is their template and the first draw;
+    of its own parameters, only those that all particles share are used and learned.
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
         particles: P.
-        particles_of: `all`, each particle is a whole network; `head`, it is a last layer (the
-            network's `head`), the inner loop moves heads only, and all share the features below
+        particles_of: `all`, each particle is a whole network; `head`, each particle is a last layer
+            (the network's `head`), the inner loop adapts heads only, and all share the features
             (arXiv 1806.03836, section 5.2).
         options: the arguments of `MetaLearner`.
 
     Raises:
         BadValue: no particle, a network without `head`, particles that would all start at the same
-            place, or whole networks with one set of running averages.
+            place, or whole networks that would share one set of running averages.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Particles(MetaLearner):
         one_of("particles_of", particles_of, PARTICLES_OF)
         self.particle_names = _names(network, particles_of)
         self.adapted_names = [n for n in self.adapted_names if n in self.particle_names]
-        # layers of ours take several heads over one set of features; vmap does not
+        # mamlbench's layers take several heads over one set of features; vmap does not
         self._one_extractor = particles_of == "head" and isinstance(network, TaskNetwork)
         self.particles = particles
         self._acts = isinstance(objective, PolicyGradient) and particles > 1
@@ -74,15 +74,15 @@ class Particles(MetaLearner):
 
     @override
     def initial(self, tasks: int) -> Params:
-        """The parameters before the first inner step: [T*P, ...] of particles, others [...]."""
+        """The parameters before the first inner step: particles [T*P, ...], others [...]."""
         own = dict(self.network.named_parameters())
         pairs = zip(self.particle_names, self.initial_particles, strict=True)
         return own | {name: for_tasks(values, tasks) for name, values in pairs}
 
     def examples(self, examples: Examples) -> Examples:
-        """Examples [T, M, ...] once for each particle, as the network takes them.
+        """Repeat examples [T, M, ...] for each particle, in the form that the network takes.
 
-        Particles that act have each met their own already, [T, P, M, ...].
+        Policies have gathered examples of their own already, [T, P, M, ...].
         """
         if self._acts:
             return Examples(examples.x.flatten(0, 1), examples.y.flatten(0, 1))
@@ -90,7 +90,7 @@ class Particles(MetaLearner):
         return Examples(x, for_particles(examples.y, self.particles))
 
     def adapted_particles(self, params: list[Params], support: Support) -> Adapted:
-        """What `adapt` returns, from the parameters after 0 to S steps."""
+        """The return value of `adapt`, from the parameters after 0 to S steps."""
         return self.adapted(params, support, self.particles)
 
     @override
@@ -99,7 +99,7 @@ class Particles(MetaLearner):
     ) -> Tensor:
         """See `MetaLearner.predict`; features that the particles share are computed once.
 
-        Where particles act, x is [T, P, M, D], what each has met.
+        For policies, x is [T, P, M, D], each particle's own observations.
         """
         if self._acts:
             outputs = forward(self.network, adapted.params[step], x.flatten(0, 1), Rows())
@@ -115,15 +115,15 @@ class Particles(MetaLearner):
 
 
 def for_tasks(values: Tensor, tasks: int) -> Tensor:
-    """Values [P, ...] of particles as each of T tasks has them, [T*P, ...]."""
+    """Repeat the particles' values [P, ...] for each of T tasks, [T*P, ...]."""
     return values.expand(tasks, *values.shape).flatten(0, 1)
 
 
 def require_no_trust_region(meta_loss: str, other: str, **options: Any) -> None:
-    """See that no trust region, which maximises the policies' gain, serves this meta-loss.
+    """Check that no trust region, which maximises the policies' gain, is to use this meta-loss.
 
     Raises:
-        BadValue: it does.
+        BadValue: it is.
     """
     right = options.get("outer_optimizer") != "trpo"
     require(right, "meta_loss", meta_loss, f"{other}, where outer_optimizer=trpo")

@@ -26,7 +26,7 @@ _FROM_POSTERIOR, _FROM_PRIOR = 0, 1  # places of the noise
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Normal distributions with diagonal covariances, one a task.
+    """Normal distributions with diagonal covariances, one per task.
 
     Attributes:
         mean: [T, D].
@@ -37,7 +37,7 @@ class Gaussian:
     log_variance: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Samples [T, P, D] from standard normal noise [T, P, D], differentiable in both."""
+        """Samples [T, P, D] from noise N(0, I) [T, P, D], differentiable in mean and variance."""
         return self.mean.unsqueeze(1) + (0.5 * self.log_variance).exp() * noise
 
     def divergence(self, other: Gaussian) -> Tensor:
@@ -48,27 +48,26 @@ class Gaussian:
 
 
 class PLATIPUS(MetaLearner):
-    """Learn a distribution of initial parameters, from which one task draws several learners.
+    """Learn a distribution over initial parameters, from which each task draws several learners.
 
     The meta-parameters are Θ = {μ_θ, σ²_θ, v_q, γ_p, γ_q}: the network's parameters are μ_θ, and
-    the variances are diagonal and kept as logarithms. Those of the network's parameters that the
-    inner loop does not adapt (of normalisation layers, unless `adapt_norm`) have one value and no
-    variance.
+    the variances are diagonal and stored as logarithms. Network parameters that the inner loop does
+    not adapt (those of normalisation layers, unless `adapt_norm`) have one value and no variance.
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
         kl_weight: factor on KL(q || p), after the reduction.
         kl_reduction: `sum` over the D weights; `mean` over them; `per_query`: the sum divided by
-            the number M of query examples, as the loss is. With that, the variational bound has a
-            weight of 1 in classification and of 2 s² in regression, where the loss is the squared
-            error and s the standard deviation of the targets' noise.
-        prior_std: of each weight where training begins, σ_θ.
-        posterior_std: of each weight where training begins, the root of v_q.
-        gamma_p: step from μ_θ to the mean of p on the support loss, where training begins.
-        gamma_q: step from μ_θ to the mean of q on the query loss, where training begins.
-        train_particles: samples of a task in a meta-training step.
-        particles: P, samples of a task at meta-test.
+            the number M of query examples, as the loss is. With `per_query`, the variational bound
+            needs a `kl_weight` of 1 in classification, and of 2 s² in regression, where the loss
+            is the squared error and s the standard deviation of the targets' noise.
+        prior_std: initial σ_θ of each weight.
+        posterior_std: initial root of v_q of each weight.
+        gamma_p: initial size of the step from μ_θ to the mean of p, on the support loss.
+        gamma_q: initial size of the step from μ_θ to the mean of q, on the query loss.
+        train_particles: samples per task in a meta-training step.
+        particles: P, samples per task at meta-test.
         options: the arguments of `MetaLearner`.
 
     Raises:
@@ -116,13 +115,13 @@ class PLATIPUS(MetaLearner):
         return Gaussian(self._shifted_mean(support, self.gamma_p), self.log_prior_variance)
 
     def posterior(self, query: Examples) -> Gaussian:
-        """q(θ | D_test) = N(μ_θ − γ_q ∇L(μ_θ, D_test), v_q), which knows the query labels."""
+        """q(θ | D_test) = N(μ_θ − γ_q ∇L(μ_θ, D_test), v_q), which uses the query labels."""
         return Gaussian(self._shifted_mean(query, self.gamma_q), self.log_posterior_variance)
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
         """Algorithm 2, meta-test: θ ~ p(θ | D_train), then gradient descent from each sample.
 
-        The parameters after 0 steps are the samples themselves. Query labels have no part in it.
+        The parameters after 0 steps are the samples themselves. Query labels are not used.
         """
         support = fixed(support)
         noise = self._noise(support, self.particles, _FROM_PRIOR)
@@ -132,7 +131,7 @@ class PLATIPUS(MetaLearner):
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
         """Algorithm 1, meta-training: θ ~ q, φ = θ − α ∇L(θ, D_train), L(φ, D_test) + KL(q || p).
 
-        Metrics have `kl` in nats, summed over the weights whatever the reduction.
+        Metrics include `kl` in nats, summed over the weights whatever the `kl_reduction`.
         """
         q, p = self.posterior(tasks.query), self.prior(tasks.support)
         noise = self._noise(tasks.support, self.train_particles, _FROM_POSTERIOR)

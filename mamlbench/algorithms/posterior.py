@@ -1,4 +1,4 @@
-"""Log densities of a posterior whose precisions are unknown too, each up to a constant."""
+"""Log densities, up to a constant, of a posterior over weights and precisions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def normal_log_density(squares: Tensor, count: int, log_precision: Tensor) -> Te
 
     Args:
         squares: Σ e_i², any shape.
-        count: how many values were squared.
+        count: number of the values e_i.
         log_precision: log γ, of the same shape.
     """
     return 0.5 * (count * log_precision - log_precision.exp() * squares)
@@ -23,7 +23,7 @@ def log_prior(
     weight_prior: tuple[float, float],
     noise_prior: tuple[float, float],
 ) -> Tensor:
-    """Of weights [B, D] under N(0, 1/λ), and of the logarithms of λ and γ, [B]; gives [B]."""
+    """Log prior [B] of weights [B, D] under N(0, 1/λ), and of log λ and log γ, [B] each."""
     return (
         normal_log_density(weights.square().sum(1), weights.shape[1], log_lambda)
         + gamma_log_density(log_lambda, weight_prior)
@@ -32,9 +32,9 @@ def log_prior(
 
 
 def gamma_log_density(log_precision: Tensor, prior: tuple[float, float]) -> Tensor:
-    """The density in log γ of γ ~ Gamma(shape a, rate b): a log γ - b γ.
+    """Log density, over log γ, of γ ~ Gamma(shape a, rate b): a log γ - b γ.
 
-    That in γ itself has a - 1 in the place of a; the change of variables adds the log γ.
+    The density over γ itself has a - 1 in place of a; the change of variables adds log γ.
     """
     shape, rate = prior
     return shape * log_precision - rate * log_precision.exp()

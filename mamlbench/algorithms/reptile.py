@@ -28,24 +28,23 @@ MOMENTS = ("serial", "shared", "fresh")
 
 
 class Reptile(Counting, MetaLearner):
-    """Algorithms 1 and 2: train on each task for some steps, then move towards where that led.
+    """Algorithms 1 and 2: train on each task for some steps, then move towards the mean result.
 
-    The outer update is gradient descent on θ − mean φ, with `outer_lr` as the paper's ε.
+    The outer optimiser takes θ − mean φ as its gradient; `outer_lr` is the paper's ε.
 
     Args:
         network: see `MetaLearner`.
         objective: see `MetaLearner`.
         inner_optimizer: `sgd`, or `adam` with β1 = 0, β2 = 0.999 and TensorFlow's ε of 1e-8.
         inner_batch: examples in an inner mini-batch at meta-training (None: the whole support set).
-        test_batch: the same at meta-test.
-            Where a policy acts, neither of them nor `replacement` have an effect: each inner step
-            learns from all that was met.
+        test_batch: the same at meta-test. For policies, `inner_batch`, `test_batch` and
+            `replacement` have no effect: each inner step learns from all gathered episodes.
         test_lr: step size of the inner loop at meta-test (None: `inner_lr`).
-        replacement: draw each mini-batch from the whole support set, instead of cycling through it
-            shuffled.
-        moments: where Adam's second moments start in a task: `serial`, where the task before ended
-            (the authors' code; tasks are then trained one after another); `shared`, where the
-            tasks of the last batch ended on average (tasks are trained at once); `fresh`, at zero.
+        replacement: draw each mini-batch from the whole support set, instead of cycling through the
+            shuffled set.
+        moments: Adam's second moments at the start of a task: `serial`, those at the end of the
+            previous task (the authors' code; tasks are trained one after another); `shared`, the
+            mean of those at the end of the last batch (tasks are trained at once); `fresh`, zero.
         tail: `none`; or first-order MAML in Reptile's terms, where only the last inner step counts:
             `shared`, on the next mini-batch; `separate`, on the query set.
         step_weights: weight of each inner step's change in the outer update (None: 1 each);
@@ -103,7 +102,7 @@ class Reptile(Counting, MetaLearner):
 
     @override
     def replay(self, compiled: bool = False) -> bool:
-        """Inner gradients, or on a GPU whole inner loops, are replayed; none are compiled."""
+        """Replay inner gradients, or on a GPU whole inner loops; they cannot be compiled."""
         acting = isinstance(self.objective, PolicyGradient)
         able = type(self) is Reptile and not (acting or compiled)
         self._replayed = ReplayedInnerGradient(self) if able else None
@@ -121,7 +120,7 @@ class Reptile(Counting, MetaLearner):
         return self.adapted(params, support)
 
     def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
-        """θ − mean φ into `.grad` (times the weights of the inner steps); gives the inner loss."""
+        """Store θ − mean φ (weighted by `step_weights`) in `.grad`; return the inner losses [T]."""
         self.optimizer.zero_grad()
         moments, ends, losses = self._moments(), [], []
         for part in self._chunks(tasks):
@@ -135,7 +134,7 @@ class Reptile(Counting, MetaLearner):
         return {"loss": torch.cat(losses)}
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
-        """See `MetaLearner.meta_step`; Adam's moments go on with it."""
+        """See `MetaLearner.meta_step`; also updates Adam's moments."""
         metrics = super().meta_step(tasks)
         if self.moments != "fresh":
             for name, buffer in self._moment_names.items():
@@ -159,7 +158,7 @@ class Reptile(Counting, MetaLearner):
 
     @torch.no_grad()
     def _add_changes(self, part: TaskBatch, moments: Moments, total: int) -> tuple[Moments, Tensor]:
-        """Add these tasks' part to `.grad`; gives where the moments ended, and the losses [T]."""
+        """Add these tasks' share to `.grad`; return the final moments and the losses [T]."""
         batches = batches_of(part.support, self.inner_batch, self.inner_steps, self.replacement)
         if self.tail == "separate":
             batches = with_last(batches, self.inner_steps, part.query)
@@ -171,7 +170,7 @@ class Reptile(Counting, MetaLearner):
         return end, losses
 
     def _changes(self, batches: Batches, tasks: int, moments: Moments, total: int) -> Learned:
-        """The tasks' part of the mean change by name, where moments ended, and the losses [T]."""
+        """The tasks' share of the mean change by name, the final moments, and the losses [T]."""
         path, end, losses = self._optimise(batches, tasks, self.inner_steps, moments, self.inner_lr)
         names = self.adapted_names
         if self.step_weights is None:
@@ -185,8 +184,8 @@ class Reptile(Counting, MetaLearner):
     def _optimise(
         self, batches: Batches, tasks: int, steps: int, moments: Moments, rate: float
     ) -> tuple[list[Params], Moments, Tensor]:
-        """Parameters after each step, where the moments ended, and the mean loss [T]."""
-        # batches of meta-training are all alike, those of a test may be of many kinds
+        """Parameters after each step, the final moments, and the mean loss [T]."""
+        # batches have the same shapes throughout meta-training, but may vary at meta-test
         replayed = self._replayed if self.training else None
         inner_gradient = replayed or partial(self.inner_gradient, create_graph=False)
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What learners share that draw several parameters for each task."""
+"""Functions shared by learners that draw several sets of parameters for each task."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mamlbench.tasks import Examples
 
 
 def fixed(support: Support) -> Examples:
-    """The support set itself.
+    """The support set itself, if it is fixed.
 
     Raises:
-        UserError: it is gathered anew at each step, for which sampling has no definition here.
+        UserError: it is gathered anew at each step, for which sampling is not defined here.
     """
     if isinstance(support, Examples):
         return support
@@ -28,18 +28,18 @@ def fixed(support: Support) -> Examples:
 
 
 def repeated(examples: Examples, particles: int) -> Examples:
-    """The examples of T tasks once for each of a task's P particles, [T*P, M, ...]."""
+    """Repeat the examples of T tasks for each of a task's P particles, [T*P, M, ...]."""
     x, y = (for_particles(values, particles) for values in (examples.x, examples.y))
     return replace(examples, x=x, y=y, seeds=None)
 
 
 def as_vectors(values: Params, names: Iterable[str]) -> Tensor:
-    """Those of the values [T, ...] that are named, in this order, as vectors [T, D]."""
+    """The named values [T, ...], in this order, concatenated into vectors [T, D]."""
     return torch.cat([values[name].reshape(len(values[name]), -1) for name in names], dim=1)
 
 
 def as_params(vectors: Tensor, params: Params, names: Iterable[str]) -> Params:
-    """`params`, the named ones [T, ...] of them replaced by the parts of vectors [B, D]."""
+    """`params` with the named ones [T, ...] replaced by the parts of vectors [B, D]."""
     names = list(names)
     parts = vectors.split([params[name][0].numel() for name in names], dim=1)
     shapes = [params[name].shape[1:] for name in names]
@@ -48,9 +48,9 @@ def as_params(vectors: Tensor, params: Params, names: Iterable[str]) -> Params:
 
 
 def expected_loss(objective: Objective, outputs: Tensor, y: Tensor) -> Tensor:
-    """Mean over the particles of each one's own loss: outputs [T, P, M, C] give [T].
+    """Mean of the particles' own losses: outputs [T, P, M, C] give [T].
 
-    Not the loss of the mean prediction, which is what `Objective.metrics` has.
+    `Objective.metrics` instead has the loss of their combined prediction.
     """
     particles = outputs.shape[1]
     losses = objective.loss(outputs.flatten(0, 1), for_particles(y, particles))

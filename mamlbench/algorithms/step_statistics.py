@@ -1,4 +1,4 @@
-"""Running statistics of batch normalisation, for each inner step its own."""
+"""Running statistics of batch normalisation, separate for each inner step."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from mamlbench.networks.layers import Norm
 class StepStatistics(nn.Module):
     """A running mean and variance of each batch-norm layer at each inner step (BNRS).
 
-    arXiv 1810.09502, section 4. A layer with `norm=running` is given them in place of its own, and
-    normalises by them in evaluation. One with `norm=batch` goes on with the statistics of its
-    batch, as the authors' code always does: there, running statistics are kept but never used.
+    arXiv 1810.09502, section 4. A layer with `norm=running` gets them in place of its own, and
+    normalises by them in evaluation. A layer with `norm=batch` still normalises by its batch, as
+    the authors' code always does: that code keeps running statistics but never uses them.
 
-    They move once an outer step, by the layers' momentum, towards the mean over all tasks and all
-    passes that were made at that inner step. (In the authors' code they move at each pass.)
+    They move once per outer step, with the layers' momentum, towards the mean over all tasks and
+    all passes at that inner step. (In the authors' code they move at each pass.)
 
     Args:
-        network: whose layers; one without such layers has no statistics.
+        network: the network that has these layers; without any there are no statistics.
         steps: S.
     """
 
@@ -46,13 +46,13 @@ class StepStatistics(nn.Module):
 
     @property
     def used(self) -> bool:
-        """Whether a layer normalises by them in evaluation."""
+        """Whether any layer normalises by these statistics in evaluation."""
         return any(layer.norm == "running" for layer in self._layers.values())
 
     def enter(self, step: int) -> Params:
-        """Count the passes that follow to inner step `step`.
+        """Attribute the passes that follow to inner step `step`.
 
-        Gives its statistics [C] by the names of the layers' own buffers, where they have such.
+        Returns that step's statistics [C], by the names of the `norm=running` layers' buffers.
         """
         self._step = step
         return {
@@ -64,7 +64,7 @@ class StepStatistics(nn.Module):
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Collect the statistics of all passes meanwhile."""
+        """Collect the statistics of all passes inside this context."""
         hooks = [
             layer.register_forward_pre_hook(partial(self._see, index))
             for index, layer in enumerate(self._layers.values())
@@ -87,14 +87,14 @@ class StepStatistics(nn.Module):
         self._seen[place] = seen
 
     def forget(self) -> None:
-        """Drop what was collected."""
+        """Discard the collected statistics."""
         self._seen = {}
 
     @torch.no_grad()
     def means(self) -> list[Tensor]:
-        """What was collected, as means over tasks and passes.
+        """The collected statistics, as means over tasks and passes.
 
-        They are the tensors themselves: averaging them over processes in place changes what `keep`
+        These are the stored tensors: averaging them over processes in place changes what `keep`
         will use.
         """
         self._seen = {place: (m / n, v / n, 1) for place, (m, v, n) in self._seen.items()}
@@ -102,7 +102,7 @@ class StepStatistics(nn.Module):
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Move the running statistics towards what was collected."""
+        """Move the running statistics towards the collected ones."""
         for (index, step), (means, variances, count) in self._seen.items():
             for name, sums in ((self._means[index], means), (self._variances[index], variances)):
                 getattr(self, name)[step].lerp_(sums / count, Norm.momentum)

@@ -1,4 +1,4 @@
-"""Small problems in float64, and independent ways to compute what the algorithms compute."""
+"""Small problems and networks in float64, and parameters and gradients as single vectors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def images(
 
 
 def vary(network: nn.Module, seed: int = 1) -> nn.Module:
-    """In float64, every parameter moved from its start: biases of 0 and scales of 1 hide errors."""
+    """Move every parameter, in float64, because biases of 0 and scales of 1 hide errors."""
     generator = torch.Generator().manual_seed(seed)
     network.double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""ANIL against the features computed once and a head that descends by itself."""
+"""ANIL against a head that descends alone on features computed once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mamlbench.objectives import Classification, Regression
 
 
 def features(network, x):
-    """What the head of a network is given."""
+    """The input of a network's head."""
     seen = []
     hook = network.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     network(x, Rows())

@@ -33,7 +33,7 @@ PRIORS = {"weight_prior": (2.0, 2.0), "noise_prior": (2.0, 0.2)}
 
 
 def regression(particles: int = 3, **options) -> BMAML:
-    """Started where no parameter is special: other particles, and other precisions of each."""
+    """A learner whose particles all differ, in their precisions too, so that none is special."""
     torch.manual_seed(0)
     options = {"inner_lr": 0.02, "inner_steps": 2, "noise_variance": 0.5, **PRIORS, **options}
     learner = BMAML(mlp(), Regression(), particles=particles, **options).double()
@@ -70,7 +70,7 @@ def plain_log_posterior(learner: BMAML, particle: dict[str, Tensor], x, y) -> Te
     gamma, lambda_ = particle["log_gamma"].exp(), particle["log_lambda"].exp()
     total = Normal(outputs, gamma.rsqrt()).log_prob(y).sum()
     total = total + sum(Normal(0.0, lambda_.rsqrt()).log_prob(w).sum() for w in own.values())
-    # densities in the logarithms of the precisions
+    # densities over the logarithms of the precisions
     total = total + Gamma(*learner.weight_prior).log_prob(lambda_) + particle["log_lambda"]
     return total + Gamma(*learner.noise_prior).log_prob(gamma) + particle["log_gamma"]
 
@@ -100,7 +100,7 @@ def plain_follow(learner: BMAML, particles, x, y, steps: int, rate: float):
 
 
 def test_log_posterior_up_to_a_constant():
-    """Its normalising constants are those of the same distributions anywhere else."""
+    """Normalising constants are the same for all particles, so their differences are compared."""
     tasks, found, expected = sinusoids(1), [], []
     learner = regression()
     params = learner._start(1)
@@ -131,7 +131,7 @@ def test_follower_is_plain_svgd(bandwidth, exact):
 
 
 def test_chaser_and_its_gradient_are_those_of_plain_loops():
-    """The leader goes on from the follower, sees both sets, and is a constant."""
+    """The leader continues from the follower, sees both sets, and is a constant to gradients."""
     tasks = sinusoids(2)
     learner = regression(leader_steps=2, leader_lr=0.01)
     loss, metrics = learner.meta_loss(tasks)
@@ -164,7 +164,7 @@ def test_chaser_and_its_gradient_are_those_of_plain_loops():
 
 @pytest.fixture
 def constant_bandwidth(monkeypatch):
-    """Bandwidths are constants to gradients: those of the first time are used for ever after."""
+    """Bandwidths are constants to gradients, so those of the first pass are kept for all others."""
     computed = svgd_module.squared_bandwidth
 
     class Kept:
@@ -227,7 +227,7 @@ def outer_loss(learner: BMAML, tasks: TaskBatch, leader: dict[str, Tensor] | Non
 def test_meta_gradient(constant_bandwidth, make, problem, particles_of, particles, meta_loss):
     tasks = problem(2)
     learner = make(particles, particles_of=particles_of, meta_loss=meta_loss)
-    leader = leader_of(learner, tasks)  # which keeps the bandwidths of follower and leader
+    leader = leader_of(learner, tasks)  # this also records the bandwidths
     constant_bandwidth.keeping = False
     found = gradient(learner, tasks)
     generator = torch.Generator().manual_seed(5)
@@ -252,7 +252,7 @@ def leader_of(learner: BMAML, tasks: TaskBatch) -> dict[str, Tensor]:
     return {name: ahead[name] for name in learner.adapted_names}
 
 
-# --- its limits -----------------------------------------------------------------------------------
+# --- limiting cases -------------------------------------------------------------------------------
 
 
 def test_one_particle_takes_gradient_steps_on_the_log_posterior():
@@ -271,7 +271,7 @@ def test_one_particle_takes_gradient_steps_on_the_log_posterior():
 
 @pytest.mark.parametrize("first_order", [False, True])
 def test_one_particle_with_a_flat_prior_and_the_validation_loss_is_maml(first_order):
-    """A step in the sum over 6 examples is one of 6 times the size in their mean."""
+    """A step on the sum over 6 examples equals one of 6 times the size on their mean."""
     tasks = images(2)
     options = {"inner_steps": 2, "adapt_norm": True, "first_order": first_order}
     network = conv4()
@@ -290,7 +290,7 @@ def test_one_particle_with_a_flat_prior_and_the_validation_loss_is_maml(first_or
 
 
 def test_first_order_chaser_of_one_particle_is_the_way_behind_the_leader():
-    """With constant gradients the follower moves as its start does."""
+    """With constant gradients the follower moves exactly as its initial particle does."""
     tasks, learner = sinusoids(2), regression(1, first_order=True)
     learner.meta_gradient(tasks)
     leader = leader_of(learner, tasks)

@@ -1,4 +1,4 @@
-"""Bayesian MAML's heads over shared features, its machinery, and what it refuses."""
+"""Bayesian MAML: heads over shared features, replay, recomputation, and bad options."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_shared_features_are_computed_once_to_the_same_end(transductive):
 
 @pytest.mark.parametrize("make", [regression, classification])
 def test_heads_of_some_tasks_at_a_time(make):
-    """What the contracts ask of whole networks: no task knows of the others of its batch."""
+    """As tests/contracts check for whole networks: no task depends on the others in its batch."""
     tasks = (sinusoids if make is regression else images)(3)
     learner = make(particles_of="head")
     whole = gradient(learner, tasks)
@@ -57,7 +57,7 @@ def test_heads_of_some_tasks_at_a_time(make):
     assert relative_error(gradient(learner, tasks), whole) < 1e-11
 
 
-# --- the machinery --------------------------------------------------------------------------------
+# --- replay, recomputation, bad options -----------------------------------------------------------
 
 
 def test_a_replayed_gradient_has_the_same_bits():
@@ -108,7 +108,7 @@ def test_bad_values_are_named(option, value):
     ("network", "options"), [(mlp, {"particles_of": "head"}), (conv4, {"adapt_norm": False})]
 )
 def test_parameters_that_nothing_would_train_are_refused(network, options):
-    """Constant gradients carry the chaser loss to what is adapted, and no further."""
+    """With constant gradients, the chaser loss trains only the adapted parameters."""
     with pytest.raises(BadValue) as error:
         BMAML(network(), Regression(), first_order=True, **options)
     assert error.value.option == "first_order"

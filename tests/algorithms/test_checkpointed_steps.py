@@ -1,4 +1,4 @@
-"""Inner steps that are computed again give the same meta-gradient and keep less."""
+"""Recomputed inner steps give the same meta-gradient and keep less memory."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def test_what_is_kept_does_not_grow_with_a_step_s_activations():
 
 
 def kept_bytes(maml: MAML) -> int:
-    """Bytes of different tensors that the graph of a meta-loss keeps for its derivative."""
+    """Bytes of the distinct tensors that the graph of a meta-loss saves for its backward pass."""
     seen: dict[int, int] = {}
 
     def keep(tensor):

@@ -1,4 +1,4 @@
-"""Only a context beside the input adapts, against a plain loop over tasks."""
+"""`ContextVector` against a plain loop over tasks: only a context beside the input adapts."""
 
 from __future__ import annotations
 

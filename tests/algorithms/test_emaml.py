@@ -1,4 +1,4 @@
-"""An ensemble of MAMLs against the MAMLs that it is made of, and how particles start."""
+"""EMAML against the MAMLs that it consists of, and how its particles are initialised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPTIONS = {"inner_lr": 0.05, "inner_steps": 2}
 
 
 def alone(learner: EMAML, particle: int) -> MAML:
-    """The MAML that a particle is."""
+    """A particle as a MAML of its own."""
     maml = MAML(learner.network, learner.objective, **OPTIONS)
     own = dict(maml.network.named_parameters())
     with torch.no_grad():
@@ -50,7 +50,7 @@ def test_each_particle_learns_and_predicts_as_it_would_alone(
 
 
 def test_heads_over_shared_features():
-    """Each head learns as alone, the features by the sum of the heads' gradients."""
+    """Each head learns as it would alone; the features get the sum of the heads' gradients."""
     tasks = images(2)
     learner = EMAML(conv4(), Classification(), particles=3, particles_of="head", **OPTIONS).double()
     learner.meta_gradient(tasks)
@@ -96,7 +96,7 @@ def test_particles_start_apart_the_first_with_the_networks_own(particles_of):
         assert torch.equal(values[0], own[name])
         if name.endswith("weight"):
             assert len({float(v.sum()) for v in values.detach()}) == 4
-            assert values.abs().max() <= 0.02  # each by the network's own rule
+            assert values.abs().max() <= 0.02  # each drawn by the network's own rule
     assert ("hidden.0.weight" in learner.particle_names) == (particles_of == "all")
 
 

@@ -1,4 +1,4 @@
-"""Steps that are not finite: refused at once, or by an optimiser that is not waited for."""
+"""Steps that are not finite are refused: at once, or by the optimiser without waiting."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_it_says_whether_losses_or_the_gradient_are_not_finite(parameter):
 
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_a_guarded_step_changes_nothing(parameter, name):
-    """The steps around it are those that would have been made without it."""
+    """The other steps are the same as without it."""
     other = nn.Parameter(parameter.detach().clone())
     optimizers = [OPTIMIZERS[name]([p], lr=0.1) for p in (parameter, other)]
     assert all(map(can_be_guarded, optimizers))

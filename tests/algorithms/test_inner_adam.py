@@ -1,4 +1,4 @@
-"""Adam's step by the kernel and by torch's operations, against the formula on plain tensors."""
+"""Adam's step, by the native kernel and by torch's operations, against its formula."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def path(request, monkeypatch):
 
 
 def problem(dtype=torch.float64):
-    """Parameters that tasks share at first, gradients in other orders of memory, moments of all."""
+    """Parameters and moments shared by all tasks, and gradients in another memory layout."""
     shapes = {"kernel": (4, 5, 3, 3), "bias": (4,), "large": (40_000,)}
     params = {name: torch.randn(shape, dtype=dtype) for name, shape in shapes.items()}
     gradient = {name: torch.randn(TASKS, *shape, dtype=dtype) for name, shape in shapes.items()}

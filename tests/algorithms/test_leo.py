@@ -1,4 +1,4 @@
-"""LEO against a second writing of it, task by task with classes and copies as axes of their own."""
+"""LEO against a second implementation, task by task, with axes for classes and copies."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def leo(**options: object) -> LEO:
     given = {"latent_size": L, "relation_hidden": (5, 6), "inner_steps": 5, "latent_steps": 3}
     given |= {"inner_lr": 0.3, "finetune_lr": 0.1, "inner_loss": "sum", **PENALTIES}
     learner = LEO(LinearClassifier((D,), N), Classification(), **(given | options)).double()
-    with torch.no_grad():  # rates that differ from number to number
+    with torch.no_grad():  # rates that all differ
         learner.latent_lr += 0.1 * torch.rand(L, dtype=F64)
         learner.finetune_lr += 0.1 * torch.rand(D, dtype=F64)
     return learner
 
 
-# --- the same, written for one task ---------------------------------------------------------------
+# --- a second implementation, of one task ---------------------------------------------------------
 
 
 @dataclass
 class OneTask:
-    """Latents [N, K, L] and weights [N, K, D], as the paper's axes are."""
+    """LEO on one task, with the paper's axes: latents [N, K, L] and weights [N, K, D]."""
 
     learner: LEO
     tasks: TaskBatch
@@ -89,7 +89,7 @@ class OneTask:
         flat_shape = (N * K, mean.shape[-1])
         noise = self.noise(place, flat_shape).view(mean.shape)
         z = mean + scale * noise
-        # the density of z is that of the noise, over the scale
+        # the density of z is that of the noise divided by the scale
         log_q = Normal(0.0, 1.0).log_prob(noise) - scale.log()
         return z, (log_q - Normal(0.0, 1.0).log_prob(z)).mean()
 
@@ -112,7 +112,7 @@ class OneTask:
 
     def decode(self, z: Tensor, step: int) -> Tensor:
         outputs = z @ self.learner.latent.decoder[0].weight.T
-        # made in single precision, as all that a module is made of
+        # in single precision, as modules are built
         return self.sample(outputs, float(np.float32(math.sqrt(2 / (N + D)))), 2 + 2 * step)[0]
 
     def losses(self, x: Tensor, y: Tensor, w: Tensor, step: int) -> Tensor:
@@ -145,7 +145,7 @@ def by_hand(learner: LEO, tasks: TaskBatch, dropout: float, sampling: bool = Tru
     total = sum(o["loss"] + 0.3 * o["kl"] + 0.2 * o["penalty"] for o in found) / len(found)
     latent = learner.latent
     squares = sum(p.square().sum() for p in latent.parameters())
-    rows = latent.decoder[0].weight.T  # as TensorFlow has it, inputs first
+    rows = latent.decoder[0].weight.T  # inputs first, as in TensorFlow
     correlation = torch.zeros((), dtype=F64)
     for i in range(L):
         for j in range(L):
@@ -157,18 +157,18 @@ def by_hand(learner: LEO, tasks: TaskBatch, dropout: float, sampling: bool = Tru
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("sampling", [True, False])
 def test_the_meta_gradient(dropout, sampling):
-    """Second order through all steps, every penalty, every draw of its own."""
+    """Second order through all steps, with every penalty and every draw."""
     tasks = embedded()
     learner = leo(dropout=dropout, stochastic=sampling)
     learner.meta_gradient(tasks)
     own = [p for name, p in learner.named_parameters() if "network" not in name]
     expected = torch.autograd.grad(by_hand(learner, tasks, dropout, sampling), own)
     assert relative_error(flat(p.grad for p in own), flat(expected)) < 1e-10
-    assert learner.network.head.weight.grad is None  # the head's own values are in no use
+    assert learner.network.head.weight.grad is None  # the head's own values are not used
 
 
 def test_the_meta_gradient_by_differences():
-    """Of the features' own parameters too; the encoder's penalty alone has no such gradient."""
+    """Includes the features' parameters; without the encoder penalty, which detaches its target."""
     torch.manual_seed(0)
     network = MLP((D,), N, hidden=(5,), activation="tanh")
     options = {"latent_size": 3, "relation_hidden": (4,), "inner_steps": 3, "latent_steps": 2}
@@ -261,7 +261,7 @@ def test_divergence_by_hand():
 
 
 def test_divergence_of_the_least_scale_in_single_precision():
-    """log q - log p at N(3, 1e-10) is 9/2 + log 1e10 - e^2/2, its slope in the mean 3."""
+    """log q - log p at N(3, 1e-10) is 9/2 + log 1e10 - e^2/2, its derivative in the mean is 3."""
     mean = torch.tensor([[[3.0]]], requires_grad=True)
     code = Gaussian(mean, torch.tensor([[[1e-10]]]))
     found = code.divergence(torch.tensor([[[2.0]]]))
@@ -329,7 +329,7 @@ def test_gradients_are_clipped_by_value_then_each_by_its_norm():
 
 
 def test_conditional_generator():
-    """No step at all: the decoder's means of the encoder's means."""
+    """Without inner steps: the decoder's means, given the encoder's means."""
     tasks, learner = embedded(), leo(inner_steps=0, latent_steps=0)
     (only,) = learner.adapt(tasks.support).params
     code = OneTask(learner, tasks, 0, sampling=False).encode(tasks.support.x[0])[0][:, 0]
@@ -340,7 +340,7 @@ def test_conditional_generator():
 
 
 def test_random_prior():
-    """Codes are standard normal numbers of each copy; there is no encoder, no KL, no penalty."""
+    """Codes are standard normal draws for each copy; there is no encoder, KL or penalty."""
     tasks, learner = embedded(), leo(prior="standard", inner_steps=0)
     assert not any(
         "encoder" in name or "relation" in name for name, _ in learner.named_parameters()
@@ -377,14 +377,14 @@ def test_sizes_of_the_papers_regression():
     assert shapes[0] == [(16, 2), (16, 16), (16, 16)]
     assert shapes[1] == [(32, 32), (32, 32), (32, 32)]
     assert shapes[2] == [(32, 16), (32, 32), (2 * 1761, 32)]
-    # weights begin at Glorot's scale, layer by layer, biases without noise
+    # weights start with Glorot's scale of their layer, biases without noise
     assert learner.latent.scales.unique().tolist() == pytest.approx(
         [0.0, math.sqrt(2 / 80), math.sqrt(2 / 41)]
     )
 
 
 def test_regression_generates_the_whole_network():
-    """One code for the task, the mean over all pairs; parameters are pieces of what it gives."""
+    """One code per task, the mean over all pairs; the parameters are pieces of its decoding."""
     tasks, network = sinusoids(2), mlp()
     learner = LEO(network, Regression(), latent_size=3, inner_steps=2, latent_steps=1).double()
     params = learner.adapt(tasks.support).params[0]

@@ -90,7 +90,7 @@ def test_meta_gradient_of_conv4_with_batch_norm(steps, down, adapt_norm):
 
 @pytest.mark.parametrize("down", ["stride", "pool_same"])
 def test_meta_gradient_of_conv4_with_relu_and_odd_sides(down):
-    """Steps so small that none crosses a kink."""
+    """Difference steps so small that none crosses a ReLU's kink."""
     tasks = images(2, size=5)
     learner = MAML(
         conv4(size=5, down=down, activation="relu"), Classification(), inner_lr=0.05, inner_steps=2
@@ -102,7 +102,7 @@ def test_meta_gradient_of_conv4_with_relu_and_odd_sides(down):
 
 
 def test_adapting_a_shift_alone_with_one_task_of_images():
-    """Torch's batch norm, which serves one task, cannot differentiate this twice by itself."""
+    """Torch's batch norm, used for a single task, cannot differentiate this twice by itself."""
     tasks = images(2)
     options = {"inner_lr": 0.1, "inner_steps": 2, "adapt_norm": True}
     learner = MAML(conv4(affine="shift"), Classification(), **options)
@@ -162,7 +162,7 @@ class Linear(Objective):
 
 @pytest.mark.parametrize("steps", [1, 4])
 def test_fomaml_is_maml_where_the_hessian_vanishes(steps):
-    """A linear network under a linear loss; with one hidden layer the Hessian is back."""
+    """A linear network under a linear loss; one hidden layer makes the Hessian nonzero."""
     tasks = sinusoids(3)
     for hidden, same in (((), True), ((4,), False)):
         network = mlp(hidden=hidden)
@@ -178,7 +178,7 @@ def test_fomaml_is_maml_where_the_hessian_vanishes(steps):
 
 
 class Operations(TorchDispatchMode):
-    """Counts what torch computes."""
+    """Counts the operations that torch runs."""
 
     count = 0
 
@@ -190,7 +190,7 @@ class Operations(TorchDispatchMode):
 @pytest.mark.parametrize("adapt_norm", [False, True])
 @pytest.mark.parametrize("norm", ["batch", "support", "group"])
 def test_an_inner_step_costs_the_same_however_many_came_before(norm, adapt_norm):
-    """The gradient of a step does not go through the steps before it again."""
+    """The gradient of a step does not go back through earlier steps."""
     tasks, counts = images(2), []
     learner = MAML(conv4(norm=norm), Classification(), adapt_norm=adapt_norm)
     for steps in range(1, 5):
@@ -201,7 +201,7 @@ def test_an_inner_step_costs_the_same_however_many_came_before(norm, adapt_norm)
     assert each[1] == each[2] > 0
 
 
-# --- its limits -----------------------------------------------------------------------------------
+# --- limiting cases -------------------------------------------------------------------------------
 
 
 def test_maml_without_inner_steps_is_joint_training_on_the_query():
@@ -215,7 +215,7 @@ def test_maml_without_inner_steps_is_joint_training_on_the_query():
 
 
 def test_joint_is_the_mean_loss_over_all_examples():
-    """With as many examples in each task and no batch norm, tasks do not matter."""
+    """With equally large tasks and no batch norm, the division into tasks does not matter."""
     tasks = sinusoids(3)
     network = mlp()
     found = gradient(Joint(network, Regression()), tasks)
@@ -247,7 +247,7 @@ def test_inner_step_by_hand():
 
 
 def test_the_outer_adam_is_torchs():
-    """Of β1 = 0.9 and β2 = 0.999, over steps enough to tell."""
+    """With β1 = 0.9 and β2 = 0.999, over enough steps to tell."""
     network = mlp()
     learner = MAML(network, Regression(), outer_lr=0.01)
     other = MAML(copy.deepcopy(network), Regression())
@@ -303,7 +303,7 @@ def test_outer_schedule_by_hand(schedule, rates):
 
 
 class Fresh:
-    """A support set asked for anew at each inner step."""
+    """A support set that is gathered anew at each inner step."""
 
     def __init__(self, tasks: TaskBatch) -> None:
         self.tasks, self.asked = tasks, []

@@ -1,4 +1,4 @@
-"""MAML with noise: without noise it is MAML; with it, each sample walks a path of its own."""
+"""MAML with noise: without noise it is MAML; with it, each sample follows its own path."""
 
 from __future__ import annotations
 

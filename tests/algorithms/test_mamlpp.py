@@ -1,4 +1,4 @@
-"""MAML++ against MAML, against a loop over tasks written out, and against its formulas."""
+"""MAML++ against MAML, a plain loop over tasks, and its formulas."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 
 def learner_of(network, objective=None, **options) -> MAMLpp:
-    """All switches off but those named."""
+    """A learner with all switches off except those named."""
     options = {"inner_lr": 0.1, "inner_steps": 3, **OFF, **options}
     return MAMLpp(network, objective or Classification(), **options).double()
 
@@ -68,7 +68,7 @@ def test_with_all_switches_off_it_is_maml_bit_for_bit(norm, options):
 
 
 def plain_outputs(params: dict[str, Tensor], norms: list[Tensor], x: Tensor) -> Tensor:
-    """One task's outputs from an MLP of two hidden layers with batch norm; norms of one step."""
+    """One task's outputs of an MLP with two hidden layers and batch norm, with one step's norms."""
     for layer in range(2):
         x = F.linear(x, params[f"hidden.{layer}.weight"], params[f"hidden.{layer}.bias"])
         weight, bias = norms[2 * layer : 2 * layer + 2]
@@ -77,7 +77,7 @@ def plain_outputs(params: dict[str, Tensor], norms: list[Tensor], x: Tensor) -> 
 
 
 def plain_loss(learner: MAMLpp, tasks, weights: list[float]) -> Tensor:
-    """The outer loss of all tasks, one after another, steps of each tensor by its own rate."""
+    """The outer loss, task after task; each tensor steps with its own rate."""
     own, total = dict(learner.network.named_parameters()), []
     for task in range(len(tasks)):
         params = {name: own[name] for name in learner.adapted_names}
@@ -102,7 +102,7 @@ def plain_loss(learner: MAMLpp, tasks, weights: list[float]) -> Tensor:
     ],
 )
 def test_meta_gradient_of_the_multi_step_loss(outer_steps, weights):
-    """Multi-step loss, learned rates and norms of each step, in every meta-parameter."""
+    """Multi-step loss, per-step rates and norms; the gradient in every meta-parameter."""
     network = mlp(norm="batch", affine="scale_shift")
     on = {"per_step_rates": True, "per_step_affine": True, "per_step_statistics": True}
     learner = learner_of(network, Regression(), multi_step_epochs=4, epoch_length=3, **on)
@@ -115,7 +115,7 @@ def test_meta_gradient_of_the_multi_step_loss(outer_steps, weights):
     learner.meta_gradient(tasks)
     learned = [p for p in learner.parameters() if p.grad is not None]
     assert learner.rates in set(learned)
-    assert len(learned) == 6 + 1 + 4  # the network without its own norms, rates, norms by step
+    assert len(learned) == 6 + 1 + 4  # the network without its own norms; rates; per-step norms
     expected = torch.autograd.grad(plain_loss(learner, tasks, weights), learned)
     for parameter, gradients in zip(learned, expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradients, rtol=1e-8, atol=1e-11)
@@ -206,7 +206,7 @@ def test_the_outer_rate_changes_with_each_epoch_alone():
 
 
 def test_a_resumed_learner_is_in_the_same_epoch():
-    """Saved between two epochs, with a schedule, an order and loss weights that then change."""
+    """Saved inside epoch 1, on which schedule, order of gradients and loss weights depend."""
 
     def made() -> MAMLpp:
         torch.manual_seed(0)
@@ -241,7 +241,7 @@ def test_a_resumed_learner_is_in_the_same_epoch():
 
 
 def seen_by_norms(network, params: dict[str, Tensor], x: Tensor) -> list[Tensor]:
-    """What each norm of an MLP is given, by F.linear and F.batch_norm, of one task."""
+    """The input of each norm of an MLP for one task, by F.linear and F.batch_norm."""
     inputs = []
     for layer in range(2):
         x = F.linear(x, params[f"hidden.{layer}.weight"], params[f"hidden.{layer}.bias"])
@@ -254,7 +254,7 @@ def seen_by_norms(network, params: dict[str, Tensor], x: Tensor) -> list[Tensor]
 @pytest.mark.parametrize("chunk", [None, 1, 2])
 @pytest.mark.parametrize("multi_step_epochs", [0, 5])
 def test_the_statistics_of_each_step_by_hand(multi_step_epochs, chunk):
-    """One outer step moves them by a tenth, to the mean over tasks and passes of that step."""
+    """One outer step moves them a tenth towards the mean over tasks and passes at that step."""
     network = mlp(norm="batch", affine="scale_shift")
     learner = learner_of(
         network, Regression(), multi_step_epochs=multi_step_epochs, per_step_statistics=True
@@ -288,7 +288,7 @@ def test_the_statistics_of_each_step_by_hand(multi_step_epochs, chunk):
 
 
 def test_statistics_that_are_only_recorded_change_nothing():
-    """As the official code: batch norm is always by the batch."""
+    """As in the official code: batch norm always uses the batch."""
     networks = conv4(), conv4()
     networks[1].load_state_dict(networks[0].state_dict())
     learners = [
@@ -309,7 +309,7 @@ def test_statistics_that_are_only_recorded_change_nothing():
 
 
 def test_in_evaluation_each_step_normalises_by_its_own_statistics():
-    """As the paper words it, with norm=running: against a loop over tasks."""
+    """As the paper describes it, with norm=running; against a loop over tasks."""
     network = mlp(norm="running", affine="scale_shift")
     on = {"per_step_affine": True, "per_step_statistics": True}
     learner = learner_of(network, Regression(), **on)

@@ -1,4 +1,4 @@
-"""MAML++'s experiments: each row of its table has the one change that it is named after."""
+"""MAML++'s experiments: each row of its table has only the change that it is named after."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_row_has_its_change_and_shares_the_rest(row, on):
 def test_the_papers_omniglot():
     run = experiment(["algorithm=mamlpp", "dataset=omniglot", "logger=csv"])
     assert run.learner.network.head.weight.shape == (20, 64)  # 28, 14, 7, 3, 1
-    # the inner loop has each convolution's and the head's weight and bias
+    # the inner loop adapts each convolution's and the head's weight and bias
     assert run.learner.rates.shape == (5, 10)
     assert [p.shape for p in run.learner.step_norms] == [(5, 64)] * 8
     assert run.training.iterations == 150 * run.learner.epoch_length

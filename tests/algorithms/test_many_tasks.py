@@ -1,4 +1,4 @@
-"""Tasks together equal tasks one at a time, for every algorithm and any chunk size."""
+"""Tasks together give the same as one at a time, for any chunk size."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def learner_and_tasks(algorithm: str, problem: str) -> tuple[MetaLearner, TaskBa
     network, tasks, objective = PROBLEMS[problem]
     learner = cls(network(), objective, **options).double()
     if isinstance(learner, Reptile):
-        for index in range(2):  # so that Adam has moments to go on with
+        for index in range(2):  # so that Adam has moments to continue from
             learner.meta_step(tasks(index + 1))
     return learner, tasks(TASKS)
 
@@ -60,7 +60,7 @@ def test_meta_gradient(algorithm, problem):
         [gradient(learner, tasks[i : i + 1]) for i in range(TASKS)]
     ).mean(0)
     losses = torch.cat([learner.meta_gradient(tasks[i : i + 1])["loss"] for i in range(TASKS)])
-    # Adam divides the gradient of a bias before batch norm, which is rounding alone, by its epsilon
+    # Adam divides the gradient of a bias before batch norm, which is only rounding, by its epsilon
     amplified = {"rtol": 1e-11, "atol": 1e-9} if getattr(learner, "adam", False) else CLOSE
     for chunk in (1, 2, 3, None):
         learner.task_chunk = chunk
@@ -88,7 +88,7 @@ def test_adapt_and_predict(algorithm, problem):
 
 
 def test_chunks_share_the_moments_of_a_batch():
-    """What Adam goes on with is the mean over all tasks, whatever the chunks."""
+    """Adam continues from the mean over all tasks, whatever the chunks."""
     ends = []
     for chunk in (1, 2, None):
         torch.manual_seed(2)

@@ -1,4 +1,4 @@
-"""Inner mini-batches: in cycles without replacement, or with, from the tasks' seeds alone."""
+"""Inner mini-batches: in cycles or with replacement, determined by the tasks' seeds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_with_replacement_each_batch_is_drawn_from_the_whole_set():
         counts = Counter(batches.flatten().tolist())
         assert sorted(counts) == [0, 1, 2, 3]
         assert all(abs(count - 300) < 45 for count in counts.values())  # 5 standard deviations
-        # in cycles, no four in a row would have one twice
+        # in cycles, four in a row would never repeat one
         fours = batches.flatten().reshape(-1, 4)
         assert any(len(set(four.tolist())) < 4 for four in fours)
     assert (found[0] != found[1] - 100).any()

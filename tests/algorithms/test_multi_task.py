@@ -39,7 +39,7 @@ def by_itself(tasks: TaskBatch, index: int, weight: float = 0.0, centre: Tensor 
     seeds = tasks.support.seeds
     torch.manual_seed(index if seeds is None else int(seeds[index]))
     own = MLP((1,), 1, hidden=(5, 4), activation="tanh").double()
-    # the eps of `Moments` is TensorFlow's, too small to be seen here
+    # the eps of `Moments` is TensorFlow's, too small to matter here
     optimizer = torch.optim.Adam(own.parameters(), lr=RATE, betas=(0.0, 0.999), eps=1e-12)
     examples = tasks[index : index + 1].support.together(tasks[index : index + 1].query)
     for _ in range(STEPS):
@@ -61,7 +61,7 @@ def test_the_meta_parameters_are_the_mean_of_all_networks(penalty):
     ours, found = learner(penalty=penalty, penalty_weight=0.05), []
     for tasks in batches():
         losses = ours.meta_step(tasks)["loss"]
-        # in the first step there is no mean to be drawn to
+        # in the first step there is no mean to be pulled to
         drawn = penalty == "zero" or (penalty == "mean" and found)
         centre = torch.stack(found).mean(0) if penalty == "mean" and found else None
         each = [by_itself(tasks, index, 0.05 if drawn else 0.0, centre) for index in range(2)]
@@ -79,7 +79,7 @@ def test_a_step_that_is_skipped_adds_no_network_to_the_mean(skipped):
             with pytest.raises(NonFiniteError):
                 ours.meta_step(broken)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of torch, where the first step is skipped
+                warnings.simplefilter("ignore")  # torch's, if the first step is skipped
                 ours.count_step()
             continue
         ours.meta_step(tasks)

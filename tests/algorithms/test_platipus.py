@@ -32,7 +32,7 @@ from mamlbench.tasks import Examples, TaskBatch
 
 
 def platipus(network: nn.Module | None = None, **options: object) -> PLATIPUS:
-    """Large variances and rates, all of them different, so that no part can hide."""
+    """Large variances and rates, all different, so that no part can hide an error."""
     values = {
         "inner_lr": 0.02,
         "inner_steps": 2,
@@ -113,7 +113,7 @@ def test_the_meta_loss_is_algorithm_1(reduction):
 
 
 def test_at_meta_test_samples_are_of_the_prior_and_adapt_one_by_one():
-    """By algorithm 2: γ_p, σ_θ and the support set; never γ_q, v_q or a query."""
+    """Algorithm 2 uses γ_p, σ_θ and the support set, never γ_q, v_q or a query."""
     tasks, learner = sinusoids(2), platipus()
     hand = ByHand(learner)
     with torch.no_grad():
@@ -234,7 +234,7 @@ def test_without_variance_shift_or_divergence_it_is_maml():
     learner = PLATIPUS(network, Regression(), kl_weight=0.0, particles=2, **none, **options)
     learner.double()
     found = gradient(learner, tasks)
-    # the gradient in γ is not 0, for MAML would do better or worse with a step more
+    # the gradient in γ is not 0, because one more step would change MAML's loss
     assert relative_error(flat(p.grad for p in network.parameters()), expected) < 1e-11
     assert found[-2:].abs().max() > 1e-3
     with torch.no_grad():

@@ -18,7 +18,7 @@ CLOSE = {"rtol": 1e-11, "atol": 1e-13}
 
 
 class PlainConv(nn.Module):
-    """conv4 with stride 2 on even sides, of torch's own layers; batch norm by the current batch."""
+    """conv4 with stride 2 on even sides, in torch's layers; batch norm uses the current batch."""
 
     def __init__(self, ours: nn.Module) -> None:
         super().__init__()

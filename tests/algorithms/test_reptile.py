@@ -1,4 +1,4 @@
-"""Reptile against hand-worked steps and against the official loop, written again in plain torch."""
+"""Reptile against steps worked out by hand, and the official loop rewritten in plain torch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def slopes(*gradients: float) -> Examples:
     [(mlp, sinusoids, Regression()), (conv4, images, Classification())],
 )
 def test_one_inner_step_is_a_step_of_joint_training(network, tasks, objective):
-    """With k = 1 Reptile is SGD on the expected loss, of rate outer_lr * inner_lr."""
+    """With k = 1 Reptile is SGD on the expected loss, with rate outer_lr * inner_lr."""
     batch, start = tasks(3), network()
     nothing = Examples(batch.query.x[:, :0], batch.query.y[:, :0])
     joint = Joint(start, objective, outer_optimizer="sgd", outer_lr=0.25 * 0.05)
@@ -130,14 +130,14 @@ def test_moments_carried_over_tasks_and_meta_steps(moments):
 
 @pytest.mark.parametrize("moments", ["serial", "shared", "fresh"])
 def test_a_test_goes_on_from_the_moments_of_the_training(moments):
-    """As the official code, whose optimiser's slots stay; where each task has its own, from 0."""
+    """As in the official code, whose optimiser keeps its slots; with `fresh`, from 0."""
     options = {"inner_lr": 0.1, "inner_steps": 2, "inner_batch": None, "moments": moments}
     learner = Reptile(line(), Regression(), **options, outer_lr=0.5, outer_optimizer="sgd")
     learner.meta_step(TaskBatch(slopes(2.0, -1.0), slopes(2.0, -1.0)))
     begin = learner.network.head.bias.item()
     slot = learner.get_buffer(f"moment_{learner.adapted_names.index('head.bias')}").item()
     learner.eval()
-    for _ in range(2):  # a test leaves them as they were
+    for _ in range(2):  # a test does not change the moments
         found = learner.adapt(slopes(3.0)).params[-1]["head.bias"].item()
         expected, _, _ = tf_adam(lambda b: 2 * b + 3.0, begin, 2, slot, learner.moment_steps, 0.1)
         assert found == pytest.approx(expected, rel=1e-12)
@@ -267,7 +267,7 @@ def test_step_weights_pick_the_inner_gradients():
     found = gradient(learner, tasks)
     first, second = minibatches(tasks.support, 4, 2, replacement=False)
     after_first = MAML(network, Regression(), inner_lr=0.05, inner_steps=1, first_order=True)
-    expected = 0.05 * gradient(after_first, TaskBatch(first, second))  # g2 at the adapted
+    expected = 0.05 * gradient(after_first, TaskBatch(first, second))  # g2, once adapted
     assert relative_error(found, expected) < 1e-12
 
 

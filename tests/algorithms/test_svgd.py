@@ -18,7 +18,7 @@ def some(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def plain_bandwidth(particles, bandwidth: str) -> float | torch.Tensor:
-    """Medians as numbers, which have no gradient; the mean with one."""
+    """Medians as numbers, which have no gradient; the mean as a tensor, which has one."""
     count = len(particles)
     pairs = [(i, j) for i in range(count) for j in range(count)]
     if bandwidth == "mean":

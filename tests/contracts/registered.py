@@ -1,4 +1,4 @@
-"""Configs found by their files, and tiny problems that every learner must be able to work on."""
+"""Configs found by their files, and tiny problems that every learner must be able to solve."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from mamlbench.objectives import Classification, Regression
 from mamlbench.tasks import Examples, TaskBatch
 
 ITERATIONS = 20
-# networks of an algorithm's own: small as well; what makes parameters takes smaller steps than they
+# an algorithm's own networks are small too; LEO, which generates parameters, takes smaller steps
 SMALL = {
     "leo": {"latent_size": 8, "relation_hidden": (16, 16), "bias": True, "outer_lr": 0.006},
-    # the mean of networks that know nothing of one another is none that has learned
+    # the mean of networks that were trained independently has learned nothing
     "multi_task": {"task_steps": 60, "task_lr": 0.02, "penalty": "mean", "penalty_weight": 0.02},
 }
 
 
 def composed(*overrides: str) -> dict:
-    """The groups of a composed config, as plain values of the caller's own."""
+    """The groups of a composed config, as plain values that the caller may change."""
     return copy.deepcopy(_composed(*overrides))
 
 
@@ -65,10 +65,10 @@ class Problem:
         return TaskBatch(Examples(support, labels, np.arange(count)), Examples(query, labels))
 
     def learner(self, algorithm: str, activation: str = "relu", **options: object) -> MetaLearner:
-        """As the algorithm's config has it, with a small network and larger steps."""
+        """A learner as in the algorithm's config, but with a small network and larger steps."""
         pair = f"algorithm={algorithm}", "dataset=image_folder"  # for which there is no preset
         node = composed(*pair, f"training.iterations={ITERATIONS}")["algorithm"]
-        # a YAML need not name what its class takes
+        # a YAML may leave out options of its class
         if "outer_lr" in node and node.get("outer_optimizer", "adam") == "adam":
             node["outer_lr"] = 0.02
         if "inner_lr" in node:

@@ -1,4 +1,4 @@
-"""Outer steps of every algorithm, in one process or in one of several that share the tasks."""
+"""Outer steps of every algorithm, in one process or in several that share the tasks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mamlbench.rl.control import Navigation2D
 from mamlbench.tasks import Examples, TaskBatch
 
 SIZES = (5, 2)
-"""Tasks of the batches: divided unevenly, and fewer than 3."""
+"""Tasks of the batches: one divides unevenly, one has fewer tasks than there are processes."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Case:
 
     Attributes:
         algorithm: name of its config.
-        problem: `regression` or `classification`; `policy` for MAML in 2D navigation.
+        problem: `regression` or `classification`; `policy` for MAML or Reptile in 2D navigation.
         options: of the learner, as pairs.
         norm: of the network, in classification.
         replay: replay the meta-gradient.
@@ -46,7 +46,7 @@ class Case:
 
 
 SHARED = {
-    # Adam makes a step of gradients that are rounding alone, as of biases before batch norm
+    # Adam makes full steps of gradients that are only rounding, as of biases before batch norm
     "classification": {"outer_optimizer": "sgd", "outer_lr": 0.1},
     "regression": {},
     "policy": {},
@@ -62,8 +62,7 @@ def built(case: Case) -> tuple[MetaLearner, list[TaskBatch]]:
         cls = {"maml": MAML, "reptile": Reptile}[case.algorithm]
         learner = cls(network, dataset.objective, inner_lr=0.3, **options).double()
         if "outer_optimizer" in options:
-            # from the tenth on, rounding is most of what conjugate gradients find in so small a
-            # problem
+            # in so small a problem, conjugate gradients find mostly rounding from the tenth step on
             learner.optimizer.cg_steps = 5
         cast = Hardware(precision="float64").cast
         return learner, [cast(dataset.sample("train", s, 0, s)) for s in case.sizes]
@@ -78,7 +77,7 @@ def built(case: Case) -> tuple[MetaLearner, list[TaskBatch]]:
 
 
 def broken(tasks: TaskBatch) -> TaskBatch:
-    """The same, but for an infinite input of the last task."""
+    """The same tasks, except for an infinite input of the last one."""
     x = tasks.support.x.clone()
     x[-1, 0] = float("inf")
     return replace(tasks, support=replace(tasks.support, x=x))
@@ -87,7 +86,7 @@ def broken(tasks: TaskBatch) -> TaskBatch:
 def steps(case: Case) -> dict[str, np.ndarray]:
     """The learner's state and its metrics after an outer step on each batch.
 
-    In several processes: of the first one, after a look whether the others have the same.
+    In several processes: those of the first, after a check that all have the same.
     """
     ranks = joined()
     learner, batches = built(case)

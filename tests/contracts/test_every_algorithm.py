@@ -1,4 +1,4 @@
-"""What holds of every algorithm that has a config, on regression and on classification."""
+"""What holds for every algorithm that has a config, on regression and classification."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mamlbench.errors import BadValue
 from mamlbench.tasks import Examples, TaskBatch
 
 pytestmark = pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
-# Adam divides gradients that are rounding alone (biases before batch norm) by its epsilon
+# Adam divides gradients that are only rounding (biases before batch norm) by its epsilon
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
 
 
@@ -112,7 +112,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(problem, algorithm):
 
 
 def test_a_saved_learner_goes_on_as_if_nothing_had_been(problem, algorithm):
-    """Two steps, a reload into a new learner, two more: byte for byte four steps."""
+    """Two steps, a reload into a new learner and two more equal four steps, byte for byte."""
     batches = [problem.tasks(seed=seed) for seed in range(4)]
     first, second = problem.learner(algorithm), problem.learner(algorithm)
     for tasks in batches:

@@ -15,7 +15,7 @@ from mamlbench.tasks import Examples, TaskBatch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
-# the inner loop amplifies rounding, and Adam makes a step of gradients that are rounding alone
+# the inner loop amplifies rounding, and Adam makes full steps of gradients that are only rounding
 STEADY = {"outer_optimizer": "sgd", "outer_lr": 0.01}
 
 
@@ -55,7 +55,7 @@ def test_outer_steps_are_those_of_a_cpu(
 
 
 def replays(learner: MetaLearner):
-    """Of the meta-gradient, or of inner gradients, and on a GPU of the loops around them."""
+    """The replays of the meta-gradient, or of inner gradients and the loops around them."""
     named = (getattr(learner, name, None) for name in ("_replay", "_replayed", "_captured"))
     found = [replay for replay in named if replay is not None]
     assert found

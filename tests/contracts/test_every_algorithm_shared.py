@@ -1,4 +1,4 @@
-"""Processes that share a batch of tasks end where one process by itself ends, but for rounding."""
+"""Processes that share a batch of tasks get the result of one process, up to rounding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mamlbench.errors import UserError
 from mamlbench.hardware.processes import launch
 from mamlbench.learn2learn_import import learn2learn
 
-INNER_SGD = (("inner_optimizer", "sgd"),)  # see SHARED, of the inner loop's Adam
+INNER_SGD = (("inner_optimizer", "sgd"),)  # for the inner loop's Adam the same holds as in SHARED
 OTHERS = [
     Case("maml", "classification", norm="running"),
     Case("maml", "regression", replay=True, sizes=(5, 5, 5, 5)),

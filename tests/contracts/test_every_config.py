@@ -1,4 +1,4 @@
-"""Each YAML says exactly what its class takes, in values that the class accepts."""
+"""Each YAML has exactly the options of its class, with values that the class accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTEXT = {
     "algorithm": {"network", "objective", "task_chunk"},
     "network": {"input_shape", "outputs"},
 }
-# options of the class above that have no effect
+# options of the parent class that have no effect
 UNUSED = {
     "joint": {"first_order", "learn_inner_lr"},
     "meta_sgd": {"learn_inner_lr"},

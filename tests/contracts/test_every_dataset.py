@@ -1,4 +1,4 @@
-"""What holds of every dataset that has a config and needs no files."""
+"""What holds for every dataset that has a config and needs no files."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_support_and_query_share_no_example(choice):
 
 
 def test_class_splits_know_no_seed(choice):
-    """No argument for it, and no picture of one split among another's under any seed."""
+    """Datasets take no seed, and no two splits share a picture under any seed."""
     dataset = loaded(choice)
     assert "seed" not in constructor_options(type(dataset))[0]
     if dataset.ways == 1:

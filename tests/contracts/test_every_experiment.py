@@ -1,4 +1,4 @@
-"""Each experiment composes and builds; what a table changes in one is an option that it has."""
+"""Each experiment composes and builds; tables change only options that it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds of every network that has a config."""
+"""What holds for every network that has a config."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.parametrize("choice", ConfigTree().choices("network"))
 
 def built(choice, seed=0, **options):
     node = composed("dataset=omniglot", f"network={choice}")["network"]
-    if "width" in node:  # of a deep network, the same on a small scale
+    if "width" in node:  # makes a deep network small
         node |= {"depth": 10, "width": 1, "embedding_layer": 5}
     torch.manual_seed(seed)
     return build(node | options, "network", input_shape=(1, 28, 28), outputs=6).double()
@@ -65,5 +65,5 @@ def test_every_norm(choice, norm):
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
     if norm in ("group", "none"):  # no example sees another
         torch.testing.assert_close(network(x[:, :1], Rows()), outputs[:, :1])
-    if norm == "support":  # nor does one that stands after the reference
+    if norm == "support":  # nor do examples after the reference
         torch.testing.assert_close(network(x[:, :5], rows)[:, 4], outputs[:, 4])

@@ -1,4 +1,4 @@
-"""Every algorithm's meta-gradient against central finite differences, its noise held fixed."""
+"""Every algorithm's meta-gradient against central finite differences with fixed noise."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mamlbench.networks.base import Params, forward
 from mamlbench.tasks import Examples, TaskBatch
 
 STEP = 1e-6
-# Without what is constant to gradients but not to differences. Those of Bayesian MAML, its leader
-# and the width of its kernel, are held fixed in tests/algorithms/test_bmaml.py.
+# These leave out what is constant to gradients but not to differences. Bayesian MAML's leader and
+# kernel width, which are such constants, are held fixed in tests/algorithms/test_bmaml.py.
 OPTIONS: dict[str, dict[str, object]] = {
     "bmaml": {"particles": 1, "meta_loss": "validation"},
     "leo": {"latent_steps": 1},
@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 
 def descended(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Tensor]:
-    """The function of the meta-parameters that the meta-gradient is to be the gradient of."""
+    """The function of the meta-parameters whose gradient should be the meta-gradient."""
     if isinstance(learner, MultiTask):
         return from_trained_networks(learner, tasks)
     if isinstance(learner, Reptile) or getattr(learner, "first_order", False):
@@ -37,10 +37,10 @@ def descended(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Tensor]:
 
 
 def moved_as_a_whole(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Tensor]:
-    """That of an algorithm of first order: inner gradients are constants, so paths keep their form.
+    """The function of a first-order algorithm: inner gradients are constants, so paths only shift.
 
-    First-order MAML descends the query loss at their ends; Reptile, whose outer step is the sum of
-    its inner ones, the support loss where each of them begins.
+    First-order MAML descends the query loss at the end of each path; Reptile, whose outer step is
+    the sum of its inner steps, descends the support loss at the start of each inner step.
     """
     with torch.no_grad():
         path = learner.adapt(tasks.support).params
@@ -57,7 +57,7 @@ def moved_as_a_whole(learner: MetaLearner, tasks: TaskBatch) -> Callable[[], Ten
 
 
 def from_trained_networks(learner: MultiTask, tasks: TaskBatch) -> Callable[[], Tensor]:
-    """Half the squared distance to each task's network: least at their mean."""
+    """Half the squared distance to each task's network, which is least at their mean."""
     trained, _ = learner.trained(tasks.support.together(tasks.query))
     own, names = dict(learner.network.named_parameters()), learner.adapted_names
     return lambda: 0.5 * sum((own[n] - trained[n]).square().sum() for n in names) / len(tasks)

@@ -1,4 +1,4 @@
-"""What a user reads where learn2learn is missing."""
+"""What a user reads if learn2learn is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mamlbench.objectives import Regression
 def missing(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "learn2learn"]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "learn2learn", None)  # an import of it fails
+    monkeypatch.setitem(sys.modules, "learn2learn", None)  # makes its import fail
 
 
 @pytest.mark.usefixtures("missing")

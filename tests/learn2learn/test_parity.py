@@ -1,4 +1,4 @@
-"""Our MAML against learn2learn's, each on its own layers: the same meta-gradient to rounding."""
+"""Our MAML against learn2learn's, each on its own layers: the same meta-gradient up to rounding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ F64 = torch.float64
 
 
 class TorchConv4(nn.Module):
-    """Conv4 of torch's own layers; with `outside`, its norms are hidden from learn2learn."""
+    """Conv4 in torch's own layers; with `outside`, its norms are hidden from learn2learn."""
 
     def __init__(self, ours: Conv4, down: str, affine: bool, outside: bool) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def vary(network: nn.Module) -> nn.Module:
 
 
 def peers_gradient(l2l, network, named, loss, tasks, lr, steps, first_order) -> dict[str, Tensor]:
-    """The loop of learn2learn's own examples, a mean over tasks."""
+    """The gradient from the loop of learn2learn's own examples, a mean over tasks."""
     maml = l2l.algorithms.MAML(network, lr=lr, first_order=first_order)
     for task in range(len(tasks)):
         learner = maml.clone()
@@ -150,7 +150,7 @@ def test_meta_gradient_of_conv4_with_batch_norm(l2l, down, adapt_norm, steps, fi
 
 
 def test_second_order_matters_here(l2l):
-    """The comparison can tell the two orders apart: by far more than its tolerance."""
+    """The comparison tells the two orders apart by far more than its tolerance."""
     tasks, lr = images(2), INNER_LR["omniglot"]
     ours = vary(Conv4((1, 28, 28), 5, filters=4, affine="none"))
     theirs = TorchConv4(ours, "stride", affine=False, outside=False)

@@ -15,7 +15,7 @@ CLASSES, EXAMPLES = 12, 7
 
 
 def value(label: int, example: int) -> float:
-    """What every pixel of an example is: tells its class and its place in it."""
+    """The value of every pixel of an example, which identifies its class and number."""
     return label + example / 10
 
 
@@ -46,7 +46,7 @@ def tasks(request, l2l, whole):
 
 
 def test_tasks_are_what_was_asked_for(tasks):
-    """Other ways, shots and queries than the taskset was made with; support and query apart."""
+    """Ways, shots and queries differ from the taskset's; support and query are disjoint."""
     batch = tasks.sample("train", seed=0, first=0, count=6)
     assert batch.support.x.shape == (6, 8, 1, 2, 2)
     assert batch.query.x.shape == (6, 12, 1, 2, 2)
@@ -97,7 +97,7 @@ def test_every_class_and_example_is_drawn_equally_often(tasks):
 
 
 def test_no_class_is_in_two_splits(l2l, whole):
-    """As learn2learn's Omniglot has it: filtered datasets, transforms over the whole."""
+    """As in learn2learn's Omniglot: filtered datasets, transforms over the whole dataset."""
     filtered = {
         "train": l2l.data.FilteredMetaDataset(whole, labels=[0, 3, 5, 7, 9, 11]),
         "test": l2l.data.FilteredMetaDataset(whole, labels=[1, 2, 4, 6]),
@@ -142,7 +142,7 @@ def test_more_than_there_is(l2l, whole, arguments, message):
 
 
 def test_a_taskset_with_transforms_of_its_own(l2l, whole):
-    """Where the number of samples is not ours to choose, a task that does not fit is refused."""
+    """If we cannot choose the number of samples, a task that does not fit is refused."""
     transforms = slow_transforms(l2l, whole, ways=3, samples=2)
 
     def draw(description):
