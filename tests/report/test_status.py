@@ -143,7 +143,7 @@ def test_runs_under_slurm(outputs):
         "default/a/seed0": ("queued", "7_0", "Resources"),
         "default/b/seed0": ("running", "7_1", "time limit in 3:20"),
         "default/c/seed0": ("preempted", "7_2", "queued again: BeginTime"),
-        "default/d/seed0": ("preempted", "7_3", f"by SIGUSR1; {goes_on}"),
+        "default/d/seed0": ("preempted", "7_3", f"stopped by SIGUSR1; {goes_on}"),
         "default/e/seed0": ("failed", "7_4", "OUT_OF_MEMORY: Out of memory: killed"),
         "default/f/seed0": ("failed", "7_5", "CANCELLED: ended without saying why"),
         "default/g/seed0": ("failed", "7_6", "ended without saying why"),  # SLURM has forgotten it
