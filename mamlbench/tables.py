@@ -292,7 +292,8 @@ def _cell(values: dict[str, Any], config_dir: Path | None) -> Cell:
     if values.get("step") == "column":
         column = str(values.get("column"))
         if not column.isdecimal():
-            raise UserError(f"step=column: accepted is where that is a whole number, not {column}")
+            accepted = f"a column that is a whole number, not {column}"
+            raise UserError(f"step=column: accepted is {accepted}")
         values["step"] = int(column)
     for name in {"published", "interval"} & values.keys():
         values[name] = _printed(name, values[name])

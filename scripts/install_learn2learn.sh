@@ -48,7 +48,7 @@ check_environment() {
             "$python is $("$python" -c "import platform; print(platform.python_version())")" >&2
         exit 3
     fi
-    pip --version >/dev/null 2>&1 || fail "$python has no pip; '$python -m ensurepip' gives it one"
+    pip --version >/dev/null 2>&1 || fail "$python has no pip; '$python -m ensurepip' installs it"
     has torch || fail "$python has no torch; install mamlbench there first"
     command -v "${CC:-cc}" >/dev/null || fail "learn2learn is built from source; no C compiler found"
 }

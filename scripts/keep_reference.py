@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="the folder of a finished run")
     parser.add_argument("name", help="its folder below outputs/reference")
-    parser.add_argument("--no-figures", action="store_true", help="as of a further seed")
+    parser.add_argument("--no-figures", action="store_true", help="as for a further seed")
     arguments = parser.parse_args()
     if not (arguments.run / "summary.json").is_file():
         print(f"{arguments.run}: not the folder of a finished run", file=sys.stderr)
@@ -38,7 +38,7 @@ def main() -> int:
         print(f"{arguments.name}: accepted is the name of one folder", file=sys.stderr)
         return 2
     if REFERENCE.resolve() in arguments.run.resolve().parents:
-        print(f"{arguments.run}: is kept already", file=sys.stderr)
+        print(f"{arguments.run}: is already kept", file=sys.stderr)
         return 2
     REFERENCE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=REFERENCE) as new:

@@ -86,7 +86,7 @@ EOF
 
 start() {
     check
-    [ ! -e "$folder" ] || fail 5 "$folder is there already: stop it first"
+    [ ! -e "$folder" ] || fail 5 "$folder exists already: stop it first"
     mkdir -p "$folder"
     configure
     started=no

@@ -210,7 +210,7 @@ def test_some_rows_and_seeds(small):
         (
             'column: "5", experiment: maml/sinusoid, evaluate: [evaluation.shots=20], step: 5',
             "column: all, experiment: maml/sinusoid, step: column",
-            "cell 2: step=column: accepted is where that is a whole number, not all",
+            "cell 2: step=column: accepted is a column that is a whole number, not all",
         ),
     ],
 )

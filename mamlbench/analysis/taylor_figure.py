@@ -103,4 +103,4 @@ def _remainder(axes: Axes, results: Sequence[Coefficients], inner_lrs: Sequence[
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(r"inner step size $\alpha$")
     axes.set_ylabel("norm, relative to AvgGrad")
-    axes.set_title(f"What the expansion leaves, k = {most}")
+    axes.set_title(f"Remainder of the expansion, k = {most}")

@@ -38,7 +38,7 @@ def _run(script: str, arguments: Sequence[str]) -> int:
     if options.repeats < 1:
         parser.error(f"--repeats {options.repeats}: accepted is 1 or more")
     if options.scaling and (options.works or options.only_times or options.seconds is not None):
-        parser.error("--scaling: takes no works, --seconds or --only-times")
+        parser.error("--scaling: accepted with it are no works, --seconds or --only-times")
     hardware = Hardware(
         device=options.device,
         precision=options.precision,
@@ -59,7 +59,7 @@ def _run(script: str, arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         "benchmark.py",
-        description="Time one outer step of ours beside learn2learn's and plain vmap's.",
+        description="Time one outer step of mamlbench, learn2learn and plain vmap.",
         epilog="works: " + "; ".join(f"{name}: {work.title}" for name, work in WORKS.items()),
     )
     parser.add_argument("works", nargs="*", help="which works (default: all)")
@@ -67,10 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=None, help="a turn's length (default: 1)")
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: as a run)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--precision", default="float32", help="or tf32, on a GPU, of all of them")
+    parser.add_argument("--precision", default="float32", help="or tf32, on a GPU; applies to all")
     parser.add_argument("--compile", action="store_true", help="ours with hardware.compile=true")
     parser.add_argument("--csv", type=Path, help=f"the table to write (default: {TABLES}/...)")
-    parser.add_argument("--scaling", action="store_true", help="time by tasks, steps, ways, size")
+    parser.add_argument(
+        "--scaling", action="store_true", help="time by tasks, inner steps, ways and image size"
+    )
     parser.add_argument("--only-times", action="store_true", help="neither memory nor roofline")
     parser.add_argument("--alone", nargs=2, metavar=("WORK", "WHO"), help=argparse.SUPPRESS)
     return parser
@@ -78,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _work(name: str) -> Work:
     if name not in WORKS:
-        raise UserError(f"{name}: no such work{did_you_mean(name, WORKS)}")
+        raise UserError(f"{name}: accepted is {', '.join(WORKS)}{did_you_mean(name, WORKS)}")
     return WORKS[name]
 
 
@@ -160,8 +162,8 @@ def _lines(case: dict[str, Any], work: Work) -> str:
         if "convolutions_of_matmul_rate" in case:
             rate += f"; convolutions alone {case['convolutions_of_matmul_rate']:.0%}"
         lines.append(f"  {case['gflop']:.1f} GFLOP a step: {rate}")
-    lines.append(f"  {case['ratio']:.2f} times {implementations(work)[1].label}")
-    lines.append(f"  meta-gradients apart by {case['max_grad_diff']:.0e} at most, in float64")
+    lines.append(f"  {case['ratio']:.2f} times as fast as {implementations(work)[1].label}")
+    lines.append(f"  meta-gradients differ by at most {case['max_grad_diff']:.0e}, in float64")
     return "\n".join(lines)
 
 

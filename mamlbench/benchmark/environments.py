@@ -58,11 +58,11 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser("environment_speed.py", description="Environment steps a second.")
-    parser.add_argument("--episodes", type=int, default=400, help="at once (default: 400)")
-    parser.add_argument("--steps", type=int, default=50, help="of each (default: 50)")
-    parser.add_argument("--repeats", type=int, default=3, help="of which the median counts")
-    parser.add_argument("--threads", type=int, default=None, help="of MuJoCo (default: all cores)")
+    parser = OneLineParser("environment_speed.py", description="Environment steps per second.")
+    parser.add_argument("--episodes", type=int, default=400, help="episodes at once (default: 400)")
+    parser.add_argument("--steps", type=int, default=50, help="steps of each episode (default: 50)")
+    parser.add_argument("--repeats", type=int, default=3, help="the median counts (default: 3)")
+    parser.add_argument("--threads", type=int, default=None, help="MuJoCo's (default: all cores)")
     return parser
 
 

@@ -45,7 +45,7 @@ def disagreement(work: Work, hardware: Hardware) -> dict[str, float]:
 
 def _distance(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> float:
     if ours.keys() != theirs.keys():
-        raise AssertionError(f"other parameters: {sorted(ours)} and {sorted(theirs)}")
+        raise AssertionError(f"different parameters: {sorted(ours)} and {sorted(theirs)}")
     difference = sum(float((ours[n] - theirs[n]).square().sum()) for n in ours)
     size = sum(float(g.square().sum()) for g in theirs.values())
     return (difference / size) ** 0.5

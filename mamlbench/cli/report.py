@@ -39,25 +39,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         "mamlbench-report",
-        description="Put runs beside what the papers published, and beside one another.",
+        description="Compare runs with the papers' published results, and with one another.",
         epilog="examples:" + EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("what", nargs="*", metavar="+table=NAME | FOLDER", help="tables (several as a,b; or all) "
-        "and folders with runs below them (default with a table: outputs); of one table a part: "
-        "'table.rows=[ROW]' 'table.seeds=[0,1]'")  # fmt: skip
-    add("--format", choices=FORMATS, default="terminal", help="of what is printed or written "
-        "(default: terminal; a page is --html FILE)")  # fmt: skip
-    add("--out", type=Path, metavar="FILE", help="write it there instead of printing it")
-    add("--html", type=Path, metavar="FILE", help="write one self-contained page")
+    add("what", nargs="*", metavar="+table=NAME | FOLDER", help="tables (NAME, or A,B "
+        "for several, or all) and folders with runs below them (default with a table: outputs); "
+        "for a part of one table, add 'table.rows=[ROW]' 'table.seeds=[0,1]'")  # fmt: skip
+    add("--format", choices=FORMATS, default="terminal", help="of the tables (default: "
+        "terminal; for a page: --html FILE)")  # fmt: skip
+    add("--out", type=Path, metavar="FILE", help="write the tables there instead of printing them")
+    add("--html", type=Path, metavar="FILE", help="write one self-contained HTML page")
     add("--figures", type=Path, metavar="FOLDER", help="draw curves and the papers' figures there")
-    add("--readme", type=Path, metavar="FILE", help="rewrite the part of it that is marked for us")
-    add("--compare", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="what differs between "
-        "two run folders")  # fmt: skip
-    add("--status", type=Path, metavar="FOLDER", help="which runs below it stand where")
-    add("--config-dir", type=Path, metavar="FOLDER", help="find tables and experiments of your own "
-        "there too, FOLDER/table/NAME.yaml")  # fmt: skip
+    add("--readme", type=Path, metavar="FILE", help="replace the results between the marks in FILE")
+    add("--compare", nargs=2, type=Path, metavar=("RUN_A", "RUN_B"), help="show what differs "
+        "between two runs, given their folders")  # fmt: skip
+    add("--status", type=Path, metavar="FOLDER", help="show the state of each run below it")
+    add("--config-dir", type=Path, metavar="FOLDER", help="also find your own tables and "
+        "experiments there: FOLDER/table/NAME.yaml")  # fmt: skip
     add("--strict", action="store_true", help="refuse results of different protocols in one table")
     return parser
 
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         if options.what:
             raise UserError(f"{options.what[0]}: accepted with --status is one folder")
         beside = ("format", "out", "html", "figures", "readme", "compare", "config_dir", "strict")
-        _refuse(options, beside, "not of a status; accepted beside --status is nothing")
+        _refuse(options, beside, "accepted with --status is no other option")
         print(show(options.status))
         return 0
     if options.compare is not None:
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    why = "not of two runs; accepted beside --compare are --format, --out and --strict"
+    why = "accepted with --compare are --format, --out and --strict"
     _refuse(options, ("html", "figures", "readme", "config_dir"), why)
     if options.what:
         raise UserError(f"{options.what[0]}: {why}")
@@ -128,7 +128,7 @@ def _report(options: argparse.Namespace) -> Report:
         else:
             folders.append(Path(word))
     if part and (len(tables) != 1 or "all" in tables):
-        raise UserError(f"{next(iter(part.values()))}: accepted is with one table, +table=NAME")
+        raise UserError(f"{next(iter(part.values()))}: accepted with it is one +table=NAME")
     if not tables and not folders:
         raise UserError("accepted is +table=NAME, a folder, --compare or --status; see --help")
     tree = _tree(options.config_dir)
@@ -137,7 +137,7 @@ def _report(options: argparse.Namespace) -> Report:
     if not folders and Path("outputs").is_dir():
         folders = [Path("outputs")]
     if options.readme is not None and "all" not in tables:
-        accepted = "a folder, or +table=all, as a part would count the rest as not run"
+        accepted = "a folder or +table=all; with fewer tables, the rest would count as not run"
         raise UserError(f"--readme {options.readme}: accepted with it is {accepted}")
     rows, seeds = (list_of(part[key], kind) if key in part else None for key, kind in PARTS.items())
     return report_tables(tables, folders, options.strict, rows, seeds, tree)

@@ -98,7 +98,7 @@ def draw_film(
         clip = frames(dataset.bodies, films[max(films)][::_CLIP_EVERY, 0])
         write_clip(folder / "clip.gif", clip, seconds)
     except UserError as error:
-        logging.getLogger(__name__).warning("no frames.png and clip.gif: %s", error)
+        logging.getLogger(__name__).warning("frames.png and clip.gif are not drawn: %s", error)
 
 
 def _strip(bodies: MuJoCoEnvironments, films: dict[int, np.ndarray], out: Path) -> None:

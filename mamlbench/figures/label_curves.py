@@ -15,7 +15,7 @@ from mamlbench.metrics import scale
 _LOOKS = {
     "uncertainty": (style.BLUE, "the most uncertain point"),
     "random": (style.ORANGE, "a random point"),
-    "difference": (style.GREEN, "uncertain less random"),
+    "difference": (style.GREEN, "uncertain minus random"),
 }
 
 
@@ -42,7 +42,7 @@ def label_curves(curve: Sequence[Mapping[str, Any]], metric: str, out: Path) -> 
             _draw(panels[1], curve, "difference", metric)
             panels[1].axhline(0.0, color=style.INK, lw=1.0, ls=(0, (4, 3)))
             panels[1].set_ylabel(f"difference in {panels[0].get_ylabel()}")
-            panels[1].set_title("Uncertain less random, task by task")
+            panels[1].set_title("Uncertain minus random, task by task")
 
 
 def _draw(axes: Axes, curve: Sequence[Mapping[str, Any]], name: str, metric: str) -> None:

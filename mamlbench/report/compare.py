@@ -20,7 +20,7 @@ from mamlbench.report.paired import (
 from mamlbench.report.runs import Run, read_run
 from mamlbench.report.sheets import Sheet
 
-_NO_SCORES = "no finite score of each test task"
+_NO_SCORES = "not every test task has a finite score"
 
 
 @dataclass(frozen=True)
@@ -125,5 +125,5 @@ def _remarks(compared: Comparison) -> list[str]:
         found.append(f"–: {_NO_SCORES}")
     if one.seed != other.seed:
         found.append("the seeds differ: the interval is over tasks, not over seeds")
-    found += [f"tested otherwise: {name} differs" for name in tested_otherwise(one, other)]
+    found += [f"the tests differ in {name}" for name in tested_otherwise(one, other)]
     return found

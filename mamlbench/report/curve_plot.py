@@ -21,7 +21,7 @@ _LINES = (("-", "o"), ("--", "s"), ("-.", "P"))
 _MARKED = 21  # points; a longer curve has no markers
 _PUBLISHED: dict[str, Any] = {"ls": ":", "lw": 0.9, "marker": "D", "ms": 5, "mfc": "none"}
 _EDGE: dict[str, Any] = {"ls": "", "ms": 5}
-_OUTSIDE = "is off the scale or not finite"
+_OUTSIDE = "off the scale or not finite"
 
 _FAR = 20.0  # the axis shows values up to this multiple of the median magnitude
 _APART = 7.0  # typographic points between marks that would overlap

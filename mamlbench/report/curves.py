@@ -195,7 +195,7 @@ def _bands(curves: Sequence[Named]) -> str:
     if all(curve.over_seeds for curve in banded):
         return f" Bands: {seeds}."
     if any(curve.over_seeds for curve in banded):
-        return f" Bands: {seeds}, or of a single seed {tasks}."
+        return f" Bands: {seeds}; for a single seed, {tasks}."
     return f" Bands: {tasks}."
 
 

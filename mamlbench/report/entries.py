@@ -66,8 +66,8 @@ class Entry:
             seeds[run.short_code].append(str(run.seed))
         if len(seeds) == 1:
             return next(iter(seeds))
-        parts = [f"{code} (seed {', '.join(of)})" for code, of in seeds.items()]
-        return "seeds of different code: " + ", ".join(parts)
+        parts = [f"{c} (seed{'s' * (len(of) > 1)} {', '.join(of)})" for c, of in seeds.items()]
+        return "the code differs by seed: " + ", ".join(parts)
 
     @property
     def has_one_code(self) -> bool:
@@ -81,7 +81,7 @@ def data_words(entry: Entry, entries: Iterable[Entry]) -> str | None:
     hashes = {summary.data_sha256 for summary in every if summary.dataset == own.dataset}
     if len(hashes) < 2:
         return None
-    return f"{own.dataset}, data of sha256 {str(own.data_sha256)[:12]}"
+    return f"{own.dataset} data with sha256 {str(own.data_sha256)[:12]}"
 
 
 def entries_of_cell(matches: Sequence[Match]) -> list[Entry]:

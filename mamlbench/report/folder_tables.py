@@ -84,7 +84,7 @@ class FolderTable:
         if skipped := sum(run.summary.train.skipped for run in entry.runs):
             yield f"{number_of(skipped, 'outer step')} skipped"
         if apart := why_not(entry.first, self.entries[0].first):
-            yield f"other test tasks than the best's: {apart}"
+            yield f"its test tasks differ from the best's: {apart}"
 
 
 def folder_tables(runs: Sequence[Run], strict: bool = False) -> list[FolderTable]:

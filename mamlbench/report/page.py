@@ -21,7 +21,7 @@ from mamlbench.report.paired import Pairing, difference_text
 from mamlbench.report.paper_tables import Line, PaperTable, tally
 from mamlbench.report.printed_numbers import coverage
 from mamlbench.report.report import Report
-from mamlbench.report.results import score_text, seeds_text
+from mamlbench.report.results import OVERLAP, Verdict, score_text, seeds_text
 from mamlbench.report.sheets import Marked
 from mamlbench.tables import KINDS
 from mamlbench.words import number_of
@@ -161,7 +161,7 @@ def _folded(lines: Sequence[Line]) -> str:
     """A one-line summary of the numbers below a figure."""
     counts = tally(lines)
     told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    points = f"{number_of(len(lines), 'point')} in numbers"
+    points = f"{number_of(len(lines), 'point')} as numbers"
     return f"{points}: {told}" if told else points
 
 
@@ -187,8 +187,14 @@ def _line(line: Line, with_kind: bool, widest: dict[str, float], details: _Detai
         "iterations_value": _key(None if line.entry is None else line.entry.fewest_iterations),
         "verdict": line.verdict.word,
         "tone": "published-only" if line.verdict.word == "published only" else line.verdict.tone,
-        "why": line.verdict.why,
+        "why": _why(line.verdict),
     }
+
+
+def _why(found: Verdict) -> str:
+    """The reason or criterion of a verdict, as it reads after the verdict's word."""
+    beyond = found.word in ("above", "below") and found.why != OVERLAP
+    return f"by more than {found.why}" if beyond else found.why
 
 
 def _widest(lines: Sequence[Line]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mamlbench.config.settings import differences, flat
+from mamlbench.config.settings import differences, flat, option_text
 from mamlbench.estimate import Estimate
 from mamlbench.metrics import number, scale
 from mamlbench.report.results import Result
@@ -102,7 +102,7 @@ class Pairing:
             apart = difference_text(pair.metric, pair.difference)
             tasks = f"{pair.difference.n_tasks:,}"
             rows.append([pair.name, *column, apart, tasks, pair.seeds, pair.other])
-        columns = ("difference (± 95%, paired)", "tasks", "seeds", "from")
+        columns = ("difference (± 95%, paired)", "tasks", "seeds", "relative to")
         names = ("", *[""] * in_columns, *columns)
         title = f"{title}: differences on the same test tasks"
         return Sheet(title, names, rows, remarks=self._remarks())
@@ -110,10 +110,10 @@ class Pairing:
     def _remarks(self) -> list[str]:
         found = []
         if any(pair.seeds.startswith(_ONLY) for pair in self.pairs):
-            found.append("only seeds that both have are paired: the means above are of all")
+            found.append("only seeds that both have are paired; the means above are over all seeds")
         names = dict.fromkeys(name for pair in self.pairs for name in pair.otherwise)
         if names:
-            found.append(f"not all were tested alike, see above: {', '.join(names)} differs")
+            found.append(f"some tests differ in {' and '.join(names)} (see above)")
         return found
 
     def lines(self, explained: bool) -> list[str]:
@@ -142,7 +142,7 @@ def _apart(one: Run, other: Run) -> list[str]:
     names = differences(_tested_on(one), _tested_on(other))
     of_data = differences(*(flat(run.config, ("dataset",)) for run in (one, other)))
     names |= {name: values for name, values in of_data.items() if name not in _OF_TRAINING}
-    found = [f"{name} is {first} and {second}" for name, (first, second) in names.items()]
+    found = [f"{n} is {option_text(a)} and {option_text(b)}" for n, (a, b) in names.items()]
     if one.summary.data_sha256 != other.summary.data_sha256:
         hashes = [str(run.summary.data_sha256)[:8] for run in (one, other)]
         found.append(f"the data are not the same (sha256 {hashes[0]} and {hashes[1]})")
@@ -289,8 +289,8 @@ def _alone(name: str, runs: Sequence[Run], others: Sequence[Run]) -> Left:
     nearest = min(others, key=lambda other: len(_apart(runs[0], other)))
     apart = why_not(runs[0], nearest)
     if apart:
-        return Left(name, "other test tasks", apart)
-    return Left(name, "no other on its test tasks has finite scores and seeds in common with it")
+        return Left(name, "different test tasks", apart)
+    return Left(name, "no other result on its test tasks has finite scores and a seed in common")
 
 
 def _seeds(ours: Sequence[Run], theirs: Sequence[Run], found: Difference) -> str:
@@ -299,7 +299,7 @@ def _seeds(ours: Sequence[Run], theirs: Sequence[Run], found: Difference) -> str
     if own == others:
         return paired
     if own.isdisjoint(others):
-        return f"{min(own)} from {min(others)}"
+        return f"{min(own)} against {min(others)}"
     return f"{_ONLY} {paired} in both"
 
 

@@ -225,7 +225,7 @@ def _shorter(
     if not folders:
         return []
     more = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
-    return [f"not shown, as there are longer runs: {folders[0]}{more}"]
+    return [f"not shown, because there are longer runs: {folders[0]}{more}"]
 
 
 def _apart(otherwise_tested: Mapping[str, tuple[Any, Any]]) -> str:
@@ -278,7 +278,7 @@ def _remarks(
         yield f"computed in {precision}"
     begun_from = entry.first.options["warm_start"]
     if any(other.first.options["warm_start"] != begun_from for other in entries):
-        yield f"begun from {begun_from}"
+        yield f"started from {begun_from}"
     if len({other.first.mujoco for other in entries}) > 1:
         yield f"MuJoCo {entry.first.mujoco}"
     if skipped := sum(run.summary.train.skipped for run in entry.runs):

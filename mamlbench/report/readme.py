@@ -58,9 +58,10 @@ def block(found: Report) -> str:
         rows = [_row(paper, line, line.entry, notes) for paper, line in published if line.entry]
         parts += _covered(coverage(found.papers, found.known))
         marked = "\n".join(f"{line}  " for line in numbered(notes.texts)).rstrip()
-        parts += _folded("Each of them", [_compact(_PAPERS, rows), *([marked] * bool(marked))])
+        table = _compact(_PAPERS, rows)
+        parts += _folded("Each measured number", [table, *([marked] * bool(marked))])
     if others:
-        summary = f"{len(others)} more results, of settings beside which no number is printed"
+        summary = f"{number_of(len(others), 'more result')}, for settings without a printed number"
         parts += _folded(summary, [_compact(_OTHERS, others)])
     return "\n\n".join([*parts, END])
 
@@ -76,7 +77,7 @@ def _covered(tables: Sequence[tuple[Table, Sequence[Line]]]) -> list[str]:
         by_word = (str(counts.get(word, "–")) for word in total)
         rows.append([_linked(table), f"`{table.name}`", *by_word])
     unchecked = sum(not line.cell.verified for _, lines in tables for line in lines)
-    of_memory = f" {unchecked} were checked against no copy or quotation of their paper." * bool(
+    of_memory = f" {unchecked} were not checked against a copy or quotation of their paper." * bool(
         unchecked
     )
     return [

@@ -84,8 +84,8 @@ def report_folders(
         named = ", ".join(map(str, folders))
         why = "".join(f"; {entry.path}: {entry.why}" for entry in skipped[:1])
         raise UserError(
-            f"{named}: no finished run in it{why}; accepted is a folder with summary.json and "
-            "config.yaml of runs somewhere below"
+            f"{named}: no finished run there{why}; accepted is a folder with runs below it, each "
+            "with summary.json and config.yaml"
         )
     tables = load_tables(tree)
     matches = match(tables, runs)

@@ -12,6 +12,8 @@ from mamlbench.estimate import Estimate
 from mamlbench.metrics import is_accuracy, number, scale, shown
 from mamlbench.report.runs import Run, higher_is_better
 
+OVERLAP = "intervals overlap"
+"""Why a verdict of above or below may be due to chance."""
 _OUR_INTERVAL = "our interval"
 _POINT = 1.0
 """Tolerance in percentage points for an accuracy with another kind of ± than ours, or none."""
@@ -126,7 +128,7 @@ class Verdict:
         if self.word == "published only":
             return "–"
         told = self.word in ("within", "unclear", "not run", "shortened")
-        told = told or self.why == "intervals overlap"
+        told = told or self.why == OVERLAP
         return f"{self.word} ({self.why})" if self.why and told else self.word
 
 
@@ -162,7 +164,7 @@ def verdict(
         return Verdict("within", why, "good")
     overlap = kind == "tasks95" and ours.ci95 is not None
     if overlap and abs(apart) <= (interval or 0.0) + (ours.ci95 or 0.0):
-        why = "intervals overlap"
+        why = OVERLAP
     better = (apart > 0) == ours.higher_is_better
     return Verdict("above" if apart > 0 else "below", why, "better" if better else "worse")
 

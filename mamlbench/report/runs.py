@@ -245,7 +245,7 @@ def _why(name: str, error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "its content"
-        return f"{name} is no run's: {place}: {first['msg'].lower()}"
+        return f"{name} is not a run's: {place}: {first['msg'].lower()}"
     if isinstance(error, FileNotFoundError):
         return f"there is no {name}"
     if isinstance(error, OSError):

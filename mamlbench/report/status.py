@@ -25,9 +25,9 @@ STATES = ("running", "queued", "preempted", "failed", "pruned", "finished")
 _FILES_OF_A_RUN = ("config.yaml", "status.json", "summary.json")
 _MOST_ROWS = 40
 _SEED = re.compile(r"(^|/)seed\d+$")
-_GOES_ON = "the same command goes on"
-_WITHOUT_A_WORD = "killed without a word"
-_NOBODY_TO_ASK = "submitted; there is no squeue here to ask"
+_GOES_ON = "the same command continues it"
+_WITHOUT_A_WORD = "ended without saying why"
+_NOBODY_TO_ASK = "submitted; its state is unknown without squeue"
 _GONE = queue.Job("GONE", "", "")
 """A job that squeue does not list; SLURM forgets jobs minutes after they end."""
 _TELLS_NOTHING = ("GONE", "COMPLETED", "COMPLETING", "FAILED")
@@ -158,9 +158,9 @@ def _state(
     if status is not None and said in (FAILED, PRUNED):
         return said, status.error or ""
     if status is not None and said == STOPPED:
-        return "preempted", f"{ended}by {status.signal}; {_GOES_ON}"
+        return "preempted", f"{ended}stopped by {status.signal}; {_GOES_ON}"
     if status is not None and slurm is None and (works := works_here(status)) is not False:
-        return "running", "" if works else f"on {status.host}, as it says"
+        return "running", "" if works else f"on {status.host}, according to status.json"
     if cell is not None:
         return "failed", ended + (last_error(cell.log) or _WITHOUT_A_WORD)
     return "failed", f"{ended}{_WITHOUT_A_WORD}; {_GOES_ON}"

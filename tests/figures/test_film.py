@@ -69,4 +69,5 @@ def test_no_screen_no_frames_and_a_line_that_says_why(tmp_path, monkeypatch, cap
     monkeypatch.setattr(film, "frames", frames)
     draw(tmp_path)
     assert not (tmp_path / "frames.png").exists()
-    assert "no frames.png and clip.gif: no rendering without a screen here" in caplog.text
+    told = "frames.png and clip.gif are not drawn: no rendering without a screen here"
+    assert told in caplog.text

@@ -103,7 +103,7 @@ def test_a_table_that_there_is_not(report):
     ("arguments", "line"),
     [
         (["none"], "none: there is no such folder; accepted is one with runs below"),
-        (["."], r"\.: no finished run in it; accepted is a folder with summary.json and .*"),
+        (["."], r"\.: no finished run there; accepted is a folder with runs below it, .*"),
         ([], r"accepted is \+table=NAME, a folder, --compare or --status; see --help"),
         (["tabel=x"], r"tabel=x: accepted is \+table=NAME or a folder \(did you mean 'table'\?\)"),
         (["--latex"], "unrecognized arguments: --latex; mamlbench-report --help lists the options"),
@@ -113,20 +113,20 @@ def test_a_table_that_there_is_not(report):
         (["--status"], "argument --status: expected one argument; .*"),
         (["--strict=yes"], "argument --strict: ignored explicit argument 'yes'; .*"),
         (["--compare", "a"], "argument --compare: expected 2 arguments; .*"),
-        (["--compare", "a", "b", "c"], "c: not of two runs; accepted beside --compare are .*"),
+        (["--compare", "a", "b", "c"], "c: accepted with --compare are .*"),
         (["--status", "a", "b"], "b: accepted with --status is one folder"),
+        (["--status", "a", "--out", "x"], "--out x: accepted with --status is no other option"),
+        (["--status", "a", "--strict"], "--strict: accepted with --status is no other option"),
         (
-            ["--status", "a", "--out", "x"],
-            "--out x: not of a status; accepted beside --status is nothing",
+            ["--status", "a", "--compare", "b", "c"],
+            "--compare b c: accepted with --status is no other option",
         ),
-        (["--status", "a", "--strict"], "--strict: not of a status; .*"),
-        (["--status", "a", "--compare", "b", "c"], "--compare b c: not of a status; .*"),
         (["--figure-s=x"], "unrecognized arguments: --figure-s=x; .*"),
         (
             ["--f", "x"],
             "ambiguous option: --f could match --format, --figures; mamlbench-report .*",
         ),
-        (["table.rows=[MAML]"], r"table\.rows=\[MAML\]: accepted is with one table, \+table=NAME"),
+        (["table.rows=[MAML]"], r"table\.rows=\[MAML\]: accepted with it is one \+table=NAME"),
         (
             ["+table=maml_sinusoid", "table.seeds=[a]"],
             r"table\.seeds=\[a\]: accepted is a list, .*",
@@ -149,8 +149,8 @@ def test_mistakes_are_one_line(report, arguments, line):
 def test_what_is_not_made_of_two_runs(report, outputs, option):
     code, out, err = report("--compare", "outputs/a0", "outputs/b", option, "x")
     assert (code, out) == (2, "")
-    accepted = "accepted beside --compare are --format, --out and --strict"
-    assert err == f"mamlbench-report: {option} x: not of two runs; {accepted}\n"
+    accepted = "accepted with --compare are --format, --out and --strict"
+    assert err == f"mamlbench-report: {option} x: {accepted}\n"
     assert not (outputs.parent / "x").exists()
 
 
@@ -276,7 +276,7 @@ def test_the_marked_part_of_a_readme(report, outputs):
     found = re.match(told, text)
     assert found is not None
     counts = [int(count) for count in re.findall(r"\d+", found[2])]
-    each = text.split("<summary>Each of them</summary>")[1]
+    each = text.split("<summary>Each measured number</summary>")[1]
     assert sum(counts) == int(found[1]) == len(re.findall(r"\n\| \[MAML, ", each))
     assert text.endswith(f"\n\n</details>\n\n{readme.END}\nafter\n")
     assert "old" not in text
@@ -304,7 +304,8 @@ def test_a_readme_of_a_part_is_refused(report, outputs):
     (outputs.parent / "README.md").write_text(text)
     code, _, err = report("+table=maml_sinusoid", "outputs", "--readme", "README.md")
     assert code == 2
-    assert err.startswith("mamlbench-report: --readme README.md: accepted with it is a folder, or")
+    accepted = "accepted with it is a folder or +table=all; with fewer tables, "
+    assert err.startswith(f"mamlbench-report: --readme README.md: {accepted}")
     assert (outputs.parent / "README.md").read_text() == text
     assert report("+table=all", "outputs", "--readme", "README.md")[0] == 0
 

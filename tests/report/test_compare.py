@@ -87,7 +87,7 @@ def test_a_task_without_a_score_leaves_no_paired_interval(tmp_path, sinusoid):
     second = kept.keep(tmp_path / "b", sinusoid(), scores)
     _, results = compare(first, second).sheets()
     assert results.rows[0][-1] == "–"
-    assert results.notes == ["no paired interval: no finite score of each test task"]
+    assert results.notes == ["no paired interval: not every test task has a finite score"]
     one, other = read_run(first), read_run(second)
     ours, theirs = (
         read_run(kept.keep(tmp_path / name, sinusoid(), values, seed=1))
@@ -118,7 +118,7 @@ def test_a_metric_that_is_not_finite_beside_one_that_is(tmp_path, sinusoid):
         also_measured(folders[-1], "nll", mean=None, ci95=None)
     _, results = compare(*folders).sheets()
     assert [row[-1] for row in results.rows] == ["+0.000 ± 0.000", "–"]
-    assert results.notes[1] == "–: no finite score of each test task"
+    assert results.notes[1] == "–: not every test task has a finite score"
 
 
 @pytest.mark.parametrize(("changed", "rows"), [({}, ["MSE"]), ({"mean": 9.0}, ["MSE", "loss"])])
@@ -200,7 +200,7 @@ def test_algorithms_on_the_same_tasks(tmp_path, sinusoid):
         ["maml inner_lr=0.03 tested with shots=10[1]", "1.400 ± 0.130"],
     ]
     of_tasks = "evaluation.shots is 10 and 5, evaluation.queries is 10 and 5"
-    assert f"[1] other test tasks than the best's: {of_tasks}" in listed.notes
+    assert f"[1] its test tasks differ from the best's: {of_tasks}" in listed.notes
     assert paired.title == "sinusoid 10shot, MSE: differences on the same test tasks"
     assert kept.texts(paired) == [
         [

@@ -167,7 +167,7 @@ def test_a_caption_says_only_what_is_drawn(seeds):
     assert caption(seeds.runs[:1], **whole) == f"{ours} {hollow}"
     table = FolderTable("d", "s", "mse", (seeds, Entry(seeds.runs[:1])), ("a", "b"), (None, None))
     learning, by_step = curves.of_folder(table)
-    assert learning.caption.endswith(f"Bands: {over_seeds}, or of a single seed {over_tasks}")
+    assert learning.caption.endswith(f"Bands: {over_seeds}; for a single seed, {over_tasks}")
     assert by_step.caption == f"Mean over tasks and seeds. Bands: {over_tasks}"
 
 
@@ -275,7 +275,7 @@ def test_a_seed_that_diverges_covers_nothing():
     [mark] = [line for line in axes.lines if line.get_marker() == "^"]
     assert (mark.get_xdata().tolist(), mark.get_ydata().tolist()) == ([3], [1])
     assert mark.get_color() == style.CURVES[0]
-    assert legend(axes) == ["a", "b", "is off the scale or not finite"]
+    assert legend(axes) == ["a", "b", "off the scale or not finite"]
 
 
 @pytest.mark.parametrize(("metric", "edge"), [("mse", 1), ("return", 0)])

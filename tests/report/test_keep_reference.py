@@ -92,6 +92,6 @@ def test_what_is_kept_is_not_lost(keep_reference, tmp_path, sinusoid, capsys):
         assert keep_reference(run, name)[0] == 2
         assert "accepted is the name of one folder" in capsys.readouterr().err
     assert keep_reference(target, "mine")[0] == 2
-    assert "is kept already" in capsys.readouterr().err
+    assert "is already kept" in capsys.readouterr().err
     assert (target / "summary.json").is_file()
     assert [path.name for path in target.parent.iterdir()] == ["mine"]

@@ -113,7 +113,7 @@ def test_another_warm_start_is_another_result_with_a_footnote(tmp_path, sinusoid
     ]
     found = shown(table(cell(run=asked)), runs)
     assert [row[3] for row in kept.texts(found)] == ["0.650 ± 0.305[1][2]", "0.650 ± 0.305[1][3]"]
-    assert found.notes[1:3] == ["[2] begun from a", "[3] begun from b"]
+    assert found.notes[1:3] == ["[2] started from a", "[3] started from b"]
 
 
 def test_iterations_that_are_not_recorded_are_no_full_length(tmp_path, sinusoid):
@@ -225,7 +225,7 @@ def test_shortened_runs_behind_a_longer_one_are_named(tmp_path, sinusoid):
     runs.append(read_run(kept.keep(tmp_path / "whole", sinusoid())))
     row, notes = row_of(table(cell()), runs)
     assert row[-2] == "70,000"
-    assert notes[-1] == f"not shown, as there are longer runs: {tmp_path / '0'} and 2 more"
+    assert notes[-1] == f"not shown, because there are longer runs: {tmp_path / '0'} and 2 more"
     own, other = table(cell()), table(cell(run=TableRun("maml/sinusoid", ("dataset.shots=7",))))
     notes = paper_table(other, match([own, other], runs)).sheet().notes
     assert not any("not shown" in note for note in notes)
@@ -267,7 +267,7 @@ def test_seeds_of_different_code_are_one_result_with_a_footnote(tmp_path, sinuso
     row, notes = row_of(table(cell()), runs)
     assert row[5] == "0, 1 (sd 0.000)"
     assert notes[0] == (
-        "[1] seeds of different code: commit 1234567 (seed 0), version 0.1.0 (seed 1)"
+        "[1] the code differs by seed: commit 1234567 (seed 0), version 0.1.0 (seed 1)"
     )
 
 
@@ -307,8 +307,8 @@ def test_results_on_other_data_have_a_footnote(tmp_path, sinusoid):
         "0.650 ± 0.305[3][4]",
     ]
     assert found.notes[:4] == [
-        *("[1] commit 1234567", "[2] sinusoid, data of sha256 aaaaaaaaaaaa"),
-        *("[3] commit ccccccc", "[4] sinusoid, data of sha256 bbbbbbbbbbbb"),
+        *("[1] commit 1234567", "[2] sinusoid data with sha256 aaaaaaaaaaaa"),
+        *("[3] commit ccccccc", "[4] sinusoid data with sha256 bbbbbbbbbbbb"),
     ]
 
 

@@ -116,11 +116,11 @@ def test_a_folder_without_tables_adds_none(report):
         (["+table=mine"], r"table=mine: accepted is (?!.*\bmine\b).*"),
         (
             ["--status", "outputs", "--config-dir", "my_conf"],
-            "--config-dir my_conf: not of a status; accepted beside --status is nothing",
+            "--config-dir my_conf: accepted with --status is no other option",
         ),
         (
             ["--compare", "outputs/a", "outputs/a", "--config-dir", "my_conf"],
-            "--config-dir my_conf: not of two runs; accepted beside --compare are .*",
+            "--config-dir my_conf: accepted with --compare are .*",
         ),
         (["--config-dri=x"], "unrecognized arguments: --config-dri=x; .*"),
     ],

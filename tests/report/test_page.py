@@ -94,6 +94,14 @@ def test_what_two_papers_print_is_counted_once(tmp_path):
     assert f"<dt>not run</dt><dd>{len(cells) - 1}</dd>" in page(everything)
 
 
+def test_the_criterion_reads_on_from_the_verdict(tmp_path):
+    config = kept.composed("experiment=maml/omniglot_5way1shot")
+    kept.keep(tmp_path / "run", config, kept.SCORES / 100, metric="accuracy")
+    made = page(report_folders([tmp_path]))
+    verdicts = re.findall(r'"verdict worse">(\w+)</span> <span class="why">([^<]+)<', made)
+    assert ("below", "by more than the printed interval") in verdicts
+
+
 # Machado, Oliveira and Fernandes' matrices for vision without one kind of cones, in linear RGB
 VISIONS = {
     "all": np.eye(3),
@@ -321,7 +329,7 @@ def test_points_of_a_figure_are_folded_below_it(opened):
     driver = opened(PHONE)
     part = driver.find_element("css selector", "#table-maml_sinusoid_steps .folded")
     assert part.get_attribute("open") is None
-    assert re.fullmatch("11 points in numbers: (3 shortened, )?8 not run", part.text)
+    assert re.fullmatch("11 points as numbers: (3 shortened, )?8 not run", part.text)
     assert part.location["y"] > driver.find_element("tag name", "figure").location["y"]
     part.find_element("tag name", "summary").click()
     assert part.find_element("css selector", ".score").is_displayed()

@@ -42,7 +42,7 @@ def test_a_papers_table_is_followed_by_the_differences_of_its_rows(tmp_path):
     keep_two_rows(tmp_path)
     listed, paired = report_tables(["maml_sinusoid"], [tmp_path]).sheets()
     assert paired.title == f"{listed.title.partition(' (')[0]}: differences on the same test tasks"
-    assert paired.columns[2:] == ("difference (± 95%, paired)", "tasks", "seeds", "from")
+    assert paired.columns[2:] == ("difference (± 95%, paired)", "tasks", "seeds", "relative to")
     # the runs have steps 0 to 2, so only the column of step 1 has results
     assert kept.texts(paired) == [
         ["Pretrained on all tasks", "1", "+0.150 ± 0.092", "4", "0", "MAML"]
@@ -55,7 +55,7 @@ def test_a_row_of_a_papers_table_without_a_partner_is_named(tmp_path):
     (tmp_path / "maml/sinusoid/test_tasks.csv").unlink()
     (listed,) = report_tables(["maml_sinusoid"], [tmp_path]).sheets()
     no_scores = "the scores of each test task were not kept"
-    alone = "no other on its test tasks has finite scores and seeds in common with it"
+    alone = "no other result on its test tasks has finite scores and a seed in common"
     assert [note for note in listed.notes if note.startswith("not paired")] == [
         f"not paired: MAML (1): {no_scores}",
         f"not paired: Pretrained on all tasks (1): {alone}",
@@ -72,10 +72,9 @@ def test_the_best_may_have_other_test_tasks_than_the_rest(shown):
     assert names[0].endswith("phase=[0.0, 2.0]")
     assert [name.endswith("[1]") for name in names] == [False, True, True]
     (mark,) = [note for note in listed.notes if note.startswith("[1]")]
-    assert (
-        mark == "[1] other test tasks than the best's: dataset.phase is [0.0, 1.0] and [0.0, 2.0]"
-    )
-    assert f"not paired: {names[0]}: other test tasks" in listed.notes
+    apart = "dataset.phase is [0.0, 1.0] and [0.0, 2.0]"
+    assert mark == f"[1] its test tasks differ from the best's: {apart}"
+    assert f"not paired: {names[0]}: different test tasks" in listed.notes
     ours, theirs = (name.removesuffix("[1]") for name in (names[2], names[1]))
     assert kept.texts(paired) == [[ours, "+0.150 ± 0.092", "4", "0", theirs]]
 
@@ -109,7 +108,8 @@ def test_of_many_those_of_the_same_seeds_are_compared(shown):
         ("=0.02", "=0.01", "+10.000 ± 0.000", "only 0 in both"),
         ("0.021", "=0.02", "+1.000 ± 0.000", "0, 1"),
     ]
-    assert paired.notes == ["only seeds that both have are paired: the means above are of all"]
+    note = "only seeds that both have are paired; the means above are over all seeds"
+    assert paired.notes == [note]
 
 
 def test_a_large_group_is_compared_with_its_best(shown):
@@ -122,7 +122,7 @@ def test_a_large_group_is_compared_with_its_best(shown):
 
 def test_single_runs_of_other_seeds_say_which(shown):
     _, paired = shown(a=(0.01, kept.SCORES, 3, {}), b=(0.02, BETTER, 5, {}))
-    assert kept.texts(paired)[0][1:4] == ["+0.150 ± 0.092", "4", "3 from 5"]
+    assert kept.texts(paired)[0][1:4] == ["+0.150 ± 0.092", "4", "3 against 5"]
 
 
 def test_results_in_no_pair_are_named(shown):
@@ -139,7 +139,7 @@ def test_results_in_no_pair_are_named(shown):
     assert [note for note in listed.notes if note.startswith("not paired")] == [
         "not paired: maml inner_lr=0.03: a score is not finite",
         "not paired: maml inner_lr=0.04: "
-        "no other on its test tasks has finite scores and seeds in common with it",
+        "no other result on its test tasks has finite scores and a seed in common",
     ]
 
 
@@ -148,7 +148,7 @@ def test_what_was_tested_otherwise_on_the_same_tasks_says_so(shown):
         a=(0.01, kept.SCORES, 0, {}), b=(0.02, BETTER, 0, {"evaluation__transductive": False})
     )
     assert len(kept.texts(paired)) == 1
-    assert paired.notes == ["not all were tested alike, see above: evaluation.transductive differs"]
+    assert paired.notes == ["some tests differ in evaluation.transductive (see above)"]
 
 
 def test_one_result_alone_has_no_partner_to_lack(shown):

@@ -77,7 +77,7 @@ def test_a_config_that_is_no_runs(tmp_path, sinusoid, broken):
     folder = kept.keep(tmp_path / "a", sinusoid())
     config = yaml.safe_load((folder / "config.yaml").read_text())
     (folder / "config.yaml").write_text(yaml.safe_dump(config | broken))
-    with pytest.raises(UserError, match=r"config.yaml is no run's: (training|evaluation)\."):
+    with pytest.raises(UserError, match=r"config.yaml is not a run's: (training|evaluation)\."):
         read_run(folder)
 
 
@@ -121,12 +121,12 @@ def test_all_runs_below_a_folder_and_what_is_no_run(tmp_path, sinusoid):
     assert [run.folder.name for run in runs] == ["a"]
     assert {entry.path.name: entry.why for entry in skipped} == {
         "alone": "there is no config.yaml",
-        "foreign": "summary.json is no run's: test.by_step: field required",
+        "foreign": "summary.json is not a run's: test.by_step: field required",
         "half": "summary.json is half-written or damaged",
-        "older": "summary.json is no run's: hash: field required",
-        "scoreless": "summary.json is no run's: test.by_step: value error, has no score after the "
-        "last inner step",
-        "list": "config.yaml is no run's: its content: input should be a valid dictionary or "
+        "older": "summary.json is not a run's: hash: field required",
+        "scoreless": "summary.json is not a run's: test.by_step: value error, has no score after "
+        "the last inner step",
+        "list": "config.yaml is not a run's: its content: input should be a valid dictionary or "
         "instance of config",
     }
 

@@ -85,7 +85,7 @@ def test_a_run_tells_that_it_works_and_what_ended_it(outputs):
             ends(
                 folder, Stopped(signal.SIGTERM, 204), lambda: collect(outputs)[0].state == "running"
             )
-    note = "by SIGTERM; the same command goes on"
+    note = "stopped by SIGTERM; the same command continues it"
     assert collect(outputs) == [Row("preempted", "default/a/seed0", "", "204/400", "", note)]
 
     with pytest.raises(UserError):
@@ -114,13 +114,13 @@ def test_a_run_whose_process_is_gone_has_failed(outputs):
         killed = json.loads((folder / "status.json").read_text())
     with pytest.raises(KeyboardInterrupt):
         ends(folder, KeyboardInterrupt())
-    assert collect(outputs)[0].note == "by SIGINT; the same command goes on"
+    assert collect(outputs)[0].note == "stopped by SIGINT; the same command continues it"
     # its process id now belongs to another process
     write_status(folder, **{**killed, "process_began": "1"})
     assert collect(outputs)[0].state == "failed"
-    assert collect(outputs)[0].note == "killed without a word; the same command goes on"
+    assert collect(outputs)[0].note == "ended without saying why; the same command continues it"
     write_status(folder, **{**killed, "host": "elsewhere"})
-    assert collect(outputs)[0].note == "on elsewhere, as it says"
+    assert collect(outputs)[0].note == "on elsewhere, according to status.json"
 
 
 def test_runs_under_slurm(outputs):
@@ -138,15 +138,15 @@ def test_runs_under_slurm(outputs):
         "7_7|FAILED|None|2:00",
     )
     found = {row.run: (row.state, row.job, row.note) for row in collect(outputs)}
-    goes_on = "the same command goes on"
+    goes_on = "the same command continues it"
     assert found == {
         "default/a/seed0": ("queued", "7_0", "Resources"),
         "default/b/seed0": ("running", "7_1", "time limit in 3:20"),
         "default/c/seed0": ("preempted", "7_2", "queued again: BeginTime"),
-        "default/d/seed0": ("preempted", "7_3", f"by SIGUSR1; {goes_on}"),
+        "default/d/seed0": ("preempted", "7_3", f"stopped by SIGUSR1; {goes_on}"),
         "default/e/seed0": ("failed", "7_4", "OUT_OF_MEMORY: Out of memory: killed"),
-        "default/f/seed0": ("failed", "7_5", "CANCELLED: killed without a word"),
-        "default/g/seed0": ("failed", "7_6", "killed without a word"),  # SLURM has forgotten it
+        "default/f/seed0": ("failed", "7_5", "CANCELLED: ended without saying why"),
+        "default/g/seed0": ("failed", "7_6", "ended without saying why"),  # SLURM has forgotten it
         "seed=7": ("failed", "7_7", "shots=-1: accepted is 1 or more"),
     }
 
@@ -155,10 +155,10 @@ def test_runs_that_were_submitted_elsewhere(outputs):
     folders = [run_folder(outputs, name) for name in "ab"]
     submit(outputs, *folders, None)
     write_status(folders[1], state="running", job="7_1", host="node1")
-    nobody = "submitted; there is no squeue here to ask"
+    nobody = "submitted; its state is unknown without squeue"
     assert [(row.state, row.note) for row in collect(outputs)] == [
         ("queued", nobody),
-        ("running", "on node1, as it says"),
+        ("running", "on node1, according to status.json"),
         ("queued", nobody),
     ]
 
