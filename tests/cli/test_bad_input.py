@@ -77,7 +77,7 @@ VALUES = {
     ),
     "MAML++'s loss of all steps where a policy acts": (
         ["algorithm=mamlpp", "dataset=navigation2d", "evaluation=rl"],
-        r"algorithm\.multi_step_epochs=10: accepted is 0, where a policy acts",
+        r"algorithm\.multi_step_epochs=10: accepted is 0 for policies",
     ),
     "shorter numbers for what takes products of its own": (
         ["algorithm=leo", "dataset=glyphs", "network=linear", "hardware.precision=bf16"],
