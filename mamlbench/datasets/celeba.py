@@ -249,5 +249,5 @@ def _attributes_by_split(
         require(len(names) >= least, option, list(names), f"{least} attributes or more for {split}")
         require(len(set(names)) == len(names), option, list(names), "each attribute once")
     twice = set(val) & set(test)
-    require(not twice, "test_attributes", list(test), "attributes that are not in val_attributes")
+    require(not twice, "test_attributes", list(test), "attributes not in val_attributes")
     return found
