@@ -192,7 +192,7 @@ def test_a_trust_region_holds_over_all_particles(small, cls, options):
 @pytest.mark.parametrize(
     ("cls", "options", "line"),
     [
-        (BMAML, {"outer_optimizer": "trpo"}, "meta_loss=chaser: accepted is validation, where"),
+        (BMAML, {"outer_optimizer": "trpo"}, "meta_loss=chaser: accepted is validation if o"),
         (EMAML, {"outer_optimizer": "trpo", "meta_loss": "reptile"}, "meta_loss=reptile: accep"),
         (BMAML, {"leader_steps": 2}, "leader_steps=2: accepted is 1 for policies"),
         (BMAML, {"temperature": 0.0}, "temperature=0.0: accepted is more than 0"),
