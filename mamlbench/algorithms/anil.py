@@ -34,7 +34,5 @@ class ANIL(MAML):
         super().__init__(network, objective, **options)
         names = [name for name in self.adapted_names if name.startswith(f"{head}.")]
         modules = {name.rpartition(".")[0] for name in self.adapted_names} - {""}
-        require(
-            bool(names), "head", head, f"a part of the network, as {', '.join(sorted(modules))}"
-        )
+        require(bool(names), "head", head, f"a part of the network: {', '.join(sorted(modules))}")
         self.adapted_names = names

@@ -109,7 +109,7 @@ class MetaLearner(nn.Module, ABC):
         known = outer_lr_final >= 0 and math.isfinite(outer_lr_final)
         require(known, "outer_lr_final", outer_lr_final, "0 or more")
         ends = outer_schedule != "exponential" or outer_lr_final > 0
-        accepted = "more than 0, where outer_schedule=exponential"
+        accepted = "more than 0 if outer_schedule=exponential"
         require(ends, "outer_lr_final", outer_lr_final, accepted)
         acting = isinstance(objective, PolicyGradient) or outer_optimizer != "trpo"
         require(acting, "outer_optimizer", "trpo", "adam or sgd: these tasks have no policy")
@@ -282,7 +282,7 @@ class MetaLearner(nn.Module, ABC):
                 unchanged and records that in `finite`.
         """
         if self.needs_queries and isinstance(tasks.query, Examples) and not tasks.query.x.shape[1]:
-            raise BadValue("queries", 0, "1 or more, to learn from", "dataset")
+            raise BadValue("queries", 0, "1 or more: training uses them", "dataset")
         share = self.ranks.share(len(tasks))
         own = gathered(self, share.of(tasks))
         metrics = self.meta_gradient(own)

@@ -90,14 +90,14 @@ class BMAML(Particles):
             require(min(prior) > 0, option, list(prior), "[shape, rate], both more than 0")
         still = len(self.adapted_names) < len(list(network.parameters()))
         trained = not (still and first_order and meta_loss == "chaser")
-        accepted = "false, where the chaser loss is to train what the inner loop does not move"
+        accepted = "false if the chaser loss must train what the inner loop does not move"
         require(trained, "first_order", first_order, accepted)
         self.chaser, self.first_order = meta_loss == "chaser", first_order
         self.acting, self.temperature = isinstance(objective, PolicyGradient), temperature
         require(0 < temperature < math.inf, "temperature", temperature, "more than 0")
         known = self.acting or temperature == 1
-        require(known, "temperature", temperature, "1, where no policy acts")
-        accepted = "1, where a policy acts: the leader has met what the follower met"
+        require(known, "temperature", temperature, "1: these tasks have no policy")
+        accepted = "1 for policies: the leader learns from the follower's episodes"
         require(not self.acting or leader_steps == 1, "leader_steps", leader_steps, accepted)
         if self.chaser:
             require_no_trust_region("chaser", "validation", **options)

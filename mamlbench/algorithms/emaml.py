@@ -49,10 +49,10 @@ class EMAML(Particles, MAML):
         if self.to_adapted:
             require_no_trust_region("reptile", "query", **options)
             moves = len(self.adapted_names) == len(list(network.parameters()))
-            accepted = "query, where the inner loop does not move every parameter"
+            accepted = "query if the inner loop does not move every parameter"
             require(moves, "meta_loss", meta_loss, accepted)
             learned = self.learned_inner_lr is not None
-            require(not learned, "learn_inner_lr", True, "false, where meta_loss=reptile")
+            require(not learned, "learn_inner_lr", True, "false if meta_loss=reptile")
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:

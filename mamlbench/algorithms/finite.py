@@ -19,8 +19,9 @@ class NonFiniteError(ArithmeticError):
     def __init__(self, losses: Tensor) -> None:
         self.losses = losses.detach().cpu()
         bad = torch.nonzero(~torch.isfinite(self.losses)).flatten().tolist()
+        many = f"{len(bad)} of {len(losses)} tasks have a loss that is not finite"
         super().__init__(
-            f"{len(bad)} of {len(losses)} tasks have a loss that is not finite, first task {bad[0]}"
+            f"{many} (first: task {bad[0]})"
             if bad
             else "the losses are finite but their meta-gradient is not"
         )

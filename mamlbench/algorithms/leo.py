@@ -112,7 +112,7 @@ class LEO(MetaLearner):
         require(latent_steps >= 0, "latent_steps", latent_steps, "0 or more")
         require(0 <= dropout < 1, "dropout", dropout, "0 or more, below 1")
         require(clip_norm is None or clip_norm > 0, "clip_norm", clip_norm, "more than 0, or null")
-        require(samples >= 0, "samples", samples, "0 (the means) or more")
+        require(samples >= 0, "samples", samples, "0 or more (0: the means)")
         require(finetune_lr >= 0, "finetune_lr", finetune_lr, "0 or more")
         self.penalties = Penalties(kl_weight, encoder_penalty, l2, orthogonality)
         self.summed = inner_loss == "sum"
@@ -132,7 +132,7 @@ class LEO(MetaLearner):
         """The parameters after each inner step, from means or from `samples` samples."""
         if not isinstance(support, Examples):
             raise UserError(
-                "algorithm=leo: a support set is encoded before any step; there is none"
+                "algorithm=leo: needs a support set before its first step; these tasks have none"
             )
         draws = Draws(support, self.particles, stochastic=self.samples > 0)
         path = self._path(support, self.inner_steps if steps is None else steps, draws)

@@ -224,7 +224,7 @@ class Generated:
             BadValue: the network is not built of mamlbench's layers, or has `norm=support`.
         """
         if not isinstance(network, TaskNetwork):
-            accepted = "a network of mamlbench's own layers, where algorithm=leo"
+            accepted = "a network of mamlbench's own layers with leo"
             raise BadValue("_target_", type(network).__name__, accepted, "network")
         if network.norm == "support":
             raise BadValue("norm", "support", "batch, running, group or none with leo", "network")

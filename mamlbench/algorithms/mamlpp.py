@@ -75,11 +75,11 @@ class MAMLpp(Counting, MAML):
         require(epoch_length >= 1, "epoch_length", epoch_length, "1 or more")
         # the query episodes are the last policy's and cannot score the earlier ones
         last_alone = multi_step_epochs == 0 or not isinstance(objective, PolicyGradient)
-        require(last_alone, "multi_step_epochs", multi_step_epochs, "0, where a policy acts")
+        require(last_alone, "multi_step_epochs", multi_step_epochs, "0 for policies")
         steps = self.inner_steps
         require(steps >= 1, "inner_steps", steps, "1 or more")
         one = self.learned_inner_lr is None or not per_step_rates
-        require(one, "learn_inner_lr", True, "false, where per_step_rates=true")
+        require(one, "learn_inner_lr", True, "false if per_step_rates=true")
         self.multi_step_epochs, self.first_order_epochs = multi_step_epochs, first_order_epochs
         self.epoch_length, self.outer_steps = epoch_length, 0
         rates = torch.full((steps, len(self.adapted_names)), self.inner_lr)
@@ -108,7 +108,7 @@ class MAMLpp(Counting, MAML):
     def check_steps(self, steps: int) -> None:
         used = self.statistics is not None and self.statistics.used
         limited = self.rates is not None or bool(self.norm_names) or used
-        accepted = f"0 to {self.inner_steps}, the steps that have rates or norms of their own"
+        accepted = f"0 to {self.inner_steps}: later steps have no rates or norms of their own"
         require(steps <= self.inner_steps or not limited, "inner_steps", steps, accepted)
 
     @override

@@ -68,9 +68,11 @@ class MultiTask(Counting, MAML):
         for option, value in (("task_lr", task_lr), ("penalty_weight", penalty_weight)):
             require(value >= 0 and math.isfinite(value), option, value, "0 or more")
         weighed = penalty == "none" or penalty_weight > 0
-        require(weighed, "penalty_weight", penalty_weight, f"more than 0, where penalty={penalty}")
+        require(weighed, "penalty_weight", penalty_weight, f"more than 0 if penalty={penalty}")
         if isinstance(objective, PolicyGradient):
-            raise UserError("algorithm: multi_task has no policies: accepted is another algorithm")
+            raise UserError(
+                "algorithm=multi_task: cannot train policies; accepted is another algorithm"
+            )
         self.task_steps, self.task_lr, self.steps_taken = task_steps, task_lr, 0
         self.penalty, self.penalty_weight = penalty, penalty_weight
         self._replayed: ReplayedInnerGradient | None = None

@@ -67,7 +67,7 @@ class Particles(MetaLearner):
             for name in self.particle_names
         ]
         apart = particles == 1 or any(not torch.equal(v[0], v[1]) for v in values)
-        accepted = "1, where the network's initial parameters are no draws (as head_init=zeros)"
+        accepted = "1 if the network's initial values are not random (as with head_init=zeros)"
         require(apart, "particles", particles, accepted)
         self.initial_particles = nn.ParameterList(values)
         self.start_optimizer()
@@ -126,7 +126,7 @@ def require_no_trust_region(meta_loss: str, other: str, **options: Any) -> None:
         BadValue: it is.
     """
     right = options.get("outer_optimizer") != "trpo"
-    require(right, "meta_loss", meta_loss, f"{other}, where outer_optimizer=trpo")
+    require(right, "meta_loss", meta_loss, f"{other} if outer_optimizer=trpo")
 
 
 def _names(network: nn.Module, particles_of: str) -> list[str]:
@@ -136,6 +136,6 @@ def _names(network: nn.Module, particles_of: str) -> list[str]:
         kind = type(network).__name__
         require(bool(names), "particles_of", "head", f"all: {kind} has no part named head")
     elif isinstance(network, TaskNetwork):
-        accepted = "head, where network.norm=running: whole networks would share their averages"
+        accepted = "head if network.norm=running: whole networks would share their averages"
         require(network.norm != "running", "particles_of", "all", accepted)
     return names

@@ -92,8 +92,9 @@ class PLATIPUS(MetaLearner):
         super().__init__(network, objective, **options)
         one_of("kl_reduction", kl_reduction, ("sum", "mean", "per_query"))
         require(kl_weight >= 0 and math.isfinite(kl_weight), "kl_weight", kl_weight, "0 or more")
+        accepted = "1e-18 to 1e18: its square must be finite and not 0"
         for option, std in (("prior_std", prior_std), ("posterior_std", posterior_std)):
-            require(1e-18 <= std <= 1e18, option, std, "1e-18 to 1e18: its square must be a number")
+            require(1e-18 <= std <= 1e18, option, std, accepted)
         for option, rate in (("gamma_p", gamma_p), ("gamma_q", gamma_q)):
             require(math.isfinite(rate), option, rate, "a finite number")
         for option, count in (("train_particles", train_particles), ("particles", particles)):
@@ -189,6 +190,6 @@ class PLATIPUS(MetaLearner):
                 bad = int((~torch.isfinite(variance) | (variance == 0)).sum())
                 if bad:
                     many = f"{bad} of {len(variance)} weights have a variance"
-                    error.args = (f"{many} {name} that is infinite or 0 as a number",)
+                    error.args = (f"{many} {name} that is 0 or not finite",)
                     break
             raise

@@ -83,7 +83,7 @@ class Reptile(Counting, MetaLearner):
         require(self.inner_steps >= 1, "inner_steps", self.inner_steps, "1 or more")
         if step_weights is not None:
             fits = len(step_weights) == self.inner_steps and tail == "none"
-            accepted = f"{self.inner_steps} numbers, one an inner step, with tail=none"
+            accepted = f"{self.inner_steps} numbers, one per inner step, with tail=none"
             require(fits, "step_weights", list(step_weights), accepted)
         self.adam, self.tail = inner_optimizer == "adam", tail
         self.needs_queries = tail == "separate"
@@ -144,7 +144,7 @@ class Reptile(Counting, MetaLearner):
 
     @override
     def share_with(self, ranks: Ranks) -> None:
-        accepted = "shared or fresh, where several processes share a batch of tasks"
+        accepted = "shared or fresh if several processes share a batch of tasks"
         if ranks.size > 1 and self.moments == "serial":
             raise BadValue("moments", "serial", accepted, "algorithm")
         super().share_with(ranks)

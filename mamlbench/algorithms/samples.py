@@ -24,7 +24,7 @@ def fixed(support: Support) -> Examples:
     """
     if isinstance(support, Examples):
         return support
-    raise UserError("algorithm: this one samples parameters, and takes fixed support sets only")
+    raise UserError("algorithm: this one samples parameters and needs a fixed support set")
 
 
 def repeated(examples: Examples, particles: int) -> Examples:

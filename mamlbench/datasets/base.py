@@ -108,7 +108,7 @@ class Dataset(ABC):
     def remaining(self, split: str, shots: int) -> int:
         """Queries per class if all are used that every class has left (LEO's protocol)."""
         del split, shots
-        raise BadValue("queries", "remaining", "a number: this dataset's tasks have no end")
+        raise BadValue("queries", "remaining", "a number: this dataset's examples are unlimited")
 
     def sample(
         self,

@@ -118,9 +118,9 @@ class CelebA(ImageDataset):
         pictures = find(self._folder, "img_align_celeba")
         if pictures is None or not self.available:
             raise UserError(
-                f"{self._folder}: CelebA is not there whole; its terms allow no download, so fetch "
-                "it from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put there "
-                f"img_align_celeba (folder or zip) and {self._table.name}"
+                f"{self._folder}: CelebA is missing or incomplete; its terms allow no download, "
+                "so fetch it from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html and put "
+                f"img_align_celeba (folder or zip) and {self._table.name} there"
             )
         source = Source(
             "celeba_attributes",
@@ -149,7 +149,7 @@ class CelebA(ImageDataset):
 
     @override
     def remaining(self, split: str, shots: int) -> int:
-        raise BadValue("queries", "remaining", "a number: each attribute has images of its own")
+        raise BadValue("queries", "remaining", "a number: attributes differ in their image counts")
 
     @override
     def examples_in_words(self, shots: int, queries: int | str) -> str:
@@ -219,7 +219,7 @@ class CelebA(ImageDataset):
             ]
             if not self._eligible[key]:
                 raise UserError(
-                    f"celeba: no {size} attributes of {split} have images enough for {shots} shots "
+                    f"celeba: no {size} attributes of {split} have enough images for {shots} shots "
                     f"and {queries} queries per class"
                 )
         return self._eligible[key]
@@ -249,5 +249,5 @@ def _attributes_by_split(
         require(len(names) >= least, option, list(names), f"{least} attributes or more for {split}")
         require(len(set(names)) == len(names), option, list(names), "each attribute once")
     twice = set(val) & set(test)
-    require(not twice, "test_attributes", list(test), "attributes that val_attributes has not")
+    require(not twice, "test_attributes", list(test), "attributes not in val_attributes")
     return found

@@ -48,7 +48,7 @@ def by_attributes(images: Path, table: Path) -> dict[str, list[Picture]]:
     found: dict[str, list[Picture]] = {}
     for name, own in _attributes(table).items():
         if name not in there:
-            raise UserError(f"{images}: {name}, which {table.name} lists, is not there")
+            raise UserError(f"{images}: lacks {name}, which {table.name} lists")
         found.setdefault(own, []).append(there[name])
     return {name: sorted(found[name], key=lambda picture: picture.name) for name in sorted(found)}
 
@@ -60,7 +60,7 @@ def _attributes(path: Path) -> dict[str, str]:
         with path.open() as file:
             expected = int(file.readline())
         if len(table) != expected:
-            raise ValueError(f"{len(table)} rows, where its first line says {expected}")
+            raise ValueError(f"{len(table)} rows, but its first line says {expected}")
         values = table[list(ATTRIBUTES)].to_numpy()
         if not np.isin(values, (-1, 1)).all():
             raise ValueError("a value is neither -1 nor 1")

@@ -59,7 +59,7 @@ def _classes(path: Path) -> dict[tuple[str, str], list[Picture]]:
     The authors' parts `train` and `test` (500 and 100 pictures of each class) are merged.
     """
     found: dict[tuple[str, str], list[Picture]] = {}
-    accepted = f"is the whole of {CIFAR100.url}"
+    accepted = f"is the complete {CIFAR100.url}"
     with stumbling(path, "CIFAR-100", accepted), _opened(path) as opened:
         meta = _content(opened("meta"))
         names, superclasses = meta["fine_label_names"], meta["coarse_label_names"]
@@ -86,7 +86,7 @@ def _opened(path: Path) -> Iterator[Callable[[str], IO[bytes]]]:
         def member(name: str) -> IO[bytes]:
             file = archive.extractfile(f"{NAME}/{name}")
             if file is None:
-                raise ValueError(f"{NAME}/{name} is no file")
+                raise ValueError(f"{NAME}/{name} is not a file")
             return file
 
         yield member

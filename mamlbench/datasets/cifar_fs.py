@@ -79,7 +79,9 @@ def _bertinetto(folder: Path) -> Layout | None:
         try:
             names = lists[split].read_text(encoding="utf-8").split()
         except UnicodeDecodeError as error:
-            raise UserError(f"{lists[split]}: {error}; accepted are names of classes") from error
+            raise UserError(
+                f"{lists[split]}: {error}; accepted are class names in UTF-8"
+            ) from error
         missing = [name for name in names if name not in found]
         if missing:
             raise UserError(f"{lists[split]}: class {missing[0]} has no pictures in {data}")

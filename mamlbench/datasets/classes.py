@@ -65,7 +65,8 @@ class ClassTasks(Dataset):
         classes, examples = self._sizes.get(split, (self.ways, shots + queries))
         if not classes:
             return
-        require(self.ways <= classes, "ways", self.ways, f"2 to {classes}, the classes of {split}")
+        few = f"2 to {classes}: {split} has no more classes"
+        require(self.ways <= classes, "ways", self.ways, few)
         option = "train_shots" if split == "train" and shots != self.shots else "shots"
         has = f"{self._smallest.get(split, f'a class of {split}')} has {examples} {self.unit}"
         require(shots <= examples, option, shots, f"1 to {examples}: {has}")

@@ -24,7 +24,7 @@ FILE = "embeddings.npz"
 SOURCES = {"mini_imagenet": (64, 16, 20), "tiered_imagenet": (351, 97, 160)}
 """Accepted names for `source`, with the numbers of train, val and test classes."""
 _ACCEPTED = (
-    "accepted are an .npz that `mamlbench-data embed` wrote, or a folder with "
+    "accepted is an .npz file from `mamlbench-data embed`, or a folder with "
     "train_embeddings.pkl, val_embeddings.pkl and test_embeddings.pkl as DeepMind released them"
 )
 
@@ -87,11 +87,13 @@ class Embeddings(ImageDataset):
             raise UserError(f"{self.path}: no embeddings there; {_ACCEPTED}")
         width = found.images.shape[1]
         if width != self.input_shape[0]:
-            raise BadValue("width", self.input_shape[0], f"{width}, as {self.path} has", "dataset")
+            accepted = f"{width}, the width in {self.path}"
+            raise BadValue("width", self.input_shape[0], accepted, "dataset")
         classes = tuple(sum(name.startswith(f"{s}/") for name in found.classes) for s in SPLITS)
         if self.source is not None and classes != SOURCES[self.source]:
-            there = f"{classes} classes to train, validate and test, as {self.path} has"
-            raise BadValue("source", self.source, f"null, or a source with {there}", "dataset")
+            has = "{} train, {} val and {} test classes".format(*classes)
+            accepted = f"null, or a source with {has}, as in {self.path}"
+            raise BadValue("source", self.source, accepted, "dataset")
         return found
 
     @override
@@ -163,18 +165,19 @@ def _gathered(folder: Path, paths: Mapping[str, Path]) -> ImageSet:
 
 def _checked(path: Path, vectors: np.ndarray, classes: list[str], counts: list[int]) -> ImageSet:
     if len(classes) != len(counts) or any(count < 1 for count in counts):
-        found = f"{len(classes)} names and counts {counts}"
-        raise UserError(f"{path}: its classes are {found}; accepted is a count from 1 for each")
+        found = f"{len(classes)} class names and counts {counts}"
+        raise UserError(f"{path}: {found}; accepted is a count of 1 or more for each name")
     if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != sum(counts):
         found = f"{vectors.dtype} {list(vectors.shape)} for {sum(counts)} images"
         raise UserError(f"{path}: its embeddings are {found}; accepted is float32 [images, width]")
     if not np.isfinite(vectors).all():
-        raise UserError(f"{path}: embeddings that are not finite; accepted are finite numbers")
+        raise UserError(f"{path}: some embeddings are not finite; accepted are finite numbers")
     split_of: dict[str, str] = {}
     for name in classes:
         split, _, own = name.partition("/")
         if split not in SPLITS or not own:
             raise UserError(f"{path}: class {name}; accepted is train/..., val/... or test/...")
         if split_of.setdefault(own, split) != split:
-            raise UserError(f"{path}: class {own} is in {split_of[own]} and in {split}")
+            both = f"{split_of[own]} and in {split}"
+            raise UserError(f"{path}: class {own} is in {both}; accepted is one split")
     return ImageSet.of(vectors, classes, counts)

@@ -13,6 +13,7 @@ from mamlbench.datasets.sampling import SPLITS
 from mamlbench.datasets.store import ImageSet, data_root, fetch
 from mamlbench.errors import UserError, one_of, require
 from mamlbench.files import at_home
+from mamlbench.words import number_of
 
 
 class ImageFolder(ImageDataset):
@@ -71,8 +72,8 @@ class ImageFolder(ImageDataset):
     def read(self, fresh: bool = False) -> ImageSet:
         if not self.available:
             raise UserError(
-                f"{self._folder}: no such folder of pictures; accepted is "
-                "train/<class>/*.png|jpg|jpeg, likewise test, and val if wanted"
+                f"{self._folder}: train or test is missing; accepted is "
+                "train/<class>/*.png|jpg|jpeg, the same in test, and optionally in val"
             )
         parts = {split: self._folder / split for split in SPLITS}
         there = {split: part for split, part in parts.items() if part.is_dir()}
@@ -94,11 +95,14 @@ def _classes(parts: dict[str, Path]) -> dict[str, list[Picture]]:
         for path, picture in pictures_in(part):
             own.setdefault("/".join(path[:-1]), []).append(picture)
         if "" in own:
-            raise UserError(f"{own[''][0].name}: this picture is in no class's folder")
+            raise UserError(f"{own[''][0].name}: this picture is not in a class folder")
         if len(own) < 2:
-            raise UserError(f"{part}: {len(own)} classes with pictures; accepted is 2 or more")
+            has = number_of(len(own), "class", "classes")
+            raise UserError(f"{part}: {has} with pictures; accepted is 2 or more")
         for name, pictures in own.items():
             if split_of.setdefault(name, split) != split:
-                raise UserError(f"{part / name}: this class is in {split_of[name]} too")
+                raise UserError(
+                    f"{part / name}: this class is also in {split_of[name]}; accepted is one split"
+                )
             found[f"{split}/{name}"] = pictures
     return found

@@ -85,7 +85,7 @@ class ImageDataset(ClassTasks):
         one_of("rotations", rotations, ROTATIONS)
         for option, values in (("mean", mean), ("std", std)):
             fits = values is None or len(values) == image_shape[0]
-            require(fits, option, values, f"null, or {image_shape[0]} numbers, one a channel")
+            require(fits, option, values, f"null, or {image_shape[0]} numbers, one per channel")
             require(all(map(math.isfinite, values or ())), option, values, "null or finite numbers")
         require(all(value > 0 for value in std or ()), "std", std, "null, or numbers above 0")
         self.input_shape, self.root, self.invert = image_shape, root, invert
@@ -195,7 +195,7 @@ class ImageDataset(ClassTasks):
         """How many random numbers choose classes, images, rotations, support and query order."""
         pool = self._pools.get(split)
         if pool is None:
-            raise RuntimeError("load() comes before sample()")
+            raise RuntimeError("call load() before sample()")
         if not len(pool.first):
             raise UserError(f"split {split}: this dataset has no classes for it")
         turns = self.ways if self._turns(split) else 0

@@ -145,8 +145,8 @@ class Learn2LearnTasks(ClassTasks):
         counts = torch.bincount(y, minlength=self.ways).tolist()
         if counts != [shots + queries] * self.ways:
             raise UserError(
-                f"tasksets: a task has {counts} examples of its classes, accepted is "
-                f"{shots + queries} of each of {self.ways}, numbered from 0"
+                f"tasksets: a task has {counts} examples of its classes; accepted is "
+                f"{shots + queries} of each of {self.ways} classes, numbered from 0"
             )
         support, query = self._data.partition_task(x, y, shots=shots)
         return *support, *query

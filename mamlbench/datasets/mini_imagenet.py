@@ -39,9 +39,9 @@ class MiniImagenet(PublishedSplit):
     classes: ClassVar = {"train": 64, "val": 16, "test": 20}
     images = (600, 600)
     advice = (
-        "its terms allow no download, so fetch it by hand and put there train, val and test as "
-        "folders or zips of class folders, or images with train.csv, val.csv and test.csv, or "
-        "mini-imagenet-cache-{train,val,test}.pkl"
+        "its terms allow no download, so fetch it by hand and put one of these there: train, val "
+        "and test as folders or zips of class folders; images with train.csv, val.csv and "
+        "test.csv; mini-imagenet-cache-{train,val,test}.pkl"
     )
 
     @override
@@ -80,9 +80,10 @@ def _by_list(folder: Path, split: str, images: Path) -> Classes:
                     raise KeyError(f"label of {row['filename']}")
                 found.setdefault(row["label"], []).append(pictures[row["filename"]])
     except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        reason = f"no {error} in it or in {images}" if isinstance(error, KeyError) else f"{error}"
         raise UserError(
-            f"{path}: no {error} in it or in {images}; accepted are the columns filename and "
-            f"label, each file being in {images}"
+            f"{path}: {reason}; accepted are the columns filename and label, with each file in "
+            f"{images}"
         ) from error
     # sorted by name, as in folders: every layout then gives the same images in the same order
     return {name: sorted(found[name], key=lambda picture: picture.name) for name in sorted(found)}

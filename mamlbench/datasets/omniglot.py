@@ -20,6 +20,7 @@ from mamlbench.datasets.pictures import (
 )
 from mamlbench.datasets.store import ImageSet, data_root, fetch
 from mamlbench.errors import UserError, one_of, require
+from mamlbench.words import number_of
 
 DRAWINGS = 20
 CHARACTERS = {"images_background": 964, "images_evaluation": 659}
@@ -69,7 +70,7 @@ class Omniglot(ImageDataset):
         one_of("split", split, SPLIT_SIZES)
         one_of("resize", resize, FILTERS)
         apart = rotations != "classes" or not rotate_test
-        require(apart, "rotate_test", rotate_test, "false, where rotations=classes")
+        require(apart, "rotate_test", rotate_test, "false if rotations=classes")
         self.split, self.resize = split, resize
         super().__init__(
             (1, 28, 28),
@@ -119,14 +120,16 @@ def _characters(parts: list[Path]) -> dict[str, list[Picture]]:
     """The drawings of each character, by `alphabet/character`."""
     found: dict[str, list[Picture]] = {}
     for part in parts:
-        advice = f": fetch it anew from {OMNIGLOT[part.stem].url}"
+        advice = f": fetch it again from {OMNIGLOT[part.stem].url}"
         own: dict[str, list[Picture]] = {}
         for path, picture in pictures_in(part, advice):
             own.setdefault("/".join(path[-3:-1]), []).append(picture)
         wrong = [name for name, drawings in own.items() if len(drawings) != DRAWINGS]
         if len(own) != CHARACTERS[part.stem] or wrong:
-            has = f"{wrong[0]} has {len(own[wrong[0]])} drawings" if wrong else f"{len(own)}"
+            has = f"{len(own)} characters"
+            if wrong:
+                has = f"{wrong[0]} with {number_of(len(own[wrong[0]]), 'drawing')}"
             accepted = f"{CHARACTERS[part.stem]} characters of {DRAWINGS} drawings"
-            raise UserError(f"{part}: found {has}, accepted is {accepted}{advice}")
+            raise UserError(f"{part}: found {has}; accepted is {accepted}{advice}")
         found |= own
     return dict(sorted(found.items()))

@@ -30,7 +30,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it would import {module}.{name}")
         return super().find_class(module, name)
 
 
@@ -76,7 +76,7 @@ def pickled_pictures(path: Path) -> dict[str, list[Picture]]:
         UserError: not a pickle, a pickle of something else, or one that asks to run code.
     """
     accepted = (
-        "are image_data with class_dict, or data with labels, the images uint8 "
+        "are image_data with class_dict, or data with labels, with uint8 images "
         "[n, height, width, 3]"
     )
     with stumbling(path, "a pickle of images", accepted):

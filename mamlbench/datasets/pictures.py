@@ -102,8 +102,8 @@ def decode(picture: Picture, decoding: Decoding) -> np.ndarray:
         pixels = np.asarray(image)
     except Exception as error:
         # Pillow's own message contains the buffer's memory address
-        why = "no known format" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{picture.name}: this picture does not decode ({why})") from error
+        why = "unknown format" if isinstance(error, UnidentifiedImageError) else error
+        raise UserError(f"{picture.name}: this picture cannot be decoded ({why})") from error
     return pixels.reshape(decoding.height, decoding.width, -1).transpose(2, 0, 1)
 
 
@@ -162,7 +162,7 @@ def pictures_in(path: Path, advice: str = "") -> list[tuple[tuple[str, ...], Pic
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a whole zip file ({error}){advice}") from error
+        raise UserError(f"{path}: not a complete zip file ({error}){advice}") from error
     members = ((PurePosixPath(name).parts, name) for name in archive.namelist())
     kept = sorted((parts, name) for parts, name in members if _is_picture(parts))
     return [
@@ -179,7 +179,7 @@ def class_folders(path: Path) -> dict[str, list[Picture]]:
     found: dict[str, list[Picture]] = {}
     for parts, picture in pictures_in(path):
         if len(parts) < 2:
-            raise UserError(f"{picture.name}: this picture is in no class's folder")
+            raise UserError(f"{picture.name}: this picture is not in a class folder")
         found.setdefault(parts[-2], []).append(picture)
     return dict(sorted(found.items()))
 

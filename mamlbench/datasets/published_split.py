@@ -23,6 +23,7 @@ from mamlbench.datasets.pictures import (
 from mamlbench.datasets.sampling import SPLITS
 from mamlbench.datasets.store import ImageSet, data_root, fetch
 from mamlbench.errors import UserError, one_of
+from mamlbench.words import number_of
 
 Classes = dict[str, list[Picture]]
 """The pictures of each class, by the class's name."""
@@ -106,7 +107,7 @@ class PublishedSplit(ImageDataset):
         Raises:
             UserError: what to put there by hand, or that the download failed.
         """
-        raise UserError(f"{folder}: {self.name} is not there whole; {self.advice}")
+        raise UserError(f"{folder}: {self.name} is missing or incomplete; {self.advice}")
 
     @property
     def _folder(self) -> Path:
@@ -135,7 +136,9 @@ class PublishedSplit(ImageDataset):
             own = read(split)
             wrong = [name for name, pictures in own.items() if not low <= len(pictures) <= high]
             if len(own) != classes or wrong:
-                has = f"{wrong[0]} with {len(own[wrong[0]])}" if wrong else f"{len(own)} classes"
+                has = number_of(len(own), "class", "classes")
+                if wrong:
+                    has = f"{wrong[0]} with {number_of(len(own[wrong[0]]), 'picture')}"
                 each = f"{low}" if low == high else f"{low} to {high}"
                 accepted = f"{classes} classes of {each} pictures"
                 raise UserError(f"{self.name}: {split} has {has}; accepted is {accepted}")
@@ -143,7 +146,8 @@ class PublishedSplit(ImageDataset):
                 # numeric names start anew in each split, other names identify a class
                 if not name.isdigit() and split_of.setdefault(name, split) != split:
                     both = f"{split_of[name]} and in {split}"
-                    raise UserError(f"{self.name}: class {name} is in {both}; accepted is in one")
+                    accepted = "accepted is one split"
+                    raise UserError(f"{self.name}: class {name} is in {both}; {accepted}")
             found |= {f"{split}/{name}": pictures for name, pictures in own.items()}
         return found
 

@@ -39,9 +39,9 @@ class TieredImagenet(PublishedSplit):
     classes: ClassVar = {"train": 351, "val": 97, "test": 160}
     images = (732, 1300)
     advice = (
-        "ImageNet's terms allow no download, so fetch it by hand and put there train, val and test "
-        "as folders or zips of class folders, or {train,val,test}_images_png.pkl with "
-        "{train,val,test}_labels.pkl (12 GB, at https://zenodo.org/records/7978538)"
+        "ImageNet's terms allow no download, so fetch it by hand and put one of these there: "
+        "train, val and test as folders or zips of class folders; {train,val,test}_images_png.pkl "
+        "with {train,val,test}_labels.pkl (12 GB, at https://zenodo.org/records/7978538)"
     )
 
     @override
@@ -53,7 +53,7 @@ class TieredImagenet(PublishedSplit):
 
 def _classes(images: Path, labels: Path) -> Classes:
     """The classes of a split, by their number within the split."""
-    accepted = "is a list of encoded pictures, or an npz of images uint8 [n, height, width, 3]"
+    accepted = "is a list of encoded pictures, or an npz of uint8 images [n, height, width, 3]"
     with stumbling(images, "tiered-ImageNet's pictures", accepted):
         pictures = list(_stored(images) if images.suffix == ".npz" else _encoded(images))
     accepted = "is label_specific, one number for each picture"

@@ -125,19 +125,18 @@ def active_sizes(dataset: Dataset, protocol: Protocol) -> tuple[int, int]:
         BadValue: more rounds than pool points, or more pool points than the dataset has examples.
     """
     pool, rounds = protocol.active_pool, protocol.active_rounds
-    require(rounds <= pool, "active_rounds", rounds, f"0 to {pool}, the points of the pool")
+    require(rounds <= pool, "active_rounds", rounds, f"0 to {pool}, the size of active_pool")
     shots, queries = protocol.shots_and_queries(dataset, "test")
     if protocol.queries != "remaining":
         queries += -(-pool // dataset.ways)
     try:
         dataset.sample("test", TEST_SEED, 0, 1, shots, queries)
     except BadValue as error:
-        accepted = f"fewer, as {error.option} and pool together are {error.found} of a class"
-        raise BadValue("active_pool", pool, f"{accepted}: {error.accepted}") from error
+        needed = f"with the pool, a class needs {error.found} {error.option}"
+        fewer = f"fewer: {needed}, but accepted is {error.accepted}"
+        raise BadValue("active_pool", pool, fewer) from error
     enough = pool < queries * dataset.ways
-    require(
-        enough, "active_pool", pool, f"1 to {queries * dataset.ways - 1}: there must be queries"
-    )
+    require(enough, "active_pool", pool, f"1 to {queries * dataset.ways - 1}: queries must remain")
     return shots, queries
 
 

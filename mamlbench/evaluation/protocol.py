@@ -58,7 +58,7 @@ class Protocol:
         steps = self.inner_steps
         require(steps is None or steps >= 0, "inner_steps", steps, "0 or more, or null")
         require(self.score_every >= 1, "score_every", self.score_every, "1 or more")
-        accepted = "a number from 1, shots or remaining"
+        accepted = "1 or more, shots or remaining"
         if isinstance(self.queries, str):
             one_of("queries", self.queries, ("shots", "remaining"))
         else:
@@ -68,7 +68,7 @@ class Protocol:
             known,
             "select",
             self.select,
-            "best, best_training, last, or top and a number, as in top5",
+            "best, best_training, last, or top and a number, such as top5",
         )
 
     @property
@@ -94,7 +94,7 @@ class Protocol:
                 in which a policy acts: changing outputs afterwards does not change its returns.
         """
         if dataset.acts:
-            accepted = "best, best_training or last, as one policy acts"
+            accepted = "best, best_training or last: only one policy acts"
             require(self.kept == 1, "select", self.select, accepted)
             accepted = "0: a policy's examples have no labels to ask for"
             require(self.active_rounds == 0, "active_rounds", self.active_rounds, accepted)
@@ -111,7 +111,7 @@ class Protocol:
         if self.queries == "remaining":
             left = dataset.remaining(split, shots)
             require(
-                left >= 1, "shots", shots, f"fewer, as none of a {split} class remain as queries"
+                left >= 1, "shots", shots, f"fewer: a {split} class has no examples left as queries"
             )
             return shots, left
         return shots, int(self.queries)

@@ -130,7 +130,7 @@ def require_outputs(network: nn.Module, input_shape: Sequence[int], outputs: int
             found = forward(alone, dict(alone.named_parameters()), x, Rows()).shape[2:]
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         why = str(error).strip().splitlines()[0]
-        raise UserError(f"network: {name} on inputs {list(x.shape[1:])}: {why}") from error
+        raise UserError(f"network: {name} fails on inputs {list(x.shape[1:])}: {why}") from error
     if found != (outputs,):
         accepted = f"accepted is [examples, {outputs}]"
         raise UserError(f"network: {name} gives [examples, {str([*found])[1:-1]}]; {accepted}")
@@ -164,7 +164,7 @@ def alike(network: nn.Module) -> nn.Module:
         if reset is None:
             kind = type(module).__name__
             raise UserError(
-                f"network: {kind} cannot draw its parameters anew; give it a method "
+                f"network: {kind} cannot draw new initial parameters; give it a method "
                 "reset_parameters()"
             )
         reset()

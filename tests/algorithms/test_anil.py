@@ -61,5 +61,5 @@ def test_the_head_of_a_module_of_ones_own():
     network = vary(nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)))
     learner = ANIL(network, Regression(), head="2").double()
     assert learner.adapted_names == ["2.weight", "2.bias"]
-    with pytest.raises(BadValue, match=r"head=head: accepted is a part of the network, as 0, 2"):
+    with pytest.raises(BadValue, match=r"head=head: accepted is a part of the network: 0, 2"):
         ANIL(network, Regression())

@@ -154,6 +154,6 @@ def test_the_distance_trains_nothing_that_the_inner_loop_leaves(network, options
     with pytest.raises(BadValue) as error:
         EMAML(network, Classification(), meta_loss="reptile", **options)
     assert (error.value.option, error.value.accepted[:5]) == ("meta_loss", "query")
-    with pytest.raises(BadValue, match="learn_inner_lr=true: accepted is false, where meta_loss"):
+    with pytest.raises(BadValue, match="learn_inner_lr=true: accepted is false if meta_loss"):
         EMAML(mlp(), Regression(), meta_loss="reptile", learn_inner_lr=True)
     EMAML(network, Classification(), meta_loss="reptile", adapt_norm=True)

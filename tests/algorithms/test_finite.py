@@ -19,7 +19,7 @@ def parameter() -> nn.Parameter:
 
 def test_it_says_whether_losses_or_the_gradient_are_not_finite(parameter):
     losses = torch.tensor([1.0, torch.nan, 2.0])
-    with pytest.raises(NonFiniteError, match=r"1 of 3 tasks .* first task 1"):
+    with pytest.raises(NonFiniteError, match=r"1 of 3 tasks .* \(first: task 1\)"):
         Finite.require([losses, parameter.detach()], losses)
     good = torch.ones(3)
     with pytest.raises(NonFiniteError, match="losses are finite"):

@@ -446,5 +446,5 @@ def test_a_support_set_that_is_not_there_yet():
         def __call__(self, step, params):
             raise AssertionError("never asked")
 
-    with pytest.raises(UserError, match="algorithm=leo: a support set is encoded before"):
+    with pytest.raises(UserError, match="algorithm=leo: needs a support set before"):
         leo().adapt(Fresh())

@@ -375,7 +375,7 @@ def test_more_steps_than_there_are_rates_or_norms_for(switch):
     learner = learner_of(mlp(norm="batch"), Regression(), **{switch: True})
     support = sinusoids(1).support
     assert len(learner.adapt(support, 3).params) == 4
-    with pytest.raises(BadValue, match="inner_steps=4: accepted is 0 to 3, the steps that have"):
+    with pytest.raises(BadValue, match="inner_steps=4: accepted is 0 to 3: later steps have no"):
         learner.adapt(support, 4)
 
 

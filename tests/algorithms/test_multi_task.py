@@ -155,7 +155,7 @@ def test_it_learns_from_support_sets_alone():
         ({"task_lr": -1.0}, "task_lr=-1.0: accepted is 0 or more"),
         ({"penalty_weight": np.inf}, "penalty_weight=inf: accepted is 0 or more"),
         ({"penalty": "l1"}, "penalty=l1: accepted is none, zero, mean"),
-        ({"penalty": "zero"}, "penalty_weight=0.0: accepted is more than 0, where penalty=zero"),
+        ({"penalty": "zero"}, "penalty_weight=0.0: accepted is more than 0 if penalty=zero"),
     ],
 )
 def test_bad_values_are_named(options, message):
@@ -164,7 +164,7 @@ def test_bad_values_are_named(options, message):
 
 
 def test_a_policy_has_no_examples_to_be_trained_on():
-    with pytest.raises(UserError, match="multi_task has no policies"):
+    with pytest.raises(UserError, match="multi_task: cannot train policies"):
         MultiTask(GaussianMLP((2,), 4, hidden=(5,)), PolicyGradient())
 
 

@@ -309,5 +309,5 @@ class Fresh:
 
 
 def test_support_sets_that_change_are_refused():
-    with pytest.raises(UserError, match="takes fixed support sets only"):
+    with pytest.raises(UserError, match="needs a fixed support set"):
         platipus().adapt(Fresh())

@@ -283,7 +283,7 @@ def test_separate_tail_is_first_order_maml_with_mini_batches():
 def test_a_separate_tail_without_queries_is_said(tmp_path):
     arguments = runs.overrides(tmp_path, "reptile", "glyphs", "training.iterations=1")
     run = experiment([*arguments, "algorithm.tail=separate", "dataset.queries=0"])
-    with pytest.raises(UserError, match=r"^dataset.queries=0: accepted is 1 or more, to"):
+    with pytest.raises(UserError, match=r"^dataset.queries=0: accepted is 1 or more: tr"):
         run.run()
 
 

@@ -65,7 +65,7 @@ VALUES = {
     ),
     "checkpoints together where a policy acts": (
         ["dataset=navigation2d", "evaluation=mamlpp"],
-        r"evaluation\.select=top5: accepted is best, best_training or last, as one policy acts",
+        r"evaluation\.select=top5: accepted is best, best_training or last: only one policy acts",
     ),
     "labels where a policy acts": (
         ["dataset=navigation2d", "evaluation=active_learning"],
@@ -77,7 +77,7 @@ VALUES = {
     ),
     "MAML++'s loss of all steps where a policy acts": (
         ["algorithm=mamlpp", "dataset=navigation2d", "evaluation=rl"],
-        r"algorithm\.multi_step_epochs=10: accepted is 0, where a policy acts",
+        r"algorithm\.multi_step_epochs=10: accepted is 0 for policies",
     ),
     "shorter numbers for what takes products of its own": (
         ["algorithm=leo", "dataset=glyphs", "network=linear", "hardware.precision=bf16"],
@@ -117,7 +117,7 @@ VALUES = {
     "an unknown device": (["hardware.device=tpu"], r"hardware\.device=tpu: accepted is cpu, .*"),
     "more ways than classes": (
         [*GLYPHS, "dataset.ways=5000"],
-        r"dataset\.ways=5000: accepted is 2 to \d+, the classes of \w+",
+        r"dataset\.ways=5000: accepted is 2 to \d+: \w+ has no more classes",
     ),
     "more shots than images": (
         [*GLYPHS, "dataset.shots=21"],
@@ -212,21 +212,21 @@ def test_a_broken_picture(mamlbench, pictures):
     broken.write_bytes(broken.read_bytes()[:40])
     result = mamlbench(*FOLDER)
     assert result.code == 2
-    assert result.complaint.startswith(f"{broken}: this picture does not decode")
+    assert result.complaint.startswith(f"{broken}: this picture cannot be decoded")
     assert files_below(Path()) == []
 
 
 def test_no_folder(mamlbench, data):
     result = mamlbench(*FOLDER)
     assert result.code == 2
-    assert result.complaint.startswith(f"{data / 'image_folder'}: no such folder of pictures; ")
+    assert result.complaint.startswith(f"{data / 'image_folder'}: train or test is missing; ")
     assert files_below(Path()) == []
 
 
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        ("dataset.ways=4", "dataset.ways=4: accepted is 2 to 3, the classes of train"),
+        ("dataset.ways=4", "dataset.ways=4: accepted is 2 to 3: train has no more classes"),
         ("dataset.shots=4", "dataset.shots=4: accepted is 1 to 3: a class of train has 3 images"),
         ("dataset.queries=3", "dataset.queries=3: accepted is 0 to 2: a class of train has 3 "),
         ("evaluation.shots=5", "evaluation.shots=5: accepted is 1 to 3: a class of test has 3 "),
@@ -249,7 +249,7 @@ def test_a_truncated_zip(mamlbench, data):
     (data / "omniglot" / "images_evaluation.zip").write_bytes(archive.read_bytes())
     result = mamlbench("dataset=omniglot", "logger=csv")
     assert result.code == 2
-    assert result.complaint.startswith(f"{archive}: not a whole zip file")
+    assert result.complaint.startswith(f"{archive}: not a complete zip file")
     assert files_below(Path()) == []
 
 

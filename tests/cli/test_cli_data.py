@@ -78,7 +78,7 @@ def test_verify_finds_what_a_quick_look_does_not(pictures, capsys):
     assert run(capsys, "prepare", *own)[0] == 0
     code, _, err = run(capsys, "verify", *own)
     assert code == 2
-    assert "train0/0.png: this picture does not decode" in err
+    assert "train0/0.png: this picture cannot be decoded" in err
 
 
 @pytest.mark.parametrize("command", [["list"], ["verify", "mini_imagenet"]])
@@ -105,9 +105,15 @@ def test_a_place_that_may_not_be_read(tmp_path, monkeypatch, capsys, command):
         ),
         (["prepare", "glyphs", "ways=101"], "ways=101: accepted is 2 to 100"),
         (["prepare", "glyphs", "ways=many"], 'ways="many": accepted is a whole number'),
-        (["prepare", "omniglot", "resize=["], r"resize=\[: cannot be read; accepted is a value in"),
-        (["prepare", "omniglot", "ways=${"], r"ways=\$\{: cannot be read; accepted is a value in"),
-        (["verify", "mini_imagenet"], "mini_imagenet is not there whole"),
+        (
+            ["prepare", "omniglot", "resize=["],
+            r"resize=\[: cannot be read; accepted is a YAML value",
+        ),
+        (
+            ["prepare", "omniglot", "ways=${"],
+            r"ways=\$\{: cannot be read; accepted is a YAML value",
+        ),
+        (["verify", "mini_imagenet"], "mini_imagenet is missing or incomplete"),
     ],
 )
 def test_a_users_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):

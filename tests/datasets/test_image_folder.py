@@ -57,18 +57,20 @@ def test_validation_is_a_choice(folder):
 
 
 def test_too_few(folder, save_picture):
-    with pytest.raises(BadValue, match=r"^dataset.ways=4: accepted is 2 to 3, the classes of tr"):
+    with pytest.raises(BadValue, match=r"^dataset.ways=4: accepted is 2 to 3: tr"):
         make(folder, ways=4).load(CPU)
     with pytest.raises(BadValue, match=r"^dataset.shots=4: accepted is 1 to 3"):
         make(folder, shots=4, train_shots=1).load(CPU)
     save_picture(folder / "val" / "only" / "1.png", [[0]])
-    with pytest.raises(UserError, match=r"val: 1 classes with pictures; accepted is 2 or more"):
+    with pytest.raises(UserError, match=r"val: 1 class with pictures; accepted is 2 or more"):
         make(folder).load(CPU)
 
 
 def test_a_class_in_two_splits(folder):
     (folder / "test" / "class4").rename(folder / "test" / "class1")
-    with pytest.raises(UserError, match="test/class1: this class is in train too"):
+    with pytest.raises(
+        UserError, match="test/class1: this class is also in train; accepted is one split"
+    ):
         make(folder).load(CPU)
 
 
@@ -126,7 +128,7 @@ def test_channels_that_cannot_be_scaled(folder, options, message):
 
 def test_a_broken_picture(folder):
     (folder / "test" / "class3" / "0.png").write_bytes(b"\x89PNG")
-    with pytest.raises(UserError, match=r"test/class3/0.png: this picture does not decode"):
+    with pytest.raises(UserError, match=r"test/class3/0.png: this picture cannot be decoded"):
         make(folder).load(CPU)
 
 

@@ -191,7 +191,7 @@ def test_remaining_is_what_the_smallest_class_leaves():
 
 def test_what_is_known_before_reading_is_checked_before_reading():
     known = {"train": (4, 5), "val": (3, 4), "test": (5, 5)}
-    with pytest.raises(BadValue, match=r"ways=4: accepted is 2 to 3, the classes of val"):
+    with pytest.raises(BadValue, match=r"ways=4: accepted is 2 to 3: val has no more classes"):
         Toy(ways=4, known=known)
     with pytest.raises(BadValue, match=r"shots=5: accepted is 1 to 4: a class of val has 4 images"):
         Toy(shots=5, queries=0, known=known)
@@ -202,7 +202,9 @@ def test_what_is_known_before_reading_is_checked_before_reading():
 
 
 def test_what_reading_shows_is_checked_then():
-    with pytest.raises(BadValue, match=r"^dataset.ways=4: accepted is 2 to 3, the classes of val"):
+    with pytest.raises(
+        BadValue, match=r"^dataset.ways=4: accepted is 2 to 3: val has no more classes"
+    ):
         Toy(ways=4).load(CPU)
     with pytest.raises(BadValue, match=r"^dataset.queries=3: accepted is 0 to 2: train/0 has 3"):
         Toy(queries=3).load(CPU)
@@ -232,7 +234,7 @@ def test_a_split_without_classes():
     [
         ({"ways": 1}, "ways=1: accepted is 2 or more"),
         ({"rotations": "per_taks"}, r"did you mean 'per_task'\?"),
-        ({"mean": [0.1, 0.2]}, "mean=.*1 numbers, one a channel"),
+        ({"mean": [0.1, 0.2]}, "mean=.*1 numbers, one per channel"),
     ],
 )
 def test_wrong_options(options, message):

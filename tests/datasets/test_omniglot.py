@@ -78,19 +78,21 @@ def test_a_truncated_zip(small, zip_folder):
     archive = zip_folder(folder, folder.with_suffix(".zip"))
     folder.rename(small / "away")
     archive.write_bytes(archive.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"images_background.zip: not a whole zip.*fetch it anew"):
+    with pytest.raises(
+        UserError, match=r"images_background.zip: not a complete zip.*fetch it again"
+    ):
         make(small).read()
 
 
 def test_a_missing_drawing(small, zip_folder):
     (small / "omniglot/images_background/Alphabet1/character04/0004_01.png").unlink()
-    expected = r"Alphabet1/character04 has 2 drawings, accepted is 6 characters of 3 drawings"
+    expected = r"Alphabet1/character04 with 2 drawings; accepted is 6 characters of 3 drawings"
     with pytest.raises(UserError, match=expected):
         make(small).read()
 
 
 def test_wrong_options():
-    with pytest.raises(BadValue, match=r"ways=101: accepted is 2 to 100, the classes of val"):
+    with pytest.raises(BadValue, match=r"ways=101: accepted is 2 to 100: val has no more classes"):
         Omniglot(ways=101)
     with pytest.raises(BadValue, match=r"queries=20: accepted is 0 to 19"):
         Omniglot(queries=20)

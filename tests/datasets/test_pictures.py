@@ -77,7 +77,7 @@ def test_a_truncated_zip_is_named(tmp_path, png):
         file.writestr("a/1.png", png([[0]]))
     path = tmp_path / "x.zip"
     path.write_bytes(whole.getvalue()[:-30])
-    with pytest.raises(UserError, match=r"x.zip: not a whole zip file .*: fetch it anew"):
+    with pytest.raises(UserError, match=r"x.zip: not a complete zip file .*: fetch it anew"):
         pictures_in(path, ": fetch it anew")
 
 
@@ -89,7 +89,7 @@ def test_a_picture_spoilt_inside_a_zip_is_named(tmp_path, png):
     data[data.index(b"IDAT") + 6] ^= 255
     path.write_bytes(data)
     ((_, picture),) = pictures_in(path)
-    with pytest.raises(UserError, match=r"x.zip: a/1.png: this picture does not decode"):
+    with pytest.raises(UserError, match=r"x.zip: a/1.png: this picture cannot be decoded"):
         decode(picture, GREY)
 
 
@@ -97,12 +97,12 @@ def test_a_picture_spoilt_inside_a_zip_is_named(tmp_path, png):
 def test_a_picture_that_is_none_is_named(tmp_path, data):
     (tmp_path / "no.png").write_bytes(data)
     with pytest.raises(
-        UserError, match=r"no.png: this picture does not decode \(no known format\)$"
+        UserError, match=r"no.png: this picture cannot be decoded \(unknown format\)$"
     ):
         decode(in_file(tmp_path / "no.png"), GREY)
 
 
 def test_a_picture_outside_the_classes_is_named(tmp_path, save_picture):
     save_picture(tmp_path / "stray.png", [[0]])
-    with pytest.raises(UserError, match=r"stray.png: this picture is in no class's folder"):
+    with pytest.raises(UserError, match=r"stray.png: this picture is not in a class folder"):
         class_folders(tmp_path)

@@ -119,7 +119,7 @@ def test_several_builders_at_once_decode_once(pictures, tmp_path, decoded):
 def test_a_broken_picture_leaves_nothing_half_written(pictures, tmp_path):
     truncate(pictures / "b" / "1.png")
     (pictures / "b" / "1.png").write_bytes((pictures / "b" / "1.png").read_bytes()[:40])
-    with pytest.raises(UserError, match=r"b/1.png: this picture does not decode"):
+    with pytest.raises(UserError, match=r"b/1.png: this picture cannot be decoded"):
         fetch(pictures, tmp_path)
     assert {path.suffix for path in (tmp_path / "cache").iterdir()} <= {".lock"}
 

@@ -101,7 +101,9 @@ def test_tasks_are_of_one_split(folders):
 def test_nothing_there(tmp_path):
     dataset = make(tmp_path)
     assert not dataset.available
-    with pytest.raises(UserError, match=r"tiered_imagenet is not there whole; ImageNet's terms"):
+    with pytest.raises(
+        UserError, match=r"tiered_imagenet is missing or incomplete; ImageNet's terms"
+    ):
         dataset.read()
 
 
@@ -117,19 +119,19 @@ def broken(tmp_path, png, name, content):
         (
             "val_images_png.pkl",
             b"cos\nmkdir\n(U\x06brokentR.",
-            r"val_images_png.pkl: .*asks for os",
+            r"val_images_png.pkl: .*would import os",
         ),
         ("val_labels.pkl", pickle.dumps({"label_specific": [0]}), "1 labels for 4 images"),
         ("val_labels.pkl", pickle.dumps({"labels": [0]}), "labels.pkl: not .*'label_specific'"),
         (
             "val_labels.pkl",
             pickle.dumps({"label_specific": [0, 0, 0, 1]}),
-            "val has 00001 with 1; accepted is 2 classes of 2 to 3 pictures",
+            "val has 00001 with 1 picture; accepted is 2 classes of 2 to 3 pictures",
         ),
         (
             "train_images_png.pkl",
             pickle.dumps([np.zeros(9, np.uint8)] * 5),
-            "image 1: this picture does not decode",
+            "image 1: this picture cannot be decoded",
         ),
     ],
 )
@@ -156,5 +158,5 @@ def test_an_npz_that_asks_for_code(tmp_path):
 
 def test_published_sizes():
     assert sum(TieredImagenet.classes.values()) == 608
-    with pytest.raises(BadValue, match=r"ways=98: accepted is 2 to 97, the classes of val"):
+    with pytest.raises(BadValue, match=r"ways=98: accepted is 2 to 97: val has no more classes"):
         TieredImagenet(ways=98)

@@ -101,5 +101,5 @@ def test_what_cannot_be_asked_of_a_policy(option, value):
 def test_a_class_has_to_have_queries_left():
     dataset = Glyphs(shots=20, train_shots=1)
     dataset.load(torch.device("cpu"))
-    with pytest.raises(BadValue, match="shots=20: accepted is fewer, as none of a test class"):
+    with pytest.raises(BadValue, match="shots=20: accepted is fewer: a test class has no ex"):
         Protocol(queries="remaining").shots_and_queries(dataset, "test")

@@ -292,7 +292,7 @@ def test_processes_with_other_data_do_no_run_together(
 def test_serial_moments_cannot_be_shared(tmp_path: Path) -> None:
     options = ["algorithm.moments=serial", "algorithm.inner_optimizer=adam"]
     run = experiment(runs.overrides(tmp_path, "reptile", "sinusoid", *options))
-    with pytest.raises(BadValue, match="moments=serial: accepted is shared or fresh, where "):
+    with pytest.raises(BadValue, match="moments=serial: accepted is shared or fresh if "):
         run.learner.share_with(Ranks(0, 2))
 
 

@@ -130,7 +130,7 @@ def test_learn2learn_draws_the_same_from_the_same_generator(l2l, whole):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"ways": 13}, "ways=13: accepted is 2 to 12, the classes of train"),
+        ({"ways": 13}, "ways=13: accepted is 2 to 12: train has no more classes"),
         ({"shots": 8}, "shots=8: accepted is 1 to 7: a class of train has 7 examples"),
         ({"shots": 4, "queries": 4}, "queries=4: accepted is 0 to 3: .*4 of them support"),
     ],
@@ -176,7 +176,7 @@ def test_benchmarks_by_name(l2l, monkeypatch, tmp_path, whole):
     assert data.sample("test", 0, 0, 2, shots=2, queries=4).query.y.shape == (2, 12)
     with pytest.raises(BadValue, match=r"taskset=fc10: accepted is .*did you mean 'fc100'"):
         Learn2LearnBenchmark("fc10")
-    with pytest.raises(BadValue, match="ways=21: accepted is 2 to 20, the classes of val"):
+    with pytest.raises(BadValue, match="ways=21: accepted is 2 to 20: val has no more classes"):
         Learn2LearnBenchmark("fc100", ways=21)
 
 

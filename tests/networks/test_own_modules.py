@@ -46,5 +46,5 @@ def test_other_outputs_are_refused():
     ],
 )
 def test_what_cannot_be_run_is_refused(network, why):
-    with pytest.raises(UserError, match=rf"network: \w+ on inputs \[2, 1\]: .*{why}"):
+    with pytest.raises(UserError, match=rf"network: \w+ fails on inputs \[2, 1\]: .*{why}"):
         require_outputs(network, (1,), 1)

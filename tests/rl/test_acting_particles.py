@@ -192,9 +192,9 @@ def test_a_trust_region_holds_over_all_particles(small, cls, options):
 @pytest.mark.parametrize(
     ("cls", "options", "line"),
     [
-        (BMAML, {"outer_optimizer": "trpo"}, "meta_loss=chaser: accepted is validation, where"),
+        (BMAML, {"outer_optimizer": "trpo"}, "meta_loss=chaser: accepted is validation if o"),
         (EMAML, {"outer_optimizer": "trpo", "meta_loss": "reptile"}, "meta_loss=reptile: accep"),
-        (BMAML, {"leader_steps": 2}, "leader_steps=2: accepted is 1, where a policy acts"),
+        (BMAML, {"leader_steps": 2}, "leader_steps=2: accepted is 1 for policies"),
         (BMAML, {"temperature": 0.0}, "temperature=0.0: accepted is more than 0"),
     ],
 )
@@ -205,7 +205,9 @@ def test_what_policies_cannot_have(small, cls, options, line):
 
 
 def test_only_policies_have_a_temperature():
-    with pytest.raises(BadValue, match=r"temperature=2\.0: accepted is 1, where no policy acts"):
+    with pytest.raises(
+        BadValue, match=r"temperature=2\.0: accepted is 1: these tasks have no policy"
+    ):
         BMAML(MLP((1,), 1), Regression(), temperature=2.0)
 
 
