@@ -253,8 +253,10 @@ class Trainer:
                 self.learner.count_step()
             return
         good = error.losses[torch.isfinite(error.losses)]
-        others = f", the others' mean {good.mean():.4g}, max {good.max():.4g}" if len(good) else ""
-        what = f"{error}{others}; the last good state, of iteration {self.iteration},"
+        finite = (
+            f", finite losses: mean {good.mean():.4g}, max {good.max():.4g}" if len(good) else ""
+        )
+        what = f"{error}{finite}; the last good state, of iteration {self.iteration},"
         self._stop_at(self.iteration + 1, what)
 
     def _settle(self) -> None:

@@ -10,6 +10,7 @@ from mamlbench.datasets.base import Dataset
 from mamlbench.datasets.sampling import SPLITS
 from mamlbench.errors import require
 from mamlbench.objectives import Classification
+from mamlbench.words import number_of
 
 
 class ClassTasks(Dataset):
@@ -25,14 +26,14 @@ class ClassTasks(Dataset):
         train_shots: K at meta-training (None: as `shots`).
 
     Attributes:
-        unit: plural noun for the examples, in messages.
+        unit: noun for one example, in messages.
 
     Raises:
         BadValue: a count below its minimum.
     """
 
     objective = Classification()
-    unit: ClassVar[str] = "images"
+    unit: ClassVar[str] = "image"
 
     def __init__(self, ways: int, shots: int, queries: int, train_shots: int | None) -> None:
         super().__init__(shots, queries, train_shots)
@@ -68,7 +69,8 @@ class ClassTasks(Dataset):
         few = f"2 to {classes}: {split} has no more classes"
         require(self.ways <= classes, "ways", self.ways, few)
         option = "train_shots" if split == "train" and shots != self.shots else "shots"
-        has = f"{self._smallest.get(split, f'a class of {split}')} has {examples} {self.unit}"
+        smallest = self._smallest.get(split, f"a class of {split}")
+        has = f"{smallest} has {number_of(examples, self.unit)}"
         require(shots <= examples, option, shots, f"1 to {examples}: {has}")
         most = f"0 to {examples - shots}: {has}, {shots} of them support"
         require(shots + queries <= examples, "queries", queries, most)

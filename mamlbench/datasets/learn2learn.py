@@ -53,7 +53,7 @@ class Learn2LearnTasks(ClassTasks):
         BadValue: more ways than classes, more examples than a class has, a wrong split.
     """
 
-    unit = "examples"
+    unit = "example"
 
     def __init__(
         self,
