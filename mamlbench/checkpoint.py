@@ -95,14 +95,14 @@ def load_newest(newest: Path, before: Path) -> dict[str, Any] | None:
         return _load(there[0])
     except UserError as error:
         if len(there) == 1:
-            raise UserError(f"{error}; restart=true begins anew") from error
+            raise UserError(f"{error}; restart=true starts over") from error
         damage = error
     try:
         state = _load(before)
     except UserError as error:
-        raise UserError(f"{damage}; {error}; restart=true begins anew") from error
+        raise UserError(f"{damage}; {error}; restart=true starts over") from error
     newest.replace(newest.with_name("checkpoint_damaged.pt"))
-    _log.warning("%s; going on from the one before, of iteration %d", damage, state["iteration"])
+    _log.warning("%s; continuing with the one before, of iteration %d", damage, state["iteration"])
     return state
 
 
@@ -140,8 +140,8 @@ def resolve_best(path: Path, count: int, last: bool = False) -> list[Path]:
     scores = {kept: load(kept)["score"] for kept in path.glob("best_*.pt")}
     if not scores:
         raise UserError(
-            f"checkpoint={path}: a folder without best_*.pt, of which evaluation.select=top{count} "
-            "tests the best together; accepted is the folder of a run that was trained with it"
+            f"checkpoint={path}: a folder without best_*.pt, which evaluation.select=top{count} "
+            "tests; accepted is the folder of a run that was trained with it"
         )
     iteration = {kept: int(kept.stem.removeprefix("best_")) for kept in scores}
     return sorted(scores, key=lambda kept: (-scores[kept], iteration[kept]))[:count]
@@ -180,7 +180,7 @@ def _read(path: Path, option: str) -> Any:
         # a damaged file can raise any exception
         foreign = "Weights only" in str(error)
         why = (
-            ": it holds code or foreign objects, which are never run" if foreign else ", or damaged"
+            ": it holds code or unknown objects, which are never run" if foreign else ", or damaged"
         )
         raise _NoCheckpoint(f"{option}={path}: not a mamlbench checkpoint{why}") from error
 

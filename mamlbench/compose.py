@@ -50,7 +50,7 @@ def check_other_tests(run: Experiment, searchpath: Sequence[str] = ()) -> None:
     for test in run.options.also_test:
         for override in test:
             if key_of(override) in ("checkpoint", "warm_start", "also_test"):
-                accepted = "options of a test of what this run has learned"
+                accepted = "options for testing what this run has learned"
                 raise UserError(f"also_test: {override}: accepted are {accepted}")
         overrides = over(other_test(run.overrides, test, ""), ["checkpoint=null"])
         try:

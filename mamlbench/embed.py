@@ -168,7 +168,7 @@ class _Training:
             return
         state = checkpoint.load(self.path)
         if state.get("identity") != self.identity:
-            raise UserError(f"{self.path}: is of another pretraining; remove it to begin anew")
+            raise UserError(f"{self.path}: is from another pretraining; remove it to start over")
         for name in ("network", "optimizer", "schedule"):
             getattr(self, name).load_state_dict(state[name])
         self.epoch = state["epoch"]

@@ -128,7 +128,7 @@ class Experiment:
         try:
             self.protocol.require_for(self.dataset)
             scored = self.learner.scores_tasks or not self.protocol.by_training
-            accepted = f"best or last: {type(self.learner).__name__} does not score its tasks"
+            accepted = f"best or last: {type(self.learner).__name__} does not score training tasks"
             require(scored, "select", self.protocol.select, accepted)
             if self.protocol.inner_steps is not None:
                 self.learner.check_steps(self.protocol.inner_steps)

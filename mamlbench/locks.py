@@ -56,12 +56,12 @@ def _acquire(held: FileLock, what: str) -> None:
         held.acquire()
     except Timeout as error:
         holder = _holder(Path(held.lock_file))
-        raise Busy(f"{what}: {holder} is at work on it; nothing was done here") from error
+        raise Busy(f"{what}: {holder} is working on it; nothing was done here") from error
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
         _log.warning(
-            "%s: this file system has no locks, so nobody else must run it", held.lock_file
+            "%s: this file system has no locks; let no other process work here", held.lock_file
         )
 
 

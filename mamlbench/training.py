@@ -60,7 +60,7 @@ class Training:
         patience = self.patience
         require(patience is None or patience >= 1, "patience", patience, "1 or more, or null")
         validated = patience is None or self.validate_every > 0
-        require(validated, "patience", patience, "null, where validate_every=0")
+        require(validated, "patience", patience, "null, because validate_every=0")
 
 
 class Trainer:
@@ -127,7 +127,7 @@ class Trainer:
             return False
         if not {"optimizer", "devices", "kept"} <= state.keys():
             raise UserError(
-                f"{self.path}: is not the whole state of a run; restart=true begins anew"
+                f"{self.path}: is not the whole state of a run; restart=true starts over"
             )
         self.iteration, self.seconds = state["iteration"], state["seconds"]
         self.devices = state["devices"]
@@ -140,7 +140,7 @@ class Trainer:
             found = self.identity["data_sha256"]
             raise UserError(
                 f"{self.path}: was trained on other data (sha256 {state['data_sha256']}, "
-                f"now {found}); restart=true begins anew"
+                f"now {found}); restart=true starts over"
             )
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.learner.scheduler.load_state_dict(state["scheduler"])
@@ -273,7 +273,7 @@ class Trainer:
     def _require_finite_parameters(self, iteration: int, what: str) -> None:
         """Raise `UserError` if a parameter is not finite; such parameters are never saved."""
         if not all(bool(torch.isfinite(p).all()) for p in self.learner.parameters()):
-            why = "so are the parameters since an earlier step"
+            why = "neither are the parameters since an earlier step"
             smaller = "accepted is a smaller algorithm.outer_lr"
             raise UserError(f"iteration {iteration}: {what}, and {why}; {smaller}")
 

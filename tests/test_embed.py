@@ -79,7 +79,7 @@ def test_a_state_of_another_pretraining_is_refused(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "a.npz", interrupted)
-    with pytest.raises(Exception, match=r"a.npz.pt: is of another pretraining; remove it"):
+    with pytest.raises(Exception, match=r"a.npz.pt: is from another pretraining; remove it"):
         run(tmp_path / "a.npz", lr=0.2)
 
 
@@ -95,7 +95,7 @@ def test_a_state_of_other_inputs_is_refused(tmp_path):
         begin(Glyphs())
     other = Glyphs()
     other.invert = True
-    with pytest.raises(UserError, match=r"a.npz.pt: is of another pretraining; remove it"):
+    with pytest.raises(UserError, match=r"a.npz.pt: is from another pretraining; remove it"):
         begin(other)
     lines: list[str] = []
     begin(Glyphs(), lines.append)
@@ -124,7 +124,7 @@ def test_two_at_once(tmp_path, capsys):
     out = tmp_path / "x.npz"
     with FileLock(f"{out}.lock"):
         assert main(["embed", "glyphs", "--network", "small", "--out", str(out)]) == 75
-    assert f"{out}: another process is at work on it" in capsys.readouterr().err
+    assert f"{out}: another process is working on it" in capsys.readouterr().err
 
 
 def test_an_embedding_depends_on_no_other_image():

@@ -102,7 +102,7 @@ def test_choosing_by_variance_takes_particles(
     summary = run.run()
     assert [list(entry) for entry in summary["active_learning"]["curve"]] == [["random"]] * 2
     report(run, summary)
-    assert "regression takes a learner with 2 particles or more" in capsys.readouterr().out
+    assert "regression needs a learner with 2 or more particles" in capsys.readouterr().out
 
 
 def test_a_run_scored_every_other_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,7 +282,7 @@ def test_testing_a_checkpoint(tmp_path: Path) -> None:
     assert more_steps["test"]["by_step"][:3] == trained["test"]["by_step"]
     assert len(more_steps["test"]["by_step"]) == 5
     other = [a for a in arguments if not a.startswith("network.hidden")]
-    with pytest.raises(UserError, match="is of another architecture: it "):
+    with pytest.raises(UserError, match="has another architecture: it "):
         experiment(other).run()
 
 
@@ -326,7 +326,7 @@ def test_parameters_that_are_lost_are_no_good_state(
             parameter.data.fill_(math.nan)
 
     before_the_fourth_step(run, spoil, monkeypatch)
-    with pytest.raises(UserError, match=r"iteration 4: .*, and so are the parameters since"):
+    with pytest.raises(UserError, match=r"iteration 4: .*, and neither are the parameters since"):
         run.run()
     state = torch.load(run.folder.path / "checkpoint.pt", weights_only=True)
     assert state["iteration"] == 3
@@ -350,7 +350,9 @@ def test_parameters_that_are_lost_end_a_run_on_a_gpu_too(tmp_path: Path) -> None
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", *usual, "on_nan=skip"))
     for parameter in run.learner.parameters():
         parameter.data.fill_(math.nan)
-    with pytest.raises(UserError, match=r"iteration 2: 2 of the steps .*, and so are the para"):
+    with pytest.raises(
+        UserError, match=r"iteration 2: 2 of the steps .*, and neither are the para"
+    ):
         run.run()
 
 

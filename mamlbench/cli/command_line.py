@@ -47,19 +47,19 @@ def refuse_what_misplaces_runs(arguments: Sequence[str]) -> None:
     for own in map(Path, [*filter(None, [line.config_dir]), *folders]):
         for path in sorted(own.rglob("*.yaml")):
             if (own_root() / path.relative_to(own)).is_file():
-                why = "mamlbench has a file of this name, which goes before"
-                raise UserError(f"{path}: {why}; accepted is another")
+                why = "mamlbench has a file of this name, which takes precedence"
+                raise UserError(f"{path}: {why}; accepted is another name")
     if line.config_name is not None or line.config_path is not None:
         flag, value = "--config-name", line.config_name
         if value is None:
             flag, value = "--config-path", line.config_path
         # tests, sweeps and cluster jobs always compose mamlbench's primary config
-        accepted = "--config-dir=FOLDER experiment=NAME, of FOLDER/experiment/NAME.yaml"
+        accepted = "--config-dir=FOLDER experiment=NAME, for FOLDER/experiment/NAME.yaml"
         raise UserError(f"{flag}={value}: accepted is {accepted}")
     for override in line.overrides:
         key, value = key_and_value(override)
         if key == "hydra.job.chdir" and value.lower() != "false":
-            raise UserError(f"{override}: accepted is outputs=FOLDER, below which all runs are")
+            raise UserError(f"{override}: accepted is outputs=FOLDER, the folder of all runs")
         if key == "hydra.mode" and value != "RUN":
             raise UserError(f"{override}: accepted is -m")
 

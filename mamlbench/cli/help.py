@@ -10,13 +10,13 @@ from typing import Any
 from mamlbench.config.tree import NODES, ConfigTree
 
 _TYPED = (
-    ("mamlbench", "MAML on sinusoids: at once, nothing to download"),
-    ("mamlbench algorithm=reptile dataset=omniglot", "this pair, at the settings of its paper"),
+    ("mamlbench", "MAML on sinusoids, with nothing to download"),
+    ("mamlbench algorithm=reptile dataset=omniglot", "this pair, with the settings of its paper"),
     ("mamlbench algorithm=reptile dataset=omniglot --help", "the options of this pair"),
     ("mamlbench -m algorithm=maml,reptile seed=0,1,2", "a sweep: every combination"),
-    ("mamlbench evaluation=standard checkpoint=RUN", "test a trained model again, otherwise"),
-    ("mamlbench experiment=maml/sinusoid", "a whole run of a paper, pinned"),
-    ("mamlbench -m +table=maml_sinusoid budget=smoke", "a paper's table; here in minutes"),
+    ("mamlbench evaluation=standard checkpoint=RUN", "test a trained model under another protocol"),
+    ("mamlbench experiment=maml/sinusoid", "a run as in its paper, at full length"),
+    ("mamlbench -m +table=maml_sinusoid budget=smoke", "a paper's table, shortened to minutes"),
 )
 _FLAGS = (
     ("-m, --multirun", "run every combination of values that are given as key=a,b,c"),

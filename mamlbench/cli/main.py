@@ -89,7 +89,8 @@ def _command(arguments: list[str]) -> None:
         _busy.clear()
         _hydra_main()
         if _busy:
-            print(f"mamlbench: others are at work on {len(_busy)} of these runs", file=sys.stderr)
+            others = f"other processes are working on {len(_busy)} of these runs"
+            print(f"mamlbench: {others}", file=sys.stderr)
             raise SystemExit(BUSY)
 
 
@@ -130,7 +131,7 @@ def _run(config: DictConfig) -> float | None:
         if not in_sweep:
             require_one_run(hydra_config.sweeper.get("params"), overrides)
         if is_submitted(config.hardware) and job_id() is None:
-            accepted = "one for the whole sweep" if in_sweep else "it with -m, for one run too"
+            accepted = "one for the whole sweep" if in_sweep else "it with -m, even for one run"
             why = "submits the runs of a sweep"
             raise UserError(f"hardware={choices.hardware}: {why}; accepted is {accepted}")
         names = str(choices.algorithm), str(choices.dataset)
@@ -199,7 +200,7 @@ def _one_run(job: _Job) -> float | None:
     if job.config.analysis is not None:
         for option in ("checkpoint", "warm_start"):
             path = job.config[option]
-            require(path is None, option, path, "null, as an analysis is of no run")
+            require(path is None, option, path, "null, because an analysis uses no run")
         if here().is_first:
             build(job.config.analysis, "analysis").run()
         return None
@@ -211,7 +212,7 @@ def _one_run(job: _Job) -> float | None:
         except Lost as lost:
             if lost.exit_code in (USER_ERROR, BUSY):
                 kind = Told if lost.exit_code == USER_ERROR else Busy
-                raise kind("as said above") from None
+                raise kind("see the message above") from None
             raise
     return _here(job)
 

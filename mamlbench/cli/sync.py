@@ -11,9 +11,10 @@ from mamlbench.cli.arguments import OneLineParser, exit_code_of
 from mamlbench.errors import USER_ERROR, Busy, UserError
 
 _ABOUT = """Send runs to W&B from their metrics.csv, config.yaml and summary.json: runs that were
-logged offline, or without W&B, or while it did not answer. A run that W&B has is completed."""
+logged offline, or without W&B, or while it did not answer. Runs that W&B has only in part are
+completed."""
 
-_LEFT_OUT = "; W&B is past the rest and takes none of them: those that it lacks stay out of it"
+_LEFT_OUT = "; W&B already has later rows and refuses the others, even those that it lacks"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "outputs", metavar="OUTPUTS", type=Path, nargs="+", help="runs, or folders of runs"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be sent, no more")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be sent")
     parser.add_argument(
         "--mode",
         choices=("online", "offline"),
@@ -48,8 +49,8 @@ def _sync(options: argparse.Namespace) -> int:
     can_send = is_logged_in() or resolved_mode("auto") == "online"
     if not (options.dry_run or options.mode == "offline" or can_send):
         raise UserError(
-            "W&B: not logged in; `wandb login` or WANDB_API_KEY does that, and --mode offline and "
-            "--dry-run do without"
+            "W&B: not logged in; accepted is `wandb login` or WANDB_API_KEY; --mode offline and "
+            "--dry-run need neither"
         )
     failed = 0
     for folder in folders:

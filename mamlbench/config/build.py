@@ -54,7 +54,7 @@ def _class_at(target: str) -> Any:
     """
     module, _, name = target.rpartition(".")
     if not all(part.isidentifier() for part in target.split(".")) or not module:
-        raise UserError("it is no path")
+        raise UserError("not a dotted path")
     try:
         known = import_module(module)
     except (ImportError, AttributeError, SyntaxError) as error:

@@ -77,7 +77,7 @@ def _missing(error: MissingConfigException, tree: ConfigTree) -> str:
         return _first_line(error)
     found = file.removeprefix(f"{group}/")
     is_typo = bool(difflib.get_close_matches(found, accepted, cutoff=0.7))
-    own = "" if tree.roots[1:] or is_typo else "; one of your own takes --config-dir=FOLDER"
+    own = "" if tree.roots[1:] or is_typo else "; one of your own needs --config-dir=FOLDER"
     return _unknown_choice(group, found, accepted) + own
 
 
@@ -135,10 +135,10 @@ def _several_modes(error: ValueError, arguments: Sequence[str]) -> str:
         return _first_line(error)
     flag = "--info" if line.cfg is None else f"--cfg {line.cfg}"
     if any(key_of(override) == "table" for override in line.overrides):
-        one = f"for one cell of a table, mamlbench experiment=... {flag}"
+        one = f"as in mamlbench experiment=... {flag} for one cell of a table"
     else:
         one = "with one value for each key"
-    return f"-m {flag}: is of one run; accepted is {flag} without -m, {one}"
+    return f"-m {flag}: shows one run; accepted is {flag} without -m, {one}"
 
 
 def _no_choice(arguments: Sequence[str], tree: ConfigTree) -> str:
@@ -149,7 +149,7 @@ def _no_choice(arguments: Sequence[str], tree: ConfigTree) -> str:
             return f"{override}: accepted is key=value"
         if found in ("null", "") and group in tree.groups():
             return _unknown_choice(group, found, tree.choices(group))
-    return "null: not a choice that a config group has"
+    return "null: not a choice of any config group"
 
 
 def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -> str:
@@ -162,12 +162,12 @@ def _composition(error: Exception, arguments: Sequence[str], tree: ConfigTree) -
     if match := re.search(r"Could not delete from config. '([^']*)' does not exist", message):
         return _unknown_key(match[1], arguments, tree)
     if match := re.search(r"An item is already at '([^']*)'", message):
-        return f"+{match[1]}: this option is there already; accepted is {match[1]}=value"
+        return f"+{match[1]}: this option already exists; accepted is {match[1]}=value"
     if match := re.search(r"Ambiguous value for argument '([^=]*)=([^']*)'", message):
         key, found = match.groups()
         one = "one choice" if key in tree.groups() else f"one value, or a list as {key}=[{found}]"
-        why = "several values are a sweep, which takes -m"
-        return f"{key}={found}: {why}; accepted without is {one}"
+        why = "several values are a sweep, which needs -m"
+        return f"{key}={found}: {why}; accepted without it is {one}"
     for override in parsed(arguments).overrides:
         group, found = key_and_value(override)
         if found.startswith("[") and group in tree.groups() and group != "logger":
@@ -198,7 +198,7 @@ def _unknown_key(key: str, arguments: Sequence[str], tree: ConfigTree) -> str:
     place = ""
     for part in re.split(r"[./]", key):
         if not isinstance(node, dict):
-            return f"{found}: accepted is {place}=value, it has no options within"
+            return f"{found}: {place} has no options within; accepted is {place}=value"
         if part not in node:
             break
         place, node = f"{place}.{part}" if place else part, node[part]

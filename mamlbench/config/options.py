@@ -31,7 +31,7 @@ class Options:
         require(bool(self.outputs), "outputs", self.outputs, "a folder")
         one_of("on_nan", self.on_nan, ("stop", "skip"))
         if self.checkpoint is not None and self.warm_start is not None:
-            accepted = "null, where checkpoint names what to test"
+            accepted = "null, because checkpoint names what to test"
             raise UserError(f"warm_start={self.warm_start}: accepted is {accepted}")
         if not 0 <= self.seed < 2**64:  # torch's range
             raise UserError(f"seed={self.seed}: accepted is 0 to {2**64 - 1}")

@@ -153,7 +153,7 @@ def require_one_run(params: Mapping[str, Any] | None, overrides: Sequence[str]) 
     if left and "checkpoint" not in typed:
         what = typed.get("experiment", "hydra.sweeper.params")
         one = " ".join(f"{key}=..." for key in left)
-        raise UserError(f"{what}: is a sweep, which takes -m; accepted without is {one}")
+        raise UserError(f"{what}: is a sweep, which needs -m; accepted without it is {one}")
 
 
 def why_unreadable(override: str) -> str:
@@ -162,7 +162,7 @@ def why_unreadable(override: str) -> str:
     if not (key and equals):
         return "accepted is key=value"
     if not _KEY.fullmatch(key):
-        return f"accepted is key=value, and {key} is no key"
+        return f"{key} is not a valid key; accepted is key=value"
     if override != f"{key}={value}":
         where = "around =" if re.search(r"\s=|=\s", override) else "before or after"
         return f"accepted is {_readable(key, value)}, without spaces {where}"
@@ -174,7 +174,7 @@ def why_unreadable(override: str) -> str:
     if not all(parts):
         kept = ",".join(filter(None, parts))
         return f"there is no value beside a comma; accepted is {_readable(key, kept)}"
-    why = "text with signs in it takes quotes"
+    why = "text with special characters needs quotes"
     if value.startswith(("[", "{")):
         form = "{name: 'text'}" if value.startswith("{") else "['text','text']"
         form = f"[{form}]" if key == "also_test" else form
@@ -208,7 +208,7 @@ def _unclosed(value: str) -> str:
     unquoted = re.sub(r"'(\\.|[^'\\])*'|\"(\\.|[^\"\\])*\"", "", value)
     for sign in unquoted:
         if sign in "'\"":
-            return f"the quote {sign} has no end"
+            return f"the quote {sign} is not closed"
         if sign in _CLOSED_BY:
             open_.append(sign)
         elif sign in _CLOSED_BY.values() and (not open_ or _CLOSED_BY[open_.pop()] != sign):

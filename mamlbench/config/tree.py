@@ -156,15 +156,15 @@ def own_root() -> Path:
     """
     root = Path(str(files("mamlbench.conf")))
     if root.resolve() not in (PACKAGE.resolve() / "conf", PACKAGE.resolve().parent / "conf"):
-        accepted = "accepted is an environment of its own for each checkout: pip install -e ."
-        raise UserError(f"{PACKAGE}: is run with the configs of {root}; {accepted}")
+        accepted = "accepted is a separate environment for each checkout: pip install -e ."
+        raise UserError(f"{PACKAGE}: would use the configs of {root}; {accepted}")
     return root
 
 
 def lacks(group: str, choice: str) -> str:
     """The error message for an algorithm or dataset `choice` whose config brings no `group`."""
     by, line = BROUGHT_BY[group]
-    return f"{by}={choice}: brings no {group}; accepted under defaults in its YAML is {line}"
+    return f"{by}={choice}: its YAML has no {group}; accepted under its defaults is {line}"
 
 
 def option_comments(text: str) -> dict[str, str]:

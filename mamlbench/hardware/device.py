@@ -118,24 +118,24 @@ class Hardware:
         if count == 0:
             raise BadValue("device", self.device, "cpu: this machine has no GPU that torch can use")
         if int(number or 0) >= count:
-            raise BadValue("device", self.device, f"cuda:0 to cuda:{count - 1}, the GPUs there are")
+            raise BadValue("device", self.device, f"cuda:0 to cuda:{count - 1} on this machine")
         self._check_processes(kind, number, count)
 
     def _check_processes(self, kind: str, number: str, gpus: int) -> None:
         place, count = here(), self.processes
         counted = count >= 1 if isinstance(count, int) else kind == "cuda"
-        require(counted, "processes", count, "1 or more, where hardware.device=cpu")
+        require(counted, "processes", count, "1 or more, or gpus with hardware.device=cuda")
         several = place.size > 1 or count not in (1, "gpus")
-        accepted = "cpu or cuda, where several processes share a batch: each takes a GPU of its own"
+        accepted = "cpu or cuda, if several processes share a batch: each takes its own GPU"
         require(not (several and number), "device", self.device, accepted)
         if kind == "cpu":
             return
         if place.size == 1:
-            accepted = f"gpus, or 1 to {gpus}, the GPUs there are"
+            accepted = f"gpus, or 1 to {gpus}, one per GPU"
             require(count == "gpus" or int(count) <= gpus, "processes", count, accepted)
         elif _own_gpu(place) >= gpus:
             found = f"cuda with {place.local_size} processes on this machine"
-            raise BadValue("device", found, f"one process for each of its GPUs, {gpus} in all")
+            raise BadValue("device", found, f"one process per GPU, {gpus} in all")
 
     @property
     def started_processes(self) -> int:
@@ -232,7 +232,7 @@ class Hardware:
             raise BadValue("checkpoint_inner_steps", True, f"false: {why}", "hardware")
         learner.checkpoint_inner_steps = self.checkpoint_inner_steps
         if self.precision == "bf16" and not learner.takes_short_products:
-            accepted = f"float32 or float64: {type(learner).__name__} takes products of its own"
+            accepted = f"float32 or float64: {type(learner).__name__} computes some products itself"
             raise BadValue("precision", "bf16", accepted, "hardware")
         if self.precision == "bf16" and not take_products_in(learner.network, torch.bfloat16):
             accepted = "float32 or float64: this network has no layers of mamlbench.networks.layers"

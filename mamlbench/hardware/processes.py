@@ -140,11 +140,11 @@ def _in_a_session(function: Callable[..., Any], *arguments: Any) -> Any:
 def _how_it_ended(rank: int, count: int, exit_code: int) -> str:
     process = f"process {rank} of {count}"
     if exit_code >= 0:
-        return f"{process} failed, as it says above, and the others were ended"
+        return f"{process} failed, see its error above, and the others were ended"
     name = signal.Signals(-exit_code).name
-    memory = ", as the system does where memory is short" if name == "SIGKILL" else ""
+    memory = ", which the system sends when memory runs out" if name == "SIGKILL" else ""
     return (
-        f"{process} was ended by {name}{memory}, and so the others; "
+        f"{process} was ended by {name}{memory}; the others were ended too; "
         "the same command goes on from the last checkpoint"
     )
 

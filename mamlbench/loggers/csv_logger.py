@@ -105,7 +105,7 @@ def _rows(path: Path) -> list[list[str]]:
     for number, row in enumerate(rows, start=1):
         sound = row[0].isdecimal() if number > 1 and row else row[:1] == ["iteration"]
         if not sound or len(row) != len(rows[0]):
-            raise UserError(f"{path}: line {number} is damaged; restart=true begins the run anew")
+            raise UserError(f"{path}: line {number} is damaged; restart=true starts over")
     return rows
 
 

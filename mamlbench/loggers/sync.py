@@ -86,7 +86,7 @@ def _name(folder: Path, config: dict[str, Any], summary: dict[str, Any] | None) 
     of_path = RunName.of_path(folder)
     if of_path is None or of_path.seed != config.get("seed"):
         accepted = "accepted is a run in the folder that it had below outputs"
-        why = "neither summary.json nor path tells its hash and names"
+        why = "neither summary.json nor its path gives its hash and names"
         raise UserError(f"{folder}: left out: {why}; {accepted}")
     return of_path
 
@@ -133,7 +133,7 @@ def send(run: KeptRun, mode: str, timeout: float) -> int:
         finally:
             logger.close_when_sent()
     if logger.failure is not None:
-        raise UserError(f"{run.folder}: W&B did not take it: {logger.failure}")
+        raise UserError(f"{run.folder}: W&B did not accept it: {logger.failure}")
     if mode == "online":
         _mark_as_sent(run.folder)
     return sum(iteration < logger.first_step for iteration, _ in run.rows)

@@ -22,7 +22,7 @@ class TensorBoardLogger(Logger):
         if importlib.util.find_spec("tensorboard") is None:
             raise UserError(
                 "logger=tensorboard: tensorboard is not installed; "
-                "`pip install -e '.[tensorboard]'` in the checkout brings it"
+                "`pip install -e '.[tensorboard]'` in the checkout installs it"
             )
         self._folder = Path()
         self._writer: Any = None

@@ -26,10 +26,10 @@ def graph_of(
         graph = CudaGraph(function, inputs)
         if is_right(graph(*inputs)):
             return graph
-        why = "their graph gives other numbers"
+        why = "the graph gives other numbers"
     except RuntimeError as error:
         why = str(error).split("\n")[0]
-    _LOG.warning("steps are no CUDA graph, and take longer: %s", why)
+    _LOG.warning("steps run without a CUDA graph, and take longer: %s", why)
     return None
 
 

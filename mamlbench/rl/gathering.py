@@ -115,7 +115,7 @@ def gathered(learner: MetaLearner, tasks: TaskBatch) -> TaskBatch:
 
 def _require_alone(learner: MetaLearner) -> None:
     if learner.ranks.size > 1:
-        why = "advantages are standardised over all tasks, where none adapts before an outer step"
+        why = "advantages are standardised over all tasks if none adapts before an outer step"
         raise UserError(f"{learner.ranks.size} processes: accepted is 1: {why}")
 
 

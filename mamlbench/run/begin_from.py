@@ -35,14 +35,17 @@ def warm_start(learner: MetaLearner, state: dict[str, Any], path: Path) -> None:
             network.
     """
     place = f"warm_start={path}"
-    parts = {"this config's learner": learner.state_dict(), "that one": _learner_in(state, place)}
+    parts = {
+        "this config's learner": learner.state_dict(),
+        "the checkpoint's learner": _learner_in(state, place),
+    }
     for who, part in parts.items():
         others = (o for o in _INSTEAD_OF_THE_NETWORK if any(n.startswith(f"{o}.") for n in part))
         own = next(others, None)
         if own is not None:
             raise UserError(
-                f"{place}: accepted is an algorithm that begins from its network, such as maml; "
-                f"{who} begins from {own} instead"
+                f"{place}: accepted is an algorithm that starts from its network, such as maml; "
+                f"{who} starts from {own} instead"
             )
     own_network, found = (
         {name: values for name, values in part.items() if name.startswith("network.")}
@@ -72,8 +75,8 @@ def _require_same(own: dict[str, Any], found: dict[str, Any], place: str) -> Non
 
 def _other(place: str, name: str, difference: str) -> UserError:
     if name.startswith("network."):
-        return UserError(f"{place}: is of another architecture: it {difference}")
+        return UserError(f"{place}: has another architecture: it {difference}")
     return UserError(
-        f"{place}: is of another algorithm, or of other options: it {difference}; "
+        f"{place}: is from another algorithm or other options: it {difference}; "
         "accepted is a checkpoint of this config's algorithm"
     )

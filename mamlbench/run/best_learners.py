@@ -63,7 +63,9 @@ class BestLearners:
             return
         if self.top["iteration"] != self.ranks.from_first(self._iteration_on_disk):
             self.lost, self.top = int(self.top["iteration"]), None
-            _log.warning("%s: is not of iteration %d; the best begins anew", self.path, self.lost)
+            _log.warning(
+                "%s: lacks iteration %d; the search for the best starts over", self.path, self.lost
+            )
 
     def require_none_lost(self) -> None:
         """Call this when the best learner is wanted and `top` is None.
@@ -72,8 +74,8 @@ class BestLearners:
             UserError: there was a best learner, but its file is lost.
         """
         if self.lost is not None:
-            what = f"the best learner, of iteration {self.lost}, is not there any more"
-            raise UserError(f"{self.path}: {what}; restart=true begins anew")
+            what = f"the best learner, from iteration {self.lost}, is lost"
+            raise UserError(f"{self.path}: {what}; restart=true starts over")
 
     def _iteration_on_disk(self) -> int | None:
         """The iteration of `best.pt`; None if the file is missing or damaged."""

@@ -133,7 +133,7 @@ class RunFolder:
         except ValueError as error:
             raise UserError(
                 f"{self.summary}: damaged, it is not JSON; remove it to have it written again from "
-                "the checkpoint, or give restart=true to begin anew"
+                "the checkpoint, or give restart=true to start over"
             ) from error
         return summary
 
@@ -151,7 +151,7 @@ class RunFolder:
         if None not in (found, now) and found != now:
             raise UserError(
                 f"{self.path}: is a result on other data (sha256 {str(found)[:12]}, now "
-                f"{str(now)[:12]}); restart=true begins anew, name=... keeps both"
+                f"{str(now)[:12]}); restart=true starts over, name=... keeps both"
             )
         return summary
 

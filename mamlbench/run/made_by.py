@@ -57,8 +57,8 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
             continue
         if _needs_trust(override, key, value) and key not in typed:
             raise UserError(
-                f"checkpoint={path}: was made with {override}; only what is typed can name a "
-                "class or climb out of the config tree: give this again if you trust it"
+                f"checkpoint={path}: was made with {override}, which names a class or leaves the "
+                "config tree; type it again if you trust it"
             )
         then.append(override)
         if key not in typed and group not in typed:
@@ -75,7 +75,7 @@ def _require_one(place: str) -> None:
     except HydraException:  # Hydra reports it later
         return
     if several:
-        accepted = "one in a command, as each is tested with the options that made it"
+        accepted = "one per command, because each is tested with its own training's options"
         raise UserError(f"checkpoint={place}: accepted is {accepted}")
 
 
@@ -98,7 +98,9 @@ def _parsed(override: str, path: Path) -> tuple[str, Any]:
         parsed = OverridesParser.create().parse_override(override)
         return parsed.key_or_group, parsed.value()
     except HydraException as error:
-        raise UserError(f"checkpoint={path}: was made with {override}, no override") from error
+        raise UserError(
+            f"checkpoint={path}: was made with {override}, which is not an override"
+        ) from error
 
 
 def _needs_trust(override: str, key: str, value: Any) -> bool:

@@ -26,7 +26,7 @@ def tell_of_changed_code(folder: RunFolder) -> None:
     """Print which source files of a run's classes have changed since it began, if any."""
     if changed := folder.changed_code():
         files = ", ".join(changed)
-        print(f"mamlbench: since it began, {files} changed", file=sys.stderr)
+        print(f"mamlbench: since this run began, {files} changed", file=sys.stderr)
 
 
 def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
@@ -38,7 +38,7 @@ def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
     """
     label, path = experiment.name.label, experiment.folder.path
     if experiment.is_finished:
-        print(f"mamlbench shows {label} in {path}; restart=true begins anew", file=sys.stderr)
+        print(f"mamlbench shows {label} in {path}; restart=true starts over", file=sys.stderr)
         tell_of_changed_code(experiment.folder)
         return
     tests = bool(experiment.tested_checkpoints)
@@ -50,21 +50,21 @@ def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
         print(f"mamlbench: budget={experiment.options.budget}: {tasks}", file=sys.stderr)
     if not tests and missing_preset is not None:
         print(
-            f"mamlbench: there is no preset {missing_preset}, so that rates and lengths are plain "
-            "defaults, but for what you set yourself",
+            f"mamlbench: there is no preset {missing_preset}, so rates and lengths are plain "
+            "defaults, except those that you set yourself",
             file=sys.stderr,
         )
     network = experiment.learner.network
     on_cpu = experiment.hardware.torch_device.type == "cpu"
     if on_cpu and isinstance(network, (Conv4, WideResNet)) and (why := why_not()):
         print(
-            f"mamlbench: no compiled kernels ({why}): convolutions take torch's operations, slower",
+            f"mamlbench: no compiled kernels ({why}): convolutions use torch's slower operations",
             file=sys.stderr,
         )
     if not isinstance(network, TaskNetwork):
         print(
-            f"mamlbench: {type(network).__name__} takes the general path (vmap); networks of "
-            "mamlbench.networks.layers take the task-batched one, which is faster",
+            f"mamlbench: {type(network).__name__} uses the general path (vmap); networks of "
+            "mamlbench.networks.layers use the faster task-batched one",
             file=sys.stderr,
         )
 
@@ -84,7 +84,7 @@ def print_result(label: str, metric: str, folder: RunFolder, summary: dict[str, 
     rows = [[metrics.label(n), *(_cell(n, by_step[step][n]) for step in steps)] for n in names]
     print()
     print_result_table(
-        f"{label}: {metrics.label(metric)} after so many inner steps",
+        f"{label}: {metrics.label(metric)} by number of inner steps",
         ["inner steps", *map(str, steps)],
         rows,
     )
@@ -92,7 +92,8 @@ def print_result(label: str, metric: str, folder: RunFolder, summary: dict[str, 
         _report_active_learning(label, metric, summary["active_learning"])
     print(f"\n{summary['evaluation']}")
     if summary["diverged_tasks"]:
-        print(f"{summary['diverged_tasks']} tasks diverged: their loss is not finite at the end")
+        tasks = number_of(summary["diverged_tasks"], "task")
+        print(f"{tasks} diverged: the loss is not finite at the end")
     for figure in sorted(folder.figures.glob("*.png")):
         print(f"figure: {figure}")
 
@@ -118,7 +119,7 @@ def _report_active_learning(label: str, metric: str, found: dict[str, Any]) -> N
     if criterion is None:
         print(
             "\nOnly random choice was run: one prediction has no variance; to choose by "
-            "uncertainty, regression takes a learner with 2 particles or more"
+            "uncertainty, regression needs a learner with 2 or more particles"
         )
 
 

@@ -103,7 +103,7 @@ class SlurmLauncher(Launcher):
             jobs = executor.submit_array([Job(self._arguments(cell)) for cell in cells])
         except (RuntimeError, OSError) as error:  # submitit raises subclasses of RuntimeError
             shutil.rmtree(folder, ignore_errors=True)
-            raise UserError(f"hardware: SLURM takes no jobs: {_reason(error)}") from error
+            raise UserError(f"hardware: SLURM refuses the jobs: {_reason(error)}") from error
         found = [
             SubmittedCell(job.job_id, cell.overrides, _place(cell), log_of(folder, job.job_id))
             for job, cell in zip(jobs, cells, strict=True)
@@ -141,7 +141,7 @@ def _queued_already(outputs: Path) -> dict[Path | None, SubmittedCell]:
     earlier = [cell for cells in submissions(outputs.absolute()) for cell in cells]
     known = queue.jobs() if earlier else {}
     if known is None:
-        unknown = "which of these runs are queued already is not known"
+        unknown = "some of these runs may already be queued"
         raise UserError(f"hardware: squeue does not answer: {unknown}; nothing was submitted")
     alive = [cell for cell in earlier if cell.job in known and known[cell.job].is_alive]
     return {cell.folder: cell for cell in alive if cell.folder is not None}
@@ -150,7 +150,7 @@ def _queued_already(outputs: Path) -> dict[Path | None, SubmittedCell]:
 def _say_queued_already(cells: Iterable[SubmittedCell]) -> None:
     ids = [cell.job.split("_")[0] for cell in cells]
     for job in dict.fromkeys(ids):
-        print(f"queued or running already in job {job}: {number_of(ids.count(job), 'run')}")
+        print(f"already queued or running in job {job}: {number_of(ids.count(job), 'run')}")
 
 
 def _arrays(

@@ -65,10 +65,12 @@ class Submission:
         memory = self.memory
         require(memory is None or memory > 0, "memory", memory, "more than 0 GB, or null")
         require(self.max_requeues >= 0, "max_requeues", self.max_requeues, "0 or more")
-        require(self.minutes >= 1, "time", self.time, "a minute or more")
+        require(self.minutes >= 1, "time", self.time, "1 minute or more")
         most = 60 * self.minutes
         within = 0 <= self.signal_before < most
-        require(within, "signal_before", self.signal_before, f"0 to {most - 1}, within the time")
+        require(
+            within, "signal_before", self.signal_before, f"0 to {most - 1}, within the time limit"
+        )
 
     @property
     def minutes(self) -> int:

@@ -43,8 +43,8 @@ def _requeue_and_end(number: int, frame: FrameType | None) -> None:
 def _requeue(told: str) -> str:
     job, most = job_id() or "?", int(os.environ.get("MAMLBENCH_MAX_REQUEUES", 100))
     if restarts() >= most:
-        return f"{told}: job {job} ends: it went back to the queue {restarts()} times already"
+        return f"{told}: job {job} ends: hardware.max_requeues={most} is reached"
     against = queue.requeue(job)
     if against is None:
         return f"{told}: job {job} goes back to the queue"
-    return f"{told}: job {job} is not put back into the queue: {against}"
+    return f"{told}: job {job} does not go back to the queue: {against}"

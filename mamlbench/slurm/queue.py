@@ -76,9 +76,9 @@ def requeue(job: str) -> str | None:
     """
     found = (jobs([job]) or {}).get(job)
     if found is None:
-        return "SLURM does not tell of it"
+        return "SLURM does not know it"
     if found.state != "RUNNING":
-        return f"SLURM has it as {found.state}"
+        return f"its state is {found.state}"
     answer = _ask("scontrol", "requeue", job)
     if answer is None:
         return "scontrol did not answer"

@@ -78,7 +78,7 @@ def _outcome(job: SubmittedCell, cell: Cell, slurm: queue.Job | None) -> float |
     if ended_well and cell.folder is not None and cell.folder.summary.is_file():
         if not all(test.folder and test.folder.summary.is_file() for test in cell.other_tests()):
             # the job was submitted before these tests were asked for
-            missed = f"job {job.job} did not do what also_test asks for"
+            missed = f"job {job.job} did not run the tests of also_test"
             return UserError(f"{missed}; the same command does")
         mean = cell.folder.read_summary()["test"][cell.metric]["mean"]
         return None if mean is None else float(mean)

@@ -81,7 +81,7 @@ class CellSweeper(BasicSweeper):
             (shown if cell.is_finished and _show(cell) else left).append(cell)
         if shown:
             runs = number_of(len(batch), "run")
-            print(f"finished before: {len(shown)} of {runs}", file=sys.stderr)
+            print(f"already finished: {len(shown)} of {runs}", file=sys.stderr)
             _tell_of_changed_code(shown)
         return [list(cell.overrides) for cell in left]
 
@@ -118,6 +118,6 @@ def _tell_of_changed_code(shown: Sequence[Cell]) -> None:
     if files := ", ".join(dict.fromkeys(file for each in changed for file in each)):
         count = sum(map(bool, changed))
         print(
-            f"mamlbench: since {count} of them began, {files} changed; restart=true begins anew",
+            f"mamlbench: since {count} of them began, {files} changed; restart=true starts over",
             file=sys.stderr,
         )

@@ -40,10 +40,10 @@ def arguments_of_table(arguments: Sequence[str]) -> list[str]:
     table = load_table(name, ConfigTree(arguments))
     if not line.multirun:
         again = command_line(["-m", *arguments])
-        raise UserError(f"table={name}: is a sweep, which takes -m: {again}")
+        raise UserError(f"table={name}: is a sweep, which needs -m: {again}")
     for key in _OF_A_CELL:
         if key in typed:
-            raise UserError(f"{typed[key]}: accepted is null, where table={name} brings its own")
+            raise UserError(f"{typed[key]}: accepted is null, because table={name} brings its own")
     flags = [argument for argument in arguments if argument not in line.overrides]
     rest = [override for override in line.overrides if key_of(override) not in _OPTIONS]
     jobs = _jobs(_chosen(table, typed, rest), rest)
@@ -74,5 +74,5 @@ def _jobs(table: Table, rest: Sequence[str]) -> list[list[str]]:
             also = [f"also_test={quoted(tests)}"] if tests else []
             jobs.append(over([*run.arguments(seed), *also], fixed))
     if not jobs:
-        raise UserError(f"table={table.name}: none of these rows is run: all are published only")
+        raise UserError(f"table={table.name}: none of these rows has a run: all are published only")
     return jobs

@@ -23,6 +23,6 @@ def with_search(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     typed = [o for o in line.overrides if key_of(o) == "tune" or o == _SWEEPER]
     if typed and not line.multirun:
-        raise UserError(f"{' '.join(typed)}: a search is a sweep, which takes -m")
+        raise UserError(f"{' '.join(typed)}: a search is a sweep, which needs -m")
     brings = "tune" in keys and "hydra/sweeper" not in keys
     return [*arguments, *([_SWEEPER] if brings else [])]

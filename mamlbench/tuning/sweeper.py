@@ -30,6 +30,7 @@ from mamlbench.files import at_home, disk_errors
 from mamlbench.locks import only_one
 from mamlbench.slurm.options import is_submitted
 from mamlbench.tuning.space import space_of
+from mamlbench.words import number_of
 
 _INTERRUPTED = "interrupted"
 
@@ -82,7 +83,7 @@ class OptunaSweeper(Sweeper):
         if importlib.util.find_spec("optuna") is None:
             raise UserError(
                 "hydra/sweeper=optuna: Optuna is not installed; `pip install -e '.[tune]'` in the "
-                "checkout brings it"
+                "checkout installs it"
             )
         given = {name: plain(value) for name, value in self._given.items()}
         self.options = construct(Search, given, "hydra.sweeper")
@@ -117,7 +118,7 @@ class OptunaSweeper(Sweeper):
             known = ", ".join(ConfigTree(own).choices("tune"))
             raise UserError(
                 f"algorithm={algorithm}: has no search space; accepted is tune= one of {known}, or "
-                "an option as algorithm.inner_lr=interval(0.01,1)"
+                "an option such as algorithm.inner_lr=interval(0.01,1)"
             )
         # everything that `tune` brought is in the space, except the algorithm
         others = [line for line in fixed if key_of(line) not in ("tune", "algorithm")]
@@ -188,11 +189,11 @@ class OptunaSweeper(Sweeper):
             f"{counts[TrialState.FAIL]} failed"
         )
         if not counts[TrialState.COMPLETE]:
-            raise UserError(f"no trial of this search finished ({told}); see what they said above")
+            raise UserError(f"no trial of this search finished ({told}); see their messages above")
         best = study.best_trial
         sys.stderr.flush()
-        print(f"\n{len(states)} trials: {told}; {self.storage}")
-        print(f"best validation: {self.metric} {best.value:.4g}, trial {best.number}, by")
+        print(f"\n{number_of(len(states), 'trial')}: {told}; {self.storage}")
+        print(f"best validation: {self.metric} {best.value:.4g}, trial {best.number}:")
         config: Any = self.config
         sweep = ["-m"] if is_submitted(config.hardware) else []  # SLURM needs -m for one run too
         searchpath = config_sources(config.hydra, CONFIG_DIR, SEARCHPATH)

@@ -54,7 +54,7 @@ class TrialLogger(Logger):
                 raise
             self._is_over = True
             told = f"trial {self._trial.number} is {state.name} for its search"
-            _log.warning("%s, which learns no more of it; the run goes on", told)
+            _log.warning("%s, which no longer uses it; the run goes on", told)
             return
         if pruned:
             raise Pruned(f"pruned at iteration {iteration}: val/{self._metric} {value:.4g}")
@@ -96,7 +96,7 @@ def _require_validation(experiment: Experiment) -> None:
     checkpoint = experiment.options.checkpoint
     validated = training.validate_every > 0 and "val" in experiment.dataset.splits
     for option, found, fits, accepted in (
-        ("checkpoint", checkpoint, checkpoint is None, "null, as a trial is trained"),
+        ("checkpoint", checkpoint, checkpoint is None, "null, because a trial is trained"),
         ("training.iterations", training.iterations, training.iterations > 0, "1 or more"),
         ("evaluation.select", select, not experiment.protocol.by_training, "best, topK or last"),
         (
@@ -108,7 +108,7 @@ def _require_validation(experiment: Experiment) -> None:
     ):
         if not fits:
             raise UserError(
-                f"{option}={found}: accepted is {accepted}; a search goes by meta-validation"
+                f"{option}={found}: accepted is {accepted}; a search uses meta-validation"
             )
 
 
@@ -122,7 +122,7 @@ def conclude(study: Any, number: int, summary: dict[str, Any]) -> None:
     """
     validation = summary["validation"]
     if validation is None:
-        raise UserError("nothing was meta-validated, which a search goes by")
+        raise UserError("there was no meta-validation, which a search needs")
     value = validation["value"]
     if value is None or not math.isfinite(value):  # JSON stores NaN and infinities as None
         raise UserError("no meta-validation was finite")

@@ -60,9 +60,9 @@ def test_a_config_folder_of_ones_own_where_processes_are_started(mamlbench, own)
         ("algorithm=mne", r"algorithm=mne: accepted is .*, mine, .*\(did you mean 'mine'\?\)"),
         ("algorithm=null", r"algorithm=null: accepted is .*"),
         ("evaluation.tasks", r"evaluation\.tasks: accepted is key=value"),
-        ("network.hidden=[9]", r"checkpoint=.*: is of another architecture: .* \[8, 1\], .*"),
-        ("warm_start=x", r"warm_start=x: accepted are options of a test of what this run has .*"),
-        ("checkpoint=x", r"checkpoint=x: accepted are options of a test of what this run has .*"),
+        ("network.hidden=[9]", r"checkpoint=.*: has another architecture: .* \[8, 1\], .*"),
+        ("warm_start=x", r"warm_start=x: accepted are options for testing what this run has .*"),
+        ("checkpoint=x", r"checkpoint=x: accepted are options for testing what this run has .*"),
     ],
 )
 def test_a_mistake_is_said_before_anything_is_read(

@@ -74,7 +74,7 @@ def test_a_run_that_would_go_on_from_it(mamlbench, run, name):
     result = mamlbench(*RUN)
     assert result.code == 2
     assert result.complaint.startswith(f"checkpoint={path}: {expected}")
-    assert result.complaint.endswith("; restart=true begins anew")
+    assert result.complaint.endswith("; restart=true starts over")
     status = path.with_name("status.json")
     assert json.loads(status.read_text())["error"] == result.complaint
     status.unlink()
@@ -98,8 +98,8 @@ def test_several_checkpoints_in_a_command(mamlbench, run, flags):
     result = mamlbench(*flags, f"checkpoint={run},elsewhere")
     assert (result.code, result.complaint) == (
         2,
-        f"checkpoint={run},elsewhere: accepted is one in a command, as each is tested with the "
-        "options that made it",
+        f"checkpoint={run},elsewhere: accepted is one per command, because each is tested "
+        "with its own training's options",
     )
     assert files_below(Path()) == before
 
@@ -110,7 +110,7 @@ def test_an_analysis_has_no_use_for_a_checkpoint(mamlbench, run, option):
     result = mamlbench(f"{option}={run}", "experiment=reptile/taylor")
     assert (result.code, result.complaint) == (
         2,
-        f"{option}={run}: accepted is null, as an analysis is of no run",
+        f"{option}={run}: accepted is null, because an analysis uses no run",
     )
     assert files_below(Path()) == before
 
@@ -131,7 +131,7 @@ def test_a_run_that_would_go_on_from_another_file_is_told_no_option(mamlbench, r
     (run / "checkpoint.pt").write_text("# Read this")
     (run / "summary.json").unlink()
     assert mamlbench(*RUN).complaint == (
-        f"checkpoint={run}/checkpoint.pt: not a mamlbench checkpoint; restart=true begins anew"
+        f"checkpoint={run}/checkpoint.pt: not a mamlbench checkpoint; restart=true starts over"
     )
 
 
@@ -139,7 +139,7 @@ def test_a_checkpoint_of_another_algorithm(mamlbench, run, full_match):
     result = mamlbench(f"checkpoint={run}", "algorithm=meta_sgd")
     assert result.code == 2
     full_match(
-        rf"checkpoint={re.escape(str(run))}/.*\.pt: is of another algorithm, or of other options: "
+        rf"checkpoint={re.escape(str(run))}/.*\.pt: is from another algorithm or other options: "
         r"it lacks rates\.0, which this config's learner has; accepted is a checkpoint of this "
         r"config's algorithm",
         result.complaint,
@@ -150,7 +150,7 @@ def test_a_checkpoint_of_another_architecture(mamlbench, run, full_match):
     result = mamlbench(f"checkpoint={run}", "network.hidden=[9]")
     assert result.code == 2
     full_match(
-        rf"checkpoint={re.escape(str(run))}/checkpoint\.pt: is of another architecture: it has .*"
+        rf"checkpoint={re.escape(str(run))}/checkpoint\.pt: has another architecture: it has .*"
         r" of shape \[8, 1\], this config's learner \[9, 1\]",
         result.complaint,
     )
@@ -170,7 +170,9 @@ def test_a_checkpoint_names_no_class(mamlbench, run, override):
     checkpoint.save(Path("hostile.pt"), {**state, "overrides": [override]})
     result = mamlbench("checkpoint=hostile.pt")
     assert result.code == 2
-    assert result.complaint.startswith(f"checkpoint=hostile.pt: was made with {override}; only ")
+    assert result.complaint.startswith(
+        f"checkpoint=hostile.pt: was made with {override}, which names a class or "
+    )
     assert not Path("exploded").exists()
 
 
@@ -180,7 +182,8 @@ def test_a_checkpoint_gives_no_flags(mamlbench, run, override):
     checkpoint.save(Path("hostile.pt"), {**state, "overrides": [override]})
     result = mamlbench("checkpoint=hostile.pt")
     assert result.code == 2
-    assert result.complaint == f"checkpoint=hostile.pt: was made with {override}, no override"
+    made_with = f"was made with {override}, which is not an override"
+    assert result.complaint == f"checkpoint=hostile.pt: {made_with}"
 
 
 # --- the disk -------------------------------------------------------------------------------------
@@ -250,11 +253,11 @@ def test_a_file_of_ones_own_with_a_name_of_ours(mamlbench, name, flag):
     own.write_text("inner_lr: 0.7\n")
     result = mamlbench(flag, *RUN)
     assert result.code == 2
-    expected = "mamlbench has a file of this name, which goes before; accepted is another"
+    expected = "mamlbench has a file of this name, which takes precedence; accepted is another name"
     assert result.err == f"mamlbench: {own}: {expected}\n"
 
 
 def test_a_choice_of_ones_own_without_its_folder(mamlbench):
     result = mamlbench("dataset=oval")
     assert result.code == 2
-    assert result.err.endswith("; one of your own takes --config-dir=FOLDER\n")
+    assert result.err.endswith("; one of your own needs --config-dir=FOLDER\n")

@@ -81,7 +81,8 @@ VALUES = {
     ),
     "shorter numbers for what takes products of its own": (
         ["algorithm=leo", "dataset=glyphs", "network=linear", "hardware.precision=bf16"],
-        r"hardware\.precision=bf16: accepted is float32 or float64: LEO takes products of its own",
+        r"hardware\.precision=bf16: accepted is float32 or float64: "
+        r"LEO computes some products itself",
     ),
     "an outer rate that ends nowhere": (
         ["algorithm.outer_lr_final=nan"],
@@ -111,7 +112,7 @@ VALUES = {
     ),
     "a test that is no list": (
         ["also_test=[evaluation.shots=5]"],
-        r"also_test=.*: text .* takes quotes; accepted is .also_test=\[\['text','text'\]\].",
+        r"also_test=.*: text .* needs quotes; accepted is .also_test=\[\['text','text'\]\].",
     ),
     "a name that climbs": (["name=../elsewhere"], r"name=\.\./elsewhere: accepted is a folder .*"),
     "an unknown device": (["hardware.device=tpu"], r"hardware\.device=tpu: accepted is cpu, .*"),

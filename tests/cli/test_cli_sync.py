@@ -149,7 +149,7 @@ def test_what_nothing_tells_the_id_of_is_left_out(run, sent, capsys):
     assert main([str(kept), str(run), "--mode", "offline"]) == 2
     assert {entry[0] for entry in sent[0]} == {f"{run.parent.name}-seed0"}
     printed = capsys.readouterr()
-    told = f"mamlbench-sync: {kept}: left out: neither summary.json nor path tells its hash "
+    told = f"mamlbench-sync: {kept}: left out: neither summary.json nor its path gives its hash "
     assert printed.err.startswith(told)
     assert printed.err.count("\n") == 1
     assert printed.out.count("\n") == 1
@@ -173,7 +173,7 @@ def test_every_run_below_is_sent_and_a_damaged_one_stops_no_other(run, sent, cap
     assert printed.out.count("\n") == 1
     errors = printed.err.splitlines()
     assert errors[0].startswith(f"mamlbench-sync: {run}/config.yaml: cannot be read: ")
-    assert errors[1].endswith("seed2: W&B did not take it: no answer")
+    assert errors[1].endswith("seed2: W&B did not accept it: no answer")
 
 
 def test_a_dry_run_sends_nothing(run, sent, capsys):
@@ -188,7 +188,9 @@ def test_a_run_that_is_going_on_is_left_to_itself(run, sent, capsys):
     with only_one(run / ".lock", "it"):
         assert main([str(run), "--mode", "offline"]) == 2
     assert sent[0] == []
-    assert re.match(rf"mamlbench-sync: {run}: process \d+ on .* is at", capsys.readouterr().err)
+    assert re.match(
+        rf"mamlbench-sync: {run}: process \d+ on .* is working", capsys.readouterr().err
+    )
 
 
 def test_what_was_sent_is_marked_for_wandb_sync(run, sent, monkeypatch):
@@ -226,13 +228,13 @@ def test_rows_that_wandb_takes_no_more_are_told_of(
     assert main([str(run)]) == 0
     told = capsys.readouterr().out
     assert f"({rows}, finished)" in told
-    assert ("W&B is past the rest and takes none of them" in told) == (first_step > 0)
+    assert ("W&B already has later rows and refuses the others" in told) == (first_step > 0)
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda run: [str(run)], "W&B: not logged in; `wandb login` or WANDB_API_KEY does that"),
+        (lambda run: [str(run)], "W&B: not logged in; accepted is `wandb login` or WANDB_API_KEY;"),
         (lambda run: [str(run / "figures")], "no runs in it; accepted is a run's folder"),
         (lambda run: [str(run), str(run / "missing")], "missing: there is no such folder"),
     ],

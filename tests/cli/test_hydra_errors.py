@@ -68,7 +68,8 @@ MISTAKES = {
     ),
     "an option within a value": (
         ["training.iterations.x=3"],
-        r"training\.iterations\.x=3: accepted is training\.iterations=value, .*",
+        r"training\.iterations\.x=3: training\.iterations has no options within; accepted is "
+        r"training\.iterations=value",
     ),
     "a second mistake": (
         ["algorithm.iner_lr=1", "dataset=omniglott"],
@@ -80,15 +81,16 @@ MISTAKES = {
     ),
     "a plus that is too much": (
         ["+seed=1"],
-        r"\+seed: this option is there already; accepted is seed=value",
+        r"\+seed: this option already exists; accepted is seed=value",
     ),
     "a sweep without -m": (
         ["algorithm=maml,reptile"],
-        r"algorithm=maml,reptile: several values are a sweep, which takes -m; .* is one choice",
+        r"algorithm=maml,reptile: several values are a sweep, which needs -m; .* is one choice",
     ),
     "a sweep over an option without -m": (
         ["seed=0,1"],
-        r"seed=0,1: .*, which takes -m; accepted without is one value, or a list as seed=\[0,1\]",
+        r"seed=0,1: .*, which needs -m; accepted without it is one value, or a list as "
+        r"seed=\[0,1\]",
     ),
     "a list of choices": (
         ["dataset=[sinusoid,glyphs]"],
@@ -107,11 +109,13 @@ MISTAKES = {
     ),
     "two equal signs": (
         ["outputs=a=b"],
-        r"""outputs=a=b: text with signs in it takes quotes; accepted is "outputs='a=b'\"""",
+        r"outputs=a=b: text with special characters needs quotes; "
+        r"""accepted is "outputs='a=b'\"""",
     ),
     "a sign in a sweep": (
         ["-m", "seed=0,1", "outputs=a=b"],
-        r"""outputs=a=b: text with signs in it takes quotes; accepted is "outputs='a=b'\"""",
+        r"outputs=a=b: text with special characters needs quotes; "
+        r"""accepted is "outputs='a=b'\"""",
     ),
     "spaces": (["seed = 3"], r"seed = 3: accepted is seed=3, without spaces around ="),
     "spaces in a sweep": (
@@ -139,12 +143,12 @@ MISTAKES = {
     ),
     "the config of a sweep": (
         ["-m", "seed=0,1", "--cfg", "job"],
-        r"-m --cfg job: is of one run; accepted is --cfg job without -m, with one value .*",
+        r"-m --cfg job: shows one run; accepted is --cfg job without -m, with one value .*",
     ),
     "the config of a table": (
         ["-m", "+table=maml_sinusoid", "--cfg", "job"],
-        r"-m --cfg job: is of one run; accepted is --cfg job without -m, for one cell of a table, "
-        r"mamlbench experiment=\.\.\. --cfg job",
+        r"-m --cfg job: shows one run; accepted is --cfg job without -m, "
+        r"as in mamlbench experiment=\.\.\. --cfg job for one cell of a table",
     ),
     "an unknown launcher": (
         ["-m", "hydra/launcher=nope"],
@@ -156,15 +160,15 @@ MISTAKES = {
     ),
     "a primary config of one's own": (
         ["--config-dir=.", "-cn", "mine"],
-        r"--config-name=mine: accepted is --config-dir=FOLDER experiment=NAME, of .*",
+        r"--config-name=mine: accepted is --config-dir=FOLDER experiment=NAME, for .*",
     ),
     "another config tree": (
         ["--config-path=."],
-        r"--config-path=\.: accepted is --config-dir=FOLDER experiment=NAME, of .*",
+        r"--config-path=\.: accepted is --config-dir=FOLDER experiment=NAME, for .*",
     ),
     "a working folder for each job": (
         ["-m", "seed=0,1", "hydra.job.chdir=true"],
-        r"hydra\.job\.chdir=true: accepted is outputs=FOLDER, below which all runs are",
+        r"hydra\.job\.chdir=true: accepted is outputs=FOLDER, the folder of all runs",
     ),
     "the mode of a sweep": (["hydra.mode=MULTIRUN", "seed=0,1"], r"hydra\.mode=.*: accepted is -m"),
     "an unknown flag": (["--bogus"], r"unrecognized arguments: --bogus; mamlbench --help .*"),
@@ -192,10 +196,19 @@ def test_yaml_of_ones_own(mamlbench, tmp_path):
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
-        (["algorithm=bare"], r"algorithm=bare: brings no evaluation; accepted under defaults .*"),
-        (["algorithm=bare", "evaluation=standard"], r"algorithm=bare: brings no evaluation; .*"),
-        (["dataset=plain"], r"dataset=plain: brings no network; accepted under defaults .*"),
-        (["dataset=plain", "network=mlp"], r"dataset=plain: brings no network; .*"),
+        (
+            ["algorithm=bare"],
+            r"algorithm=bare: its YAML has no evaluation; accepted under its defaults .*",
+        ),
+        (
+            ["algorithm=bare", "evaluation=standard"],
+            r"algorithm=bare: its YAML has no evaluation; .*",
+        ),
+        (
+            ["dataset=plain"],
+            r"dataset=plain: its YAML has no network; accepted under its defaults .*",
+        ),
+        (["dataset=plain", "network=mlp"], r"dataset=plain: its YAML has no network; .*"),
     ],
 )
 def test_configs_of_ones_own_that_bring_too_little(mamlbench, full_match, typed, expected):

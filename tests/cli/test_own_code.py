@@ -46,7 +46,7 @@ def test_a_result_of_other_code_says_so(mine, flags):
     other = mine(9.0, *flags)
     assert other.code == 0
     file = Path("my_lab.py").absolute()
-    it = "1 of them" if flags else "it"
+    it = "1 of them" if flags else "this run"
     assert f"mamlbench: since {it} began, {file} changed" in other.err
     (path,) = Path("outputs").rglob("summary.json")
     before = json.loads(path.read_text())["test"]
@@ -72,7 +72,7 @@ def test_a_run_that_went_on_with_other_code_keeps_saying_so(mine, monkeypatch):
     for _ in range(2):  # when the run resumes, and when it is shown
         later = mine(9.0, "training.checkpoint_every=1")
         assert later.code == 0
-        assert f"mamlbench: since it began, {file} changed" in later.err
+        assert f"mamlbench: since this run began, {file} changed" in later.err
 
 
 def test_the_code_of_one_checkout_with_the_configs_of_another(tmp_path):
@@ -87,4 +87,4 @@ def test_the_code_of_one_checkout_with_the_configs_of_another(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert f"{tmp_path / 'mamlbench'}: is run with the configs of " in done.stderr
+    assert f"{tmp_path / 'mamlbench'}: would use the configs of " in done.stderr

@@ -31,7 +31,7 @@ def test_it_is_run_from_a_folder_of_ones_own(mamlbench, tmp_path):
     assert written["about"]["command"] == command
     again = mamlbench(*shlex.split(command)[1:])
     assert again.code == 0
-    assert f"{summary.parent}; restart=true begins anew" in again.err
+    assert f"{summary.parent}; restart=true starts over" in again.err
     alone = mamlbench(f"--config-dir={folder}", "experiment=my_sweep", *runs.RUN[1:])
     assert alone.code == 2
-    assert alone.complaint.startswith("experiment=my_sweep: is a sweep, which takes -m; ")
+    assert alone.complaint.startswith("experiment=my_sweep: is a sweep, which needs -m; ")

@@ -207,7 +207,7 @@ def test_one_process_searches_at_a_time(mamlbench):
         result = mamlbench(*SEARCH, "hydra.sweeper.n_trials=2")
     assert result.code == 75
     assert re.search(
-        r"^mamlbench: the search outputs/.*\.db: process \d+ on .* is at work on it;",
+        r"^mamlbench: the search outputs/.*\.db: process \d+ on .* is working on it;",
         result.err,
         re.M,
     )
@@ -216,7 +216,7 @@ def test_one_process_searches_at_a_time(mamlbench):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["tune=maml"], "tune=maml: a search is a sweep, which takes -m"),
+        (["tune=maml"], "tune=maml: a search is a sweep, which needs -m"),
         (["-m", "tune=mmal"], "tune=mmal: accepted is anil, bmaml, "),
         (
             ["-m", "hydra/sweeper=optuna"],
@@ -257,7 +257,7 @@ def test_mistakes(mamlbench, arguments, says):
     ("more", "says"),
     [
         ("evaluation.select=best_training", "evaluation.select=best_training: accepted is best, "),
-        ("training.iterations=0", "training.iterations=0: accepted is 1 or more; a search goes by"),
+        ("training.iterations=0", "training.iterations=0: accepted is 1 or more; a search uses"),
         ("training.validate_every=0", "training.validate_every=0: accepted is 1 or more, on a "),
     ],
 )
@@ -281,5 +281,5 @@ def test_without_optuna(mamlbench, without):
     assert result.code == 2
     assert result.complaint == (
         "hydra/sweeper=optuna: Optuna is not installed; `pip install -e '.[tune]'` in the "
-        "checkout brings it"
+        "checkout installs it"
     )

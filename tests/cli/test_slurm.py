@@ -113,7 +113,7 @@ def test_a_sweep_that_is_interrupted_in_every_way_goes_on_by_itself(mamlbench):
     back.start()
     failed = mamlbench(*BAD)
     back.join()
-    assert failed.out.startswith(f"queued or running already in job {bad}: ")
+    assert failed.out.startswith(f"already queued or running in job {bad}: ")
     assert failed.code == 2
     reason = "algorithm.inner_lr=-1.0: accepted is 0 or more"
     assert f"1 of 2: algorithm.inner_lr=-1: failed: job {bad}_0 FAILED: {reason}; " in failed.err

@@ -49,7 +49,7 @@ def test_a_run_with_other_tests_is_submitted_once(mamlbench, slurm, tmp_path, st
     detached = [*SWEEP, ALSO, "hardware.detach=true"]
     assert mamlbench(*detached).out.startswith("submitted job 7: 1 run, ")
     slurm(state)
-    assert mamlbench(*detached).out == "queued or running already in job 7: 1 run\n"
+    assert mamlbench(*detached).out == "already queued or running in job 7: 1 run\n"
     assert submitted(tmp_path) == 1
     slurm("FAILED")
     assert mamlbench(*detached).out.startswith("submitted job 7: 1 run, ")
@@ -61,7 +61,7 @@ def test_nothing_is_submitted_while_nobody_knows_what_is_queued(mamlbench, slurm
     (tmp_path / "bin/jobs").unlink()  # squeue fails
     result = mamlbench(*detached)
     assert result.code == 2
-    assert result.complaint.startswith("hardware: squeue does not answer: which of these runs ")
+    assert result.complaint.startswith("hardware: squeue does not answer: some of these runs ")
     assert submitted(tmp_path) == 1
 
 
@@ -74,7 +74,7 @@ def test_a_job_that_was_not_asked_for_the_other_tests(slurm, tmp_path):
     job = SubmittedCell("7", (), run.path, tmp_path / "log")
     slurm("COMPLETED")
     [outcome] = wait_for([job], [cell])
-    assert str(outcome) == "job 7 did not do what also_test asks for; the same command does"
+    assert str(outcome) == "job 7 did not run the tests of also_test; the same command does"
     test.path.mkdir()
     test.summary.write_text("{}")
     assert wait_for([job], [cell]) == [0.5]
@@ -130,7 +130,7 @@ def test_a_search_that_was_killed_waits_for_the_trial_that_goes_on(
     monkeypatch.setattr("mamlbench.slurm.launcher.wait_for", told_meanwhile)
     result = mamlbench(*search[0])
     assert result.code == 0, result.err
-    assert "queued or running already in job 7: 1 run\n" in result.out
-    assert "1 trials: 1 finished, 0 pruned, 0 failed" in result.out
+    assert "already queued or running in job 7: 1 run\n" in result.out
+    assert "1 trial: 1 finished, 0 pruned, 0 failed" in result.out
     assert re.search(r"\nmamlbench -m .*algorithm\.inner_lr=", result.out)  # SLURM needs -m
     assert submitted(tmp_path) == 1

@@ -57,7 +57,7 @@ def test_a_finished_run_is_shown(mamlbench, run):
     again = mamlbench(*RUN)
     assert again.code == 0
     assert again.err.startswith("mamlbench shows maml sinusoid ")
-    assert again.err.endswith(f" in {run}; restart=true begins anew\n")
+    assert again.err.endswith(f" in {run}; restart=true starts over\n")
     assert "inner steps |" in again.out
 
 
@@ -193,7 +193,7 @@ def test_finished_runs_are_neither_composed_nor_built_one_by_one(mamlbench, run,
     result = mamlbench("-m", "seed=range(0,30)", *RUN)
     assert result.code == 0
     assert result.out.count("inner steps |") == 30
-    assert "finished before: 29 of 30 runs\n" in result.err
+    assert "already finished: 29 of 30 runs\n" in result.err
     assert built == [7]
     # twice by Hydra for the sweep, once for the only choice of groups, once for the unfinished run
     assert len(composed) == 4

@@ -111,11 +111,11 @@ def test_one_run_with_another_test(mamlbench):
         ),
         (
             ["-m", "table=maml_sinusoid", "experiment=maml/sinusoid"],
-            "experiment=maml/sinusoid: accepted is null, where table=maml_sinusoid .*",
+            "experiment=maml/sinusoid: accepted is null, because table=maml_sinusoid .*",
         ),
         (
             ["-m", "table=leo_mini_imagenet", "table.rows=[SNAIL]"],
-            "table=leo_mini_imagenet: none of these rows is run: .*",
+            "table=leo_mini_imagenet: none of these rows has a run: .*",
         ),
         (
             ["-m", "table=maml_sinusoid", "algorithm.inner_ls=0.1"],

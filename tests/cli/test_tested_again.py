@@ -64,7 +64,7 @@ def test_a_checkpoint_that_does_not_fit_leaves_no_folder(mamlbench, run):
     before = sorted(Path("outputs").rglob("*"))
     result = mamlbench(f"checkpoint={run}", "network.hidden=[9]")
     assert result.code == 2
-    assert "is of another architecture" in result.complaint
+    assert "has another architecture" in result.complaint
     assert sorted(Path("outputs").rglob("*")) == before
 
 

@@ -50,13 +50,15 @@ UNREADABLE = {
     " seed=3 ": "accepted is seed=3, without spaces before or after",
     "seed==3": "accepted is seed=3, with one =",
     "seed": "accepted is key=value",
-    "seed+=3": "accepted is key=value, and seed+ is no key",
-    "name=a;b": """text with signs in it takes quotes; accepted is "name='a;b'\"""",
+    "seed+=3": "seed+ is not a valid key; accepted is key=value",
+    "name=a;b": """text with special characters needs quotes; accepted is "name='a;b'\"""",
     "name = a;b": """accepted is "name='a;b'", without spaces around =""",
-    "name=it's": 'the quote \' has no end; accepted as text is "name=\\"it\'s\\""',
+    "name=it's": 'the quote \' is not closed; accepted as text is "name=\\"it\'s\\""',
     "name=[a": """[ has no ]; accepted as text is "name='[a'\"""",
     "name=a]": """there is one ] too many; accepted as text is "name='a]'\"""",
-    "name=[a=b]": """text with signs in it takes quotes; accepted is "name=['text','text']\"""",
+    "name=[a=b]": (
+        """text with special characters needs quotes; accepted is "name=['text','text']\""""
+    ),
     "seed=0,,1": "there is no value beside a comma; accepted is seed=0,1",
 }
 
@@ -121,10 +123,10 @@ def test_a_sweep_that_is_written_down_is_no_single_run() -> None:
     with pytest.raises(UserError) as caught:
         require_one_run(params, ["experiment=my_sweep", "algorithm=maml"])
     assert str(caught.value) == (
-        "experiment=my_sweep: is a sweep, which takes -m; "
-        "accepted without is seed=... dataset.shots=..."
+        "experiment=my_sweep: is a sweep, which needs -m; "
+        "accepted without it is seed=... dataset.shots=..."
     )
-    with pytest.raises(UserError, match=r"^hydra\.sweeper\.params: is a sweep, which takes -m; "):
+    with pytest.raises(UserError, match=r"^hydra\.sweeper\.params: is a sweep, which needs -m; "):
         require_one_run(params, [])
     require_one_run(params, ["+algorithm=maml", "seed=0", "dataset.shots=1"])
     require_one_run(params, ["experiment=my_sweep", "checkpoint='outputs/x'"])

@@ -77,9 +77,10 @@ def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, caplog, whole, da
     assert all(torch.equal(ours["learner"][k], v) for k, v in theirs["learner"].items())
     warnings = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert warnings[0].startswith(f"checkpoint={newest}: ")
-    assert warnings[0].endswith("; going on from the one before, of iteration 10")
+    assert warnings[0].endswith("; continuing with the one before, of iteration 10")
     (best,) = warnings[1:]
-    assert re.fullmatch(r".*/best\.pt: is not of iteration \d+; the best begins anew", best)
+    pattern = r".*/best\.pt: lacks iteration \d+; the search for the best starts over"
+    assert re.fullmatch(pattern, best)
     # the damaged checkpoint has not replaced the good one, and is kept for inspection
     assert checkpoint.load(before)["iteration"] == 10
     assert newest.with_name("checkpoint_damaged.pt").read_bytes() == bad
@@ -92,7 +93,7 @@ def test_both_are_damaged(tmp_path, whole):
     run.folder.summary.unlink()
     for name in ("checkpoint.pt", "checkpoint_before.pt"):
         (run.folder.path / name).write_bytes(b"PK\x03\x04")
-    with pytest.raises(UserError, match=r"checkpoint\.pt: .*_before\.pt: .*; restart=true begins"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt: .*_before\.pt: .*; restart=true starts"):
         run.run()
 
 

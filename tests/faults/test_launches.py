@@ -39,7 +39,7 @@ def test_two_launches_of_one_run(tmp_path):
 
     with pytest.raises(Busy) as busy:
         experiment(arguments).run()
-    pattern = rf"{re.escape(str(folder))}: process {first.process.pid} on \S+ is at work on it; .*"
+    pattern = rf"{re.escape(str(folder))}: process {first.process.pid} on \S+ is working on it; .*"
     assert re.fullmatch(pattern, str(busy.value))
     assert runs.Command(arguments).wait() == BUSY == 75
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -68,9 +68,9 @@ def test_a_sweep_says_what_others_are_at_and_goes_on(tmp_path, monkeypatch, caps
         main()
     assert exit_.value.code == BUSY
     assert {path.parent.name for path in tmp_path.rglob("summary.json")} == {"seed0", "seed2"}
-    said = [line for line in capsys.readouterr().err.splitlines() if "at work" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "working on" in line]
     assert said[0].startswith(f"mamlbench: {busy}: process {os.getpid()} on ")
-    assert said[1] == "mamlbench: others are at work on 1 of these runs"
+    assert said[1] == "mamlbench: other processes are working on 1 of these runs"
     assert len(said) == 2
 
 

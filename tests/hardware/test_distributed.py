@@ -115,7 +115,7 @@ def test_torchrun_gives_what_one_process_gives(by_torchrun: Path, alone: dict) -
     for name, values in alone.items():
         np.testing.assert_allclose(found[name], values, **CLOSE, err_msg=name)
     printed = (by_torchrun / "printed.txt").read_text()
-    for words in ("mamlbench trains maml", "600/600", "MSE after so many inner steps"):
+    for words in ("mamlbench trains maml", "600/600", "MSE by number of inner steps"):
         assert printed.count(words) == 1
 
 
@@ -209,7 +209,7 @@ def ended(code: int) -> None:
 
 
 def test_who_failed_is_said() -> None:
-    with pytest.raises(Lost, match="process 1 of 2 failed, as it says above") as lost:
+    with pytest.raises(Lost, match="process 1 of 2 failed, see its error above") as lost:
         launch(2, ended, 7)
     assert lost.value.exit_code == 7
     with pytest.raises(SystemExit) as stopped:

@@ -151,8 +151,8 @@ def test_a_graph_that_cannot_be_or_is_wrong_is_not_taken_and_a_log_says_why(monk
         monkeypatch.setattr(cuda_graph, "CudaGraph", kind)
         assert cuda_graph.graph_of(lambda x: [x], inputs, lambda found, right=right: right) is None
     assert [record.getMessage() for record in caplog.records] == [
-        "steps are no CUDA graph, and take longer: it waits",
-        "steps are no CUDA graph, and take longer: their graph gives other numbers",
+        "steps run without a CUDA graph, and take longer: it waits",
+        "steps run without a CUDA graph, and take longer: the graph gives other numbers",
     ]
 
 

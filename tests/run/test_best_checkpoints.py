@@ -172,7 +172,7 @@ def test_a_best_that_no_checkpoint_knows_of(
     runs.script_validation(monkeypatch, [0.45, 0.6, 0.7])
     again = experiment(arguments)
     summary = again.run()
-    assert "best.pt: is not of iteration 10; the best begins anew" in caplog.text
+    assert "best.pt: lacks iteration 10; the search for the best starts over" in caplog.text
     assert summary["validation"] == {"value": 0.45, "iteration": 15}
     best = checkpoint.load(again.folder.path / "best.pt")
     assert (best["iteration"], best["score"]) == (15, -0.45)
@@ -185,7 +185,7 @@ def test_a_best_that_is_gone_after_the_training(tmp_path: Path) -> None:
     run.run()
     run.folder.summary.unlink()
     (run.folder.path / "best.pt").unlink()
-    gone = r"best\.pt: the best learner, of iteration \d+, is not there any more; restart=true"
+    gone = r"best\.pt: the best learner, from iteration \d+, is lost; restart=true"
     with pytest.raises(UserError, match=gone):
         experiment(arguments).run()
     assert not run.folder.summary.exists()

@@ -75,7 +75,7 @@ def test_every_algorithm_begins_from_it_or_says_that_it_cannot(tmp_path: Path, a
     except UserError as error:
         own = str(error).removesuffix(" instead").split()[-1]
         assert any(name.startswith(f"{own}.") for name in learner.state_dict())
-        with pytest.raises(UserError, match=f"that one begins from {own} instead"):
+        with pytest.raises(UserError, match=f"the checkpoint's learner starts from {own} instead"):
             warm_start(from_maml, {"learner": learner.state_dict()}, tmp_path)
         return
     if algorithm == "platipus":
@@ -149,12 +149,12 @@ def test_mistakes_are_one_line_that_names_the_option(tmp_path: Path, maml: Path)
         ([f"warm_start={junk}"], r"^warm_start=.*junk\.pt: not a mamlbench checkpoint; accepted "),
         (
             [f"warm_start={maml}", "network.hidden=[9]"],
-            r"^warm_start=.*: is of another architecture: it has network\.hidden\.0\.weight of "
+            r"^warm_start=.*: has another architecture: it has network\.hidden\.0\.weight of "
             r"shape \[8, 1\], this config's learner \[9, 1\]$",
         ),
         (
             [f"warm_start={maml}", f"checkpoint={maml}"],
-            r"^warm_start=.*: accepted is null, where checkpoint names what to test$",
+            r"^warm_start=.*: accepted is null, because checkpoint names what to test$",
         ),
     ):
         with pytest.raises(UserError, match=message):

@@ -30,7 +30,8 @@ def test_no_time(time):
 
 
 def test_a_signal_that_would_come_before_the_start():
-    with pytest.raises(BadValue, match=r"^signal_before=60: accepted is 0 to 59, within the time$"):
+    expected = r"^signal_before=60: accepted is 0 to 59, within the time limit$"
+    with pytest.raises(BadValue, match=expected):
         Submission(time=1, signal_before=60)
 
 

@@ -54,14 +54,14 @@ def test_a_job_that_runs_goes_back(job, number):
 def test_a_job_that_was_cancelled_stays_so(job, state):
     code, printed, told = job(state, signal.SIGTERM)
     assert code == 128 + signal.SIGTERM
-    assert printed.endswith(f"job 7_3 is not put back into the queue: SLURM has it as {state}\n")
+    assert printed.endswith(f"job 7_3 does not go back to the queue: its state is {state}\n")
     assert told == ""
 
 
 def test_a_job_goes_back_so_many_times_only(job):
     limits = {"SLURM_RESTART_COUNT": "2", "MAMLBENCH_MAX_REQUEUES": "2"}
     _, printed, told = job("RUNNING", signal.SIGUSR1, **limits)
-    assert "job 7_3 ends: it went back to the queue 2 times already" in printed
+    assert "job 7_3 ends: hardware.max_requeues=2 is reached" in printed
     assert told == ""
 
 
@@ -75,7 +75,7 @@ def test_without_slurm_there_is_no_answer(tmp_path, monkeypatch):
 
     monkeypatch.setenv("PATH", str(tmp_path))
     assert queue.jobs() is None
-    assert queue.requeue("7_3") == "SLURM does not tell of it"
+    assert queue.requeue("7_3") == "SLURM does not know it"
     assert queue.most_array_tasks() is None
 
 

@@ -17,7 +17,7 @@ from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.extra import cores, imported, require_finite
 from mamlbench.rl.environments.workers import Episodes, Workers
 
-_ACCEPTED = "package.module.name of a gymnasium environment, or a name that it has registered"
+_ACCEPTED = "a gymnasium environment, as package.module.name or by its registered name"
 
 
 class GymEnvironments(Environments):
@@ -198,7 +198,7 @@ def _sizes(env: Any) -> tuple[int, int]:
     continuous = bounded and np.issubdtype(actions.dtype, np.floating) and len(actions.shape) == 1
     require(continuous, "environment", f"with actions {actions}", "continuous, bounded actions")
     if not isinstance(observations, box):
-        raise UserError(f"environment: observations {observations}, accepted is an array (Box)")
+        raise UserError(f"environment: observations {observations}; accepted is an array (Box)")
     return int(np.prod(observations.shape)), int(actions.shape[0])
 
 

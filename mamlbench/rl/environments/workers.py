@@ -122,7 +122,7 @@ class Workers:
         how = f"exit code {code}"
         if code is not None and code < 0:
             how = signal.Signals(-code).name
-        raise UserError(f"{self._name(number)} died ({how}); the run can be continued as it was")
+        raise UserError(f"{self._name(number)} died ({how}); the same command continues the run")
 
     def _name(self, number: int) -> str:
         process, part = self._workers[number].process, self._parts[number]
