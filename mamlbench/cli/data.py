@@ -62,12 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", parents=[root], help="say which datasets are there")
     for name, says in (
         ("prepare", "download where that is allowed, decode, and cache"),
-        ("verify", "hash the sources again, and check counts and cache"),
+        ("verify", "hash the sources anew, and check counts and cache"),
     ):
         command = commands.add_parser(name, parents=[root], help=says)
         command.add_argument("name", metavar="NAME", help=", ".join(NAMES))
         command.add_argument(
-            "options", metavar="OPTION=VALUE", nargs="*", help="for the dataset, such as resize=box"
+            "options", metavar="OPTION=VALUE", nargs="*", help="the dataset's own, as resize=box"
         )
     _add_embed(commands.add_parser("embed", parents=[root], help=EMBED))
     return parser
@@ -76,16 +76,16 @@ def _parser() -> argparse.ArgumentParser:
 def _add_embed(command: argparse.ArgumentParser) -> None:
     command.description = EMBED
     command.add_argument("name", metavar="NAME", help=", ".join(NAMES))
-    command.add_argument("options", metavar="OPTION=VALUE", nargs="*", help="for the dataset")
+    command.add_argument("options", metavar="OPTION=VALUE", nargs="*", help="the dataset's own")
     for flag, kind, default, says in (
         ("--network", str, "wrn28_10", "wrn28_10, wrn16_4 or small (for a CPU)"),
         ("--epochs", int, 60, "passes over the meta-train images"),
         ("--batch", int, 64, "images in a step"),
         ("--lr", float, 0.05, "step size at the start; it falls to 0"),
         ("--weight-decay", float, 5e-4, "of all parameters"),
-        ("--seed", int, 0, "of initial parameters and image order"),
+        ("--seed", int, 0, "of initial parameters and order"),
         ("--device", str, "cpu", "cpu or cuda"),
-        ("--threads", int, None, "CPU threads (default: one per core)"),
+        ("--threads", int, None, "CPU threads (default: one a core)"),
         ("--out", Path, None, "the file to write (default: embeddings.npz where datasets live)"),
     ):
         shown = "" if default is None else f" (default: {default})"
@@ -124,7 +124,7 @@ def _values(options: Sequence[str]) -> dict[str, Any]:
         try:
             values.merge_with_dotlist([option])
         except (YAMLError, GrammarParseError) as error:
-            accepted = "a YAML value, with special characters in quotes: \"option='...'\""
+            accepted = "a value in YAML, with signs of its own in quotes: \"option='...'\""
             raise UserError(f"{option}: cannot be read; accepted is {accepted}") from error
     return dict(plain(values))
 
@@ -167,7 +167,7 @@ def _embed(options: argparse.Namespace, own: Sequence[str]) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
     with only_one(out.with_name(f"{out.name}.lock"), str(out)):
         if out.exists():
-            raise UserError(f"--out {out}: already exists; accepted is a new file")
+            raise UserError(f"--out {out}: is there already; accepted is a new file")
         hardware.apply(2**30)
         embed(dataset, pretraining, out, device, lambda line: print(line, flush=True))
     found = read_embeddings(out)
