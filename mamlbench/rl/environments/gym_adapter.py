@@ -17,7 +17,7 @@ from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.extra import cores, imported, require_finite
 from mamlbench.rl.environments.workers import Episodes, Workers
 
-_ACCEPTED = "a gymnasium environment, as package.module.name or by its registered name"
+_ACCEPTED = "package.module.name of a gymnasium environment, or its registered name"
 
 
 class GymEnvironments(Environments):
