@@ -39,7 +39,8 @@ class Moments:
         if isinstance(rate, Tensor):
             moved, second = _step(at, by, of, rate.to(by[0].dtype), BETA2, EPSILON)
         else:
-            step = adam_step if available(by[0]) else _step
+            native = available(by[0]) and len({each.dtype for each in (*at, *by, *of)}) == 1
+            step = adam_step if native else _step
             moved, second = step(at, by, of, rate, BETA2, EPSILON)
         moments = Moments(dict(zip(names, second, strict=True)), steps)
         return params | dict(zip(names, moved, strict=True)), moments

@@ -16,10 +16,12 @@ struct Lists {
     Real *const *moved, *const *after;
 };
 
-// Sizes are those of one task; where `shared_...` says so, all tasks share the values of one.
+// Sizes are those of one task; where `shared_...` says so, all tasks share the values of one. `rest` is 1 - decay,
+// rounded from double.
 template <class Real>
 void adam(int64_t count, int64_t tasks, const int64_t *sizes, const int64_t *shared_params,
-          const int64_t *shared_second, const Lists<Real> &of, Real rate, Real decay, Real epsilon, int threads) {
+          const int64_t *shared_second, const Lists<Real> &of, Real rate, Real decay, Real rest, Real epsilon,
+          int threads) {
     struct Part {
         int64_t tensor, task, first, last;
     };
@@ -37,7 +39,7 @@ void adam(int64_t count, int64_t tasks, const int64_t *sizes, const int64_t *sha
         Real *moved = of.moved[part.tensor] + own, *after = of.after[part.tensor] + own;
 #pragma omp simd
         for (int64_t i = part.first; i < part.last; ++i) {
-            const Real second = decay * v[i] + (1 - decay) * (g[i] * g[i]);
+            const Real second = decay * v[i] + rest * (g[i] * g[i]);
             after[i] = second;
             moved[i] = p[i] - rate * g[i] / (std::sqrt(second) + epsilon);
         }
@@ -46,11 +48,12 @@ void adam(int64_t count, int64_t tasks, const int64_t *sizes, const int64_t *sha
 
 }  // namespace
 
-#define EXPORT(NAME, REAL)                                                                                        \
-    EXPORTED void adam_##NAME(int64_t count, int64_t tasks, const int64_t *sizes, const int64_t *params,          \
-                              const int64_t *second, const Lists<REAL> *lists, double rate, double decay,         \
-                              double epsilon, int threads) {                                                      \
-        adam<REAL>(count, tasks, sizes, params, second, *lists, REAL(rate), REAL(decay), REAL(epsilon), threads); \
+#define EXPORT(NAME, REAL)                                                                                \
+    EXPORTED void adam_##NAME(int64_t count, int64_t tasks, const int64_t *sizes, const int64_t *params,  \
+                              const int64_t *second, const Lists<REAL> *lists, double rate, double decay, \
+                              double epsilon, int threads) {                                              \
+        adam<REAL>(count, tasks, sizes, params, second, *lists, REAL(rate), REAL(decay), REAL(1 - decay), \
+                   REAL(epsilon), threads);                                                               \
     }
 
 EXPORT(float, float)

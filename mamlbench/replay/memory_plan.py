@@ -7,6 +7,7 @@ are made only once.
 
 from __future__ import annotations
 
+import operator
 from bisect import insort
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,9 @@ _OTHERS_WITH_OUT = {
     aten._log_softmax.default: (aten._log_softmax.out, "out"),
     aten._log_softmax_backward_data.default: (aten._log_softmax_backward_data.out, "out"),
 }
+
+_ONLY_CONTIGUOUS = {aten._log_softmax.default, aten._log_softmax_backward_data.default}
+"""Operations that write wrong numbers to an `out` with other strides."""
 
 _BOUND = _WITH_OUT | {"sum", "transpose", "unsqueeze", "squeeze", "permute"}
 
@@ -108,6 +112,7 @@ class _Planner:
             last = self.last_use.get(memory, index)
             slot = _Slot(-(-size // _ALIGNMENT) * _ALIGNMENT, index, last)
             dense = result.untyped_storage().nbytes() == size > 0
+            dense &= result.is_contiguous() or node.target not in _ONLY_CONTIGUOUS
             slots.append(slot if dense and memory not in self.returned else None)
         return slots
 
@@ -166,6 +171,8 @@ def _memories(node: Node) -> set[int]:
 
 def _is_view(node: Node) -> bool:
     """Whether a node's results share the memory of its inputs."""
+    if node.target is operator.getitem:  # one of several results, such as the pieces of a split
+        return _is_view(node.args[0])  # type: ignore[arg-type]
     if not isinstance(node.target, OpOverload):
         return False
     return any(result.alias_info is not None for result in node.target._schema.returns)

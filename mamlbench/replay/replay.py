@@ -211,9 +211,9 @@ class ReplayedGradient:
     ) -> None:
         self._meta_loss, self._parameters = meta_loss, parameters
         self._kind = Compiled if compiled else Replay
-        self._replays: dict[int, Compiled | Replay] = {}
-        self._metrics: list[str] = []
-        self._used: list[nn.Parameter] = []
+        self._replays: dict[Any, Compiled | Replay] = {}
+        self._metrics: dict[Any, list[str]] = {}
+        self._used: dict[Any, list[nn.Parameter]] = {}
 
     @property
     def trusted(self) -> int:
@@ -222,22 +222,25 @@ class ReplayedGradient:
 
     def __call__(self, tasks: TaskBatch, total: int) -> dict[str, Tensor]:
         """Add these tasks' part of the mean over `total` tasks to `.grad`; returns metrics [T]."""
-        if total not in self._replays:
-            self._replays[total] = self._kind(partial(self._gradients, total))
-        support, query = tasks.support, tasks.query
-        outputs = self._replays[total](support.x, support.y, query.x, query.y)
-        for parameter, gradient in zip(self._used, outputs, strict=False):
+        inputs = (tasks.support.x, tasks.support.y, tasks.query.x, tasks.query.y)
+        kind = total, shapes(inputs)  # a network may use different parameters for other shapes
+        if kind not in self._replays:
+            self._replays[kind] = self._kind(partial(self._gradients, kind))
+        outputs = self._replays[kind](*inputs)
+        used, metrics = self._used[kind], self._metrics[kind]
+        for parameter, gradient in zip(used, outputs[: len(used)], strict=True):
             add_gradient(parameter, gradient)
-        return dict(zip(self._metrics, outputs[len(self._used) :], strict=True))
+        return dict(zip(metrics, outputs[len(used) :], strict=True))
 
-    def _gradients(self, total: int, *sides: Tensor) -> list[Tensor]:
+    def _gradients(self, kind: tuple[int, Any], *sides: Tensor) -> list[Tensor]:
+        total, _ = kind
         support_x, support_y, query_x, query_y = sides
         tasks = TaskBatch(Examples(support_x, support_y), Examples(query_x, query_y))
         loss, metrics = self._meta_loss(tasks)
         gradients = torch.autograd.grad(loss.sum() / total, self._parameters, allow_unused=True)
         pairs = zip(self._parameters, gradients, strict=True)
-        self._used = [parameter for parameter, gradient in pairs if gradient is not None]
-        self._metrics = list(metrics)
+        self._used[kind] = [parameter for parameter, gradient in pairs if gradient is not None]
+        self._metrics[kind] = list(metrics)
         own = [gradient for gradient in gradients if gradient is not None]
         return [*own, *(values.detach() for values in metrics.values())]
 

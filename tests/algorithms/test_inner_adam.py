@@ -66,3 +66,24 @@ def test_a_task_moves_alike_in_any_company():
         alone, _ = Moments(second, 0).step(*ours, LR)
         for name in gradient:
             assert torch.equal(alone[name][0], together[name][task])
+
+
+def test_a_step_in_float32_is_the_formula_to_rounding():
+    params, gradient, _ = problem(torch.float32)
+    nothing = {name: torch.zeros_like(p[0]) for name, p in params.items()}
+    _, moments = Moments(nothing, 0).step(params, gradient, LR)
+    for name, g in gradient.items():
+        torch.testing.assert_close(moments.second[name], 0.001 * g * g, rtol=3e-7, atol=0)
+
+
+def test_parameters_may_have_several_types():
+    params, gradient, second = problem(torch.float32)
+    double = [
+        {n: v.double() if n == "bias" else v for n, v in each.items()}
+        for each in (params, gradient, second)
+    ]
+    moved, _ = Moments(double[2], 0).step(double[0], double[1], LR)
+    expected, _ = Moments(second, 0).step(params, gradient, LR)
+    assert moved["bias"].dtype == torch.float64
+    for name in gradient:
+        torch.testing.assert_close(moved[name].float(), expected[name], rtol=1e-5, atol=1e-6)

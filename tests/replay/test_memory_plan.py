@@ -89,6 +89,25 @@ def test_a_view_of_an_operand_that_took_a_results_place_keeps_its_memory_alive()
     assert graph.code.count("torch.mul(") == 2  # the product with ones is gone
 
 
+def test_the_pieces_of_such_an_operand_keep_its_memory_alive():
+    def function(x):
+        left, right = (torch.zeros_like(x) + x.exp()).chunk(2, 1)  # simplified to pieces of x.exp()
+        later = x.neg().exp().mul(2.0).add(1.0)
+        return [left.sin() + right.sin() + later[:, :4]]
+
+    check(function, torch.rand(8, 8))
+
+
+def test_log_softmax_writes_its_transposed_gradient_to_new_memory():
+    def function(x):
+        x = x.detach().requires_grad_()
+        scores = x.log_softmax(1).t().contiguous()
+        (gradient,) = torch.autograd.grad(scores.sin().sum(), x)
+        return [gradient.neg()]
+
+    check(function, torch.rand(4, 6))
+
+
 def test_what_is_returned_is_not_overwritten():
     graph = check(lambda x: [x.exp(), x.exp().t(), x.neg().sum(1), x.mean(0)], torch.rand(5, 5))
     assert blocks(graph) == [128]  # the 25 numbers of x.neg(), and nothing that is returned

@@ -64,6 +64,34 @@ def test_a_plain_module_too(batches):
     assert replayed._replay.trusted == 1
 
 
+class ByLength(nn.Module):
+    """Short and long sets have layers of their own."""
+
+    def __init__(self):
+        super().__init__()
+        self.short, self.long, self.head = nn.Linear(1, 4), nn.Linear(1, 4), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return self.head(torch.tanh((self.short if len(x) <= 10 else self.long)(x)))
+
+
+def test_a_module_whose_parameters_depend_on_the_shape_too():
+    batches = [
+        Sinusoid(shots=shots, queries=shots).sample("train", 0, 4 * i, 4)
+        for i, shots in enumerate([5, 5, 5, 12, 12, 12, 5])
+    ]
+
+    def learner():
+        torch.manual_seed(0)
+        return Joint(ByLength(), Regression(), outer_lr=0.1, outer_optimizer="sgd")
+
+    usual, replayed = learner(), learner()
+    replayed.replay()
+    for a, b in zip(trained(usual, batches), trained(replayed, batches), strict=True):
+        assert torch.equal(a, b)
+    assert replayed._replay.trusted == 2
+
+
 def test_joint_training_too(learner_of, batches):
     usual, replayed = learner_of(Joint), learner_of(Joint)
     replayed.replay()
