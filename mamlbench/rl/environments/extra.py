@@ -37,7 +37,7 @@ def require_finite(what: str, values: np.ndarray) -> None:
         return
     rows = np.isfinite(values).reshape(*values.shape[:2], -1).all(-1)
     task, episode = np.argwhere(~rows)[0]
-    raise UserError(f"{what} of task {task}, episode {episode}: not finite, has to be")
+    raise UserError(f"{what} of task {task}, episode {episode}: not finite, but must be")
 
 
 def cores() -> int:
