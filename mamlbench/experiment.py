@@ -254,6 +254,9 @@ class Experiment:
         """Sample tasks of each split now, so that mistakes show before training."""
         data = self.dataset
         if self.training.iterations > 0 and not self.tested_checkpoints:
+            patience, accepted = self.training.patience, "null: this dataset has no val split"
+            if patience is not None and "val" not in data.splits:
+                raise BadValue("patience", patience, accepted, "training")
             try:
                 check_tasks(data, "train", data.train_shots, data.queries)
             except BadValue as error:
