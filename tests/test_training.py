@@ -54,9 +54,7 @@ def test_when_and_on_what_a_run_is_validated(tmp_path, monkeypatch):
 def test_patience_takes_validation_tasks(tmp_path, monkeypatch):
     monkeypatch.setattr(Sinusoid, "splits", ("train", "test"))
     run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", "training.patience=2"))
-    with pytest.raises(
-        UserError, match=r"^training\.patience=2: accepted is null: this dataset"
-    ):
+    with pytest.raises(UserError, match=r"^training\.patience=2: accepted is null: this dataset"):
         run.run()
 
 

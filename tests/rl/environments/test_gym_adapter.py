@@ -118,9 +118,7 @@ def test_what_an_environment_raises_comes_as_one_line(workers, who):
 def test_values_that_are_not_finite_are_named_by_their_task():
     environments = line("Unsound")
     environments.reset(np.array([[0.5], [0.6]]), 2, np.arange(2))
-    with pytest.raises(
-        UserError, match="observation of task 0, episode 0: not finite, but must"
-    ):
+    with pytest.raises(UserError, match="observation of task 0, episode 0: not finite, but must"):
         environments.step(torch.zeros(2, 2, 1))
     action = torch.zeros(2, 2, 1)
     action[1, 1] = torch.nan
