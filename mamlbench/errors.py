@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
 
 FAILED, USER_ERROR, BUSY, AFTER_SIGNAL = 1, 2, 75, 128
@@ -65,6 +66,15 @@ def one_of(option: str, found: str, choices: Iterable[str]) -> None:
     """Raise `BadValue`, suggesting the nearest valid name, unless `found` is in `choices`."""
     names = list(choices)
     require(found in names, option, found, ", ".join(names) + did_you_mean(found, names))
+
+
+def with_its_place(error: Exception) -> str:
+    """What a user's code has raised and where, in one line: `FILE, line N: ValueError: ...`."""
+    what = " ".join(traceback.format_exception_only(error)[-1].split())
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: {what}"
+    *_, last = (f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<")
+    return f"{last.filename}, line {last.lineno}: {what}"
 
 
 def did_you_mean(found: str, names: Iterable[str]) -> str:

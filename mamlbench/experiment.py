@@ -19,6 +19,7 @@ from mamlbench.config.build import build, construct
 from mamlbench.config.options import Options, require_known
 from mamlbench.config.overrides import command_line
 from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.checks import check_tasks
 from mamlbench.errors import BadValue, UserError, require
 from mamlbench.evaluation import (
     Ensemble,
@@ -250,13 +251,21 @@ class Experiment:
         return summary
 
     def _sample_once(self) -> None:
-        """Sample a task of each evaluated split now, so that mistakes show before training."""
-        for split in {"val", "test"} & set(self.dataset.splits):
+        """Sample tasks of each split now, so that mistakes show before training."""
+        data = self.dataset
+        if self.training.iterations > 0 and not self.tested_checkpoints:
+            patience, accepted = self.training.patience, "null: this dataset has no val split"
+            if patience is not None and "val" not in data.splits:
+                raise BadValue("patience", patience, accepted, "training")
             try:
-                sizes = self.protocol.shots_and_queries(self.dataset, split)
-                self.dataset.sample(split, 0, 0, 1, *sizes)
+                check_tasks(data, "train", data.train_shots, data.queries)
+            except BadValue as error:
+                raise error.under("dataset") from error
+        for split in [s for s in ("val", "test") if s in data.splits]:
+            try:
+                check_tasks(data, split, *self.protocol.shots_and_queries(data, split))
                 if split == "test" and self.protocol.active_rounds:
-                    active_sizes(self.dataset, self.protocol)
+                    active_sizes(data, self.protocol)
             except BadValue as error:
                 raise error.under("evaluation") from error
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
-from mamlbench.errors import require
+from mamlbench.errors import UserError, require
 
 CALIBRATION_BINS = 15
 """Equal-width bins of the confidence, as many as Guo et al. (arXiv 1706.04599, section 5)."""
@@ -33,7 +33,11 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Loss of each task: outputs [T, M, C] and targets [T, M] or [T, M, C] give [T]."""
+        """Loss of each task: outputs [T, M, C] and targets [T, M] or [T, M, C] give [T].
+
+        Raises:
+            UserError: outputs that do not fit the targets, which might be broadcast.
+        """
 
     @abstractmethod
     def metrics(self, outputs: Tensor, y: Tensor) -> dict[str, Tensor]:
@@ -138,6 +142,9 @@ class Regression(Objective):
 
     @override
     def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        # tasks may be broadcast, as if P predictions share their targets
+        fits = outputs.shape[-2:] == y.shape[-2:] and outputs.ndim == y.ndim
+        _require_fit(fits, outputs, y, "[..., examples, outputs] for both")
         return (outputs - y).square().mean(dim=(-2, -1))
 
     @override
@@ -178,7 +185,16 @@ def _mixture(outputs: Tensor) -> Tensor:
     return each.logsumexp(dim=1) - math.log(each.shape[1])
 
 
+def _require_fit(fits: bool, outputs: Tensor, y: Tensor, accepted: str) -> None:
+    if not fits:
+        shapes = f"outputs {[*outputs.shape]} for targets {[*y.shape]}"
+        raise UserError(f"{shapes}; accepted is {accepted}")
+
+
 def _negative_log_likelihood(log_probabilities: Tensor, y: Tensor) -> Tensor:
+    fits = log_probabilities.shape[:-1] == y.shape
+    accepted = "[tasks, examples, classes] for [tasks, examples]"
+    _require_fit(fits, log_probabilities, y, accepted)
     return -log_probabilities.gather(-1, y.unsqueeze(-1)).squeeze(-1).mean(dim=-1)
 
 

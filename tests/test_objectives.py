@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mamlbench.errors import BadValue
+from mamlbench.errors import BadValue, UserError
 from mamlbench.objectives import Classification, Regression
 
 
@@ -155,3 +155,29 @@ def test_uncertainty_by_hand():
     assert entropy.tolist() == [
         [pytest.approx(-0.6 * math.log(0.6) - 0.4 * math.log(0.4)), pytest.approx(math.log(2))]
     ]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "y"),
+    [
+        ((3, 4, 1), (3, 4, 2)),
+        ((3, 4, 2), (3, 4, 1)),
+        ((4, 4, 1), (4, 4)),
+        ((3, 4), (3, 4, 1)),
+        ((3, 1, 1), (3, 4, 1)),
+    ],
+)
+def test_squared_error_broadcasts_no_targets(outputs, y):
+    with pytest.raises(
+        UserError, match=r"^outputs \[.*\] for targets \[.*\]; accepted is \[\.\.\."
+    ):
+        Regression().loss(torch.zeros(outputs), torch.zeros(y))
+
+
+@pytest.mark.parametrize("y", [(3, 2), (1, 4), (3, 4, 1)])
+def test_cross_entropy_takes_a_label_for_each_example(y):
+    """`gather` alone would leave out the examples without a label."""
+    with pytest.raises(
+        UserError, match=r"^outputs \[3, 4, 5\] for targets .*; accepted is \[tasks"
+    ):
+        Classification().loss(torch.zeros(3, 4, 5), torch.zeros(y, dtype=torch.int64))

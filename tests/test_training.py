@@ -9,6 +9,7 @@ import torch
 
 from mamlbench import training
 from mamlbench.compose import experiment
+from mamlbench.datasets import Sinusoid
 from mamlbench.errors import UserError
 from mamlbench.run.signals import Stopped
 
@@ -48,6 +49,13 @@ def test_when_and_on_what_a_run_is_validated(tmp_path, monkeypatch):
     rows = pd.read_csv(run.folder.path / "metrics.csv").dropna(subset=["val/mse"])
     assert rows["iteration"].tolist() == [2, 4, 5]  # the last one at the end
     assert asked == [("val", 4)] * 3  # evaluation.validation_tasks; a test has 8
+
+
+def test_patience_takes_validation_tasks(tmp_path, monkeypatch):
+    monkeypatch.setattr(Sinusoid, "splits", ("train", "test"))
+    run = experiment(runs.overrides(tmp_path, "maml", "sinusoid", "training.patience=2"))
+    with pytest.raises(UserError, match=r"^training\.patience=2: accepted is null: this dataset"):
+        run.run()
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from mamlbench.errors import BadValue, UserError, did_you_mean
+from mamlbench.errors import BadValue, UserError, did_you_mean, with_its_place
 
 Built = TypeVar("Built")
 
@@ -65,14 +64,10 @@ def _class_at(target: str) -> Any:
 
 
 def _why_not_imported(error: Exception, module: str) -> str:
-    what = traceback.format_exception_only(error)[-1].strip()
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: {what}"
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is not None and f"{module}.".startswith(f"{missing}."):
         return str(error).splitlines()[0]
-    *_, last = (f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<")
-    return f"{last.filename}, line {last.lineno}: {what}"
+    return with_its_place(error)
 
 
 def construct(cls: type[Built], values: Mapping[str, Any], group: str, **context: Any) -> Built:

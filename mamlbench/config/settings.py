@@ -16,7 +16,7 @@ GROUPS = ("training", "algorithm", "network", "dataset", "evaluation")
 """The config groups that make up a setting; `Run.options` has further options of it."""
 
 _WITHOUT_EFFECT = {f"{group}.{name}" for group in GROUPS for name in WITHOUT_EFFECT.get(group, ())}
-_WITHOUT_EFFECT |= {"dataset.root", "evaluation.name"}
+_WITHOUT_EFFECT |= {"dataset.root", "evaluation.name"}  # of files, their hash counts instead
 _CLASSES = {
     "training": "mamlbench.training.Training",
     "evaluation": "mamlbench.evaluation.protocol.Protocol",

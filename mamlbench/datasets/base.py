@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from mamlbench.datasets.sampling import SPLITS, task_words, to_uniform
+from mamlbench.datasets.store import content_hash
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.objectives import Objective
 from mamlbench.tasks import TaskBatch
@@ -33,6 +37,7 @@ class Dataset(ABC):
         examples_per_shot: network input rows per shot or query (for a policy, an episode's steps).
         acts: whether the learner's own policy generates a task's examples.
         modules: names of further Python modules whose code the tasks depend on.
+        files: the files that `load` reads; `sha256` and `content` are the hash of their content.
     """
 
     objective: Objective
@@ -42,6 +47,8 @@ class Dataset(ABC):
     examples_per_shot: int = 1
     acts: bool = False
     modules: tuple[str, ...] = ()
+    files: Sequence[str | Path] = ()
+    _sha256: str | None = None
 
     def __init__(self, shots: int, queries: int, train_shots: int | None = None) -> None:
         require(shots >= 1, "shots", shots, "1 or more")
@@ -81,11 +88,23 @@ class Dataset(ABC):
     @property
     def sha256(self) -> str | None:
         """Content hash of the loaded data; None if the tasks are made from formulas."""
-        return None
+        if self._sha256 is None:
+            self._sha256 = self.content()
+        return self._sha256
 
     def content(self) -> str | None:
         """Like `sha256`, for the data there now, loaded or not; None if missing or broken."""
+        with suppress(OSError):
+            files = sorted(Path(file).absolute() for file in self.files)
+            return content_hash(files, type(self).__name__) if files else None
         return None
+
+    @property
+    def is_hashed(self) -> bool:
+        """Whether a result records which data it is from, as `sha256`."""
+        kind = type(self)
+        own = kind.sha256 is not Dataset.sha256 or kind.content is not Dataset.content
+        return own or bool(self.files)
 
     @property
     def simulator(self) -> dict[str, str] | None:

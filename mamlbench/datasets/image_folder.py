@@ -98,7 +98,8 @@ def _classes(parts: dict[str, Path]) -> dict[str, list[Picture]]:
             raise UserError(f"{own[''][0].name}: this picture is not in a class folder")
         if len(own) < 2:
             has = number_of(len(own), "class", "classes")
-            raise UserError(f"{part}: {has} with pictures; accepted is 2 or more")
+            accepted = "accepted is 2 or more, as <class>/*.png|jpg|jpeg"
+            raise UserError(f"{part}: {has} with pictures; {accepted}")
         for name, pictures in own.items():
             if split_of.setdefault(name, split) != split:
                 raise UserError(

@@ -93,7 +93,6 @@ class ImageDataset(ClassTasks):
         self.rotated = tuple(rotated) if rotations != "none" else ()
         self._mean, self._std = mean, std
         self._pools: dict[str, _Pool] = {}
-        self._sha256: str | None = None
         turned = 4 if rotations == "classes" else 1
         self._sizes = {
             split: (classes * (turned if split in self.rotated else 1), images)

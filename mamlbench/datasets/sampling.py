@@ -11,6 +11,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from mamlbench.errors import UserError
+
 SPLITS = ("train", "val", "test")
 _WORDS_PER_COUNT = 4  # Philox gives four 64-bit words for each value of its counter
 
@@ -39,7 +41,13 @@ def choose(keys: np.ndarray, count: int, sizes: np.ndarray | None = None) -> np.
     """Distinct indices in random order: uniform keys [..., n] give [..., count] of 0..n-1.
 
     `sizes` [...] limits each row to indices below its size; the others are never chosen.
+
+    Raises:
+        UserError: `count` is more than n, or than a row's size.
     """
+    most = keys.shape[-1] if sizes is None else int(sizes.min(initial=keys.shape[-1]))
+    if count > most:
+        raise UserError(f"{count} rows to choose from {most}; accepted is {most} at most")
     if sizes is not None:
         absent = np.arange(keys.shape[-1]) >= sizes[..., None]
         keys = np.where(absent, np.inf, keys)

@@ -83,7 +83,7 @@ def fetch(source: Source, decoding: Decoding, root: Path, fresh: bool = False) -
         files = source.files()
         stamp = f"{source.name}-{_stamp(files)}.source"
         remembered = None if fresh else _remembered(folders, stamp)
-        content = remembered or _content(source.name, files)
+        content = remembered or content_hash(files, source.name)
     key = _hash([_FORMAT, PIL.__version__, asdict(decoding), content])[:20]
     stem = f"{source.name}-{key}"
     cached = _first(folders, stem)
@@ -159,7 +159,16 @@ def _stamp(files: list[Path]) -> str:
     ]
 
 
-def _content(name: str, files: list[Path]) -> str:
+def content_hash(files: Sequence[Path], name: str) -> str:
+    """Hash of the content of absolute files and of their names below their common folder.
+
+    Args:
+        files: in the order in which to hash them.
+        name: of the dataset, for a progress bar.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     shared = os.path.commonpath([path.parent for path in files]) if files else ""
     for path in counted(files, f"hashing {name}"):

@@ -22,6 +22,7 @@ from mamlbench.report.paper_tables import Line, PaperTable, tally
 from mamlbench.report.printed_numbers import coverage
 from mamlbench.report.report import Report
 from mamlbench.report.results import OVERLAP, Verdict, score_text, seeds_text
+from mamlbench.report.runs import Run
 from mamlbench.report.sheets import Marked
 from mamlbench.tables import KINDS
 from mamlbench.words import number_of
@@ -99,6 +100,13 @@ class _Details:
         return self._anchors[key]
 
 
+def _data(run: Run) -> str:
+    sha256 = run.summary.data_sha256
+    if sha256 is not None:
+        return f"sha256 {sha256[:16]}…"
+    return "not hashed" if "dataset.root" in run.options else "generated"
+
+
 def _details(entry: Entry, anchor: str) -> dict[str, Any]:
     run = entry.first
     summary, metric = run.summary, run.summary.metric
@@ -111,7 +119,7 @@ def _details(entry: Entry, anchor: str) -> dict[str, Any]:
         ("training time", training_time(entry)),
         ("device", summary.device),
         ("code", entry.code),
-        ("data", f"sha256 {summary.data_sha256[:16]}…" if summary.data_sha256 else "generated"),
+        ("data", _data(run)),
         ("versions", ", ".join(f"{name} {version}" for name, version in summary.versions.items())),
         ("folders", ", ".join(other.folder.as_posix() for other in entry.runs[:10])),
     ]

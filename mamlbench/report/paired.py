@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mamlbench.config.settings import differences, flat, option_text
+from mamlbench.config.settings import differences, option_text
 from mamlbench.estimate import Estimate
 from mamlbench.metrics import number, scale
 from mamlbench.report.results import Result
@@ -140,8 +140,7 @@ def _apart(one: Run, other: Run) -> list[str]:
     if len(set(datasets)) > 1:
         return [f"the datasets are {' and '.join(datasets)}"]
     names = differences(_tested_on(one), _tested_on(other))
-    of_data = differences(*(flat(run.config, ("dataset",)) for run in (one, other)))
-    names |= {name: values for name, values in of_data.items() if name not in _OF_TRAINING}
+    names |= differences(_made_from(one), _made_from(other))
     found = [f"{n} is {option_text(a)} and {option_text(b)}" for n, (a, b) in names.items()]
     if one.summary.data_sha256 != other.summary.data_sha256:
         hashes = [str(run.summary.data_sha256)[:8] for run in (one, other)]
@@ -149,6 +148,11 @@ def _apart(one: Run, other: Run) -> list[str]:
     if one.mujoco != other.mujoco:
         found.append(f"MuJoCo is {one.mujoco} and {other.mujoco}")
     return found
+
+
+def _made_from(run: Run) -> dict[str, Any]:
+    options = run.options.items()
+    return {n: v for n, v in options if n.startswith("dataset.") and n not in _OF_TRAINING}
 
 
 def _tested_on(run: Run) -> dict[str, Any]:

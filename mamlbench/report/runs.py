@@ -86,12 +86,20 @@ class Run:
         """The flat options of its setting: its config's, and others that change the result."""
         return {
             **flat(self.config),
+            **self._place_of_data,
             "hardware.precision": self.config["hardware"]["precision"],
             "warm_start": self.config["warm_start"],
             "data_sha256": self.summary.data_sha256,
             "trained_on": self.trained_on,
             "mujoco": self.mujoco,
         }
+
+    @property
+    def _place_of_data(self) -> dict[str, Any]:
+        """The option `dataset.root`, if there is no hash to say which data were there."""
+        dataset = self.config["dataset"]
+        unknown = self.summary.data_sha256 is None and "root" in dataset
+        return {"dataset.root": dataset["root"]} if unknown else {}
 
     @property
     def trained_on(self) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,23 @@ if TYPE_CHECKING:
     from mamlbench.algorithms.base import MetaLearner
 
 
+class _Gathered:
+    """A support set without examples of its own: they come from calls, one per inner step."""
+
+    @property
+    def x(self) -> NoReturn:
+        """Tells a user's learner, which works on other datasets, what it needs for this one."""
+        raise UserError(
+            "algorithm: it adapts to fixed examples, but a policy makes new ones before each inner "
+            "step; accepted is an algorithm that takes them from self.support_at(support, step, "
+            "params)"
+        )
+
+    y = x
+
+
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(_Gathered):
     """The recorded support sets of T tasks, one for each inner step.
 
     Attributes:
@@ -45,7 +60,7 @@ class Recorded:
         return self.steps[step]
 
 
-class _Recorder:
+class _Recorder(_Gathered):
     """Calls rollouts and keeps what they return."""
 
     def __init__(self, rollouts: Rollouts) -> None:

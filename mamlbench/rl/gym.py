@@ -21,7 +21,7 @@ class Gym(Control):
 
     Raises:
         BadValue: an argument is invalid.
-        UserError: gymnasium is not installed, or the environment is not suitable.
+        UserError: gymnasium is not installed.
     """
 
     def __init__(

@@ -54,6 +54,13 @@ def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
             "defaults, except those that you set yourself",
             file=sys.stderr,
         )
+    data = experiment.dataset
+    if "root" in experiment.config["dataset"] and not data.is_hashed:
+        print(
+            f"mamlbench: {type(data).__name__} has no hash of its data, so that a run goes on even "
+            "if they have changed",
+            file=sys.stderr,
+        )
     network = experiment.learner.network
     on_cpu = experiment.hardware.torch_device.type == "cpu"
     if on_cpu and isinstance(network, (Conv4, WideResNet)) and (why := why_not()):

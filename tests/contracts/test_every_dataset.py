@@ -12,6 +12,7 @@ from registered import composed
 from mamlbench.config.build import build, constructor_options
 from mamlbench.config.tree import ConfigTree
 from mamlbench.datasets.base import Dataset
+from mamlbench.datasets.checks import check_tasks
 from mamlbench.rl.control import Control
 
 pytestmark = pytest.mark.parametrize("choice", ConfigTree().choices("dataset"))
@@ -77,6 +78,12 @@ def test_shapes_and_targets(choice):
                 assert torch.bincount(labels).tolist() == expected
     else:
         assert tasks.query.y.shape == (3, 4, dataset.outputs)
+
+
+def test_tasks_are_as_declared(choice):
+    dataset = loaded(choice)
+    for split in dataset.splits:
+        check_tasks(dataset, split, 2, 4)
 
 
 def test_support_and_query_share_no_example(choice):

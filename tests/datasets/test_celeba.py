@@ -12,6 +12,7 @@ from PIL import Image
 from mamlbench.algorithms import MAML
 from mamlbench.datasets import CelebA
 from mamlbench.datasets.celeba_files import ATTRIBUTES
+from mamlbench.datasets.checks import check_tasks
 from mamlbench.errors import BadValue, UserError
 from mamlbench.evaluation import Protocol, evaluate
 from mamlbench.hardware.device import Hardware
@@ -96,6 +97,11 @@ def test_positives_share_two_attributes_and_negatives_have_neither(root):
             assert not HAS[own[task, ~positive]][:, attributes].any()
         assert len({*support[task], *query[task]}) == 10
     assert "possible" not in tasks.info
+
+
+def test_tasks_are_as_declared_ambiguous_or_not(root):
+    for split in ("train", "val", "test"):
+        check_tasks(loaded(root), split, 3, 2)
 
 
 @pytest.mark.parametrize("third", ["absent", "free"])

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from mamlbench.datasets.sampling import choose, choose_few, task_words, to_uniform
+from mamlbench.errors import UserError
 
 
 @pytest.mark.parametrize("words", [1, 3, 4, 5, 9])
@@ -74,6 +75,14 @@ def test_choose_leaves_out_what_is_not_there():
     assert (chosen < sizes[..., None]).all()
     assert all(len(set(row)) == 3 for row in chosen.reshape(-1, 3).tolist())
     assert set(chosen[::2, 0].ravel()) == {0, 1, 2}
+
+
+def test_choose_refuses_more_than_there_are():
+    keys = np.random.default_rng(1).random((2, 7))
+    with pytest.raises(UserError, match=r"^8 rows to choose from 7; accepted is 7 at most$"):
+        choose(keys, 8)
+    with pytest.raises(UserError, match=r"^5 rows to choose from 4; accepted is 4 at most$"):
+        choose(keys, 5, np.array([6, 4]))
 
 
 def test_choose_few_is_the_beginning_of_a_shuffle():

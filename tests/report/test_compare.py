@@ -68,6 +68,19 @@ def test_runs_whose_test_tasks_are_not_the_same(tmp_path, sinusoid, changes, sum
         compare(first, second, strict=True)
 
 
+def test_runs_on_data_without_a_hash_are_compared_only_if_these_lie_in_one_place(
+    tmp_path, sinusoid
+):
+    places = {"a": "here", "b": "here", "c": "there"}
+    a, b, c = (
+        read_run(kept.keep(tmp_path / name, sinusoid(dataset__root=place)))
+        for name, place in places.items()
+    )
+    assert why_not(a, b) is None
+    assert why_not(a, c) == "dataset.root is here and there"
+    assert compare(a.folder, c.folder).options == {"dataset.root": ("here", "there")}
+
+
 def test_an_option_that_one_run_lacks_is_what_its_class_does_without_it(tmp_path, sinusoid):
     config = sinusoid()
     del config["dataset"]["domain"]

@@ -38,6 +38,17 @@ def test_other_data_are_no_other_seed(entries, sinusoid):
     assert labels(found) == ["maml data_sha256=aaaaaaaaaaaa", "maml data_sha256=bbbbbbbbbbbb"]
 
 
+def test_data_in_another_place_are_no_other_seed_unless_a_hash_says_they_are_the_same(
+    entries, sinusoid
+):
+    places = sinusoid(dataset__root="here"), sinusoid(dataset__root="there")
+    found = entries(*((config, {}) for config in places))
+    assert seeds(found) == [[0], [1]]
+    assert labels(found) == ["maml root=here", "maml root=there"]
+    hashed = entries(*((config, {"data_sha256": "a" * 64}) for config in places))
+    assert seeds(hashed) == [[0, 1]]
+
+
 def test_a_checkpoint_of_other_training_is_no_other_seed(entries, sinusoid):
     """Reports of such a folder once ended with a traceback."""
     made = {"algorithm": "maml", "dataset": "sinusoid", "setting": "5shot", "iterations": 70_000}

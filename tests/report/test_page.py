@@ -67,6 +67,16 @@ def test_names_are_text_and_never_html(html):
     assert "&lt;b&gt;outputs &amp; more&lt;/b&gt;/bad" in html
 
 
+def test_data_are_generated_hashed_or_not(tmp_path):
+    config = kept.composed(*kept.SINUSOID)
+    of_files = {**config, "dataset": {**config["dataset"], "root": "data"}}
+    kept.keep(tmp_path / "generated", config)
+    kept.keep(tmp_path / "hashed", of_files, data_sha256="a" * 64)
+    kept.keep(tmp_path / "unknown", of_files, kept.SCORES + 1)
+    told = re.findall(r"<dt>data</dt>\s*<dd>(.*?)</dd>", page(report_folders([tmp_path])))
+    assert sorted(set(told)) == ["generated", "not hashed", f"sha256 {'a' * 16}…"]
+
+
 def test_figures_take_the_pages_colours(html):
     drawn = re.findall(r"<svg xmlns.*?</svg>", html, flags=re.DOTALL)
     assert len(drawn) == 3

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from mamlbench.algorithms import MAML, Joint, NonFiniteError, Reptile
+from mamlbench.algorithms import MAML, Joint, MetaLearner, NonFiniteError, Reptile
 from mamlbench.errors import BadValue, UserError
 from mamlbench.networks import MLP
 from mamlbench.objectives import Regression
@@ -17,6 +17,7 @@ from mamlbench.rl.experience import Experience
 from mamlbench.rl.gathering import gathered, trials
 from mamlbench.rl.objective import SURROGATES
 from mamlbench.rl.trust_region import TrustRegion, conjugate_gradients, fisher_product, summed
+from mamlbench.tasks import Examples
 
 
 def set_parameters(learner, values):
@@ -238,3 +239,18 @@ def test_joint_training_learns_one_policy_from_what_it_meets_everywhere(small):
     gain, divergence = summed(measure)
     assert gain > before
     assert divergence <= 1e-3
+
+
+class ForExamples(MetaLearner):
+    """A user's learner, written for tasks whose examples are fixed."""
+
+    def adapt(self, support, steps=None):
+        params = self.initial(len(support))
+        gradient, _ = self.inner_gradient(params, Examples(support.x, support.y), True)
+        return self.adapted([params, params | gradient], support)
+
+
+def test_a_learner_that_needs_fixed_examples_says_so_where_a_policy_acts(small):
+    learner, _, tasks = small(cls=ForExamples)
+    with pytest.raises(UserError, match=r"adapts to fixed examples, .* accepted is .*support_at\("):
+        learner.meta_step(tasks)

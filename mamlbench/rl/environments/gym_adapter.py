@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from mamlbench.errors import BadValue, UserError, require
+from mamlbench.errors import BadValue, UserError, require, with_its_place
 from mamlbench.rl.environments.base import Environments
 from mamlbench.rl.environments.extra import cores, imported, require_finite
 from mamlbench.rl.environments.workers import Episodes, Workers
+from mamlbench.words import number_of
 
 _ACCEPTED = "package.module.name of a gymnasium environment, or its registered name"
 
@@ -36,10 +37,10 @@ class GymEnvironments(Environments):
             Results do not depend on it.
 
     Raises:
-        BadValue: an unknown environment, discrete or unbounded actions, or another invalid
-            argument.
-        UserError: gymnasium is not installed or observations are not an array (`Box`); later, a
-            worker died or a value is not finite.
+        BadValue: an unknown environment, discrete or unbounded actions, observations that are not
+            an array (`Box`), or another invalid argument.
+        UserError: gymnasium is not installed; later, a worker died, an environment failed, or an
+            observation or reward is not what it must be.
     """
 
     def __init__(
@@ -113,7 +114,8 @@ class GymRunner:
     """Episodes of one gymnasium environment, one `Env` object each; see `workers.Runner`."""
 
     def __init__(self, environment: str, observation_size: int) -> None:
-        self._make, self._observation_size = maker(environment), observation_size
+        self._environment, self._observation_size = environment, observation_size
+        self._make = maker(environment)
         self._environments: list[Any] = []
 
     def reset(self, goals: np.ndarray, seeds: np.ndarray) -> Episodes:
@@ -121,7 +123,7 @@ class GymRunner:
         while len(self._environments) < len(seeds):
             self._environments.append(self._make())
         self._now = [
-            np.ravel(env.reset(seed=int(seed), options={"goal": goal})[0]).astype(np.float64)
+            self._flat(env.reset(seed=int(seed), options={"goal": goal})[0])
             for env, goal, seed in zip(self._environments, goals, seeds, strict=False)
         ]
         self._done = np.zeros(len(seeds), dtype=bool)
@@ -135,9 +137,17 @@ class GymRunner:
             low, high = env.action_space.low, env.action_space.high
             scaled = (low + (actions[i] + 1.0) * 0.5 * (high - low)).astype(env.action_space.dtype)
             observation, reward, ended, cut, _ = env.step(scaled)
-            self._now[i] = np.ravel(observation).astype(np.float64)
+            self._now[i] = self._flat(observation)
             rewards[i], self._done[i] = reward, ended or cut
         return self._episodes(rewards)
+
+    def _flat(self, observation: Any) -> np.ndarray:
+        flat, size = np.ravel(observation).astype(np.float64), self._observation_size
+        if len(flat) != size:
+            has = f"an observation has {number_of(len(flat), 'value')}"
+            accepted = f"accepted is {size}, as in its observation_space"
+            raise UserError(f"dataset.environment={self._environment}: {has}; {accepted}")
+        return flat
 
     def close(self) -> None:
         """Close the environments."""
@@ -174,8 +184,9 @@ def _sizes_of(environment: str) -> tuple[int, int]:
     """`_sizes` of the environment of this name.
 
     Raises:
-        BadValue: the environment does not exist, cannot be made, or has unsuitable actions.
-        UserError: its observations are not an array.
+        BadValue: the environment does not exist, cannot be made, or has unsuitable actions or
+            observations.
+        UserError: gymnasium is not installed.
     """
     make = maker(environment)
     try:
@@ -185,8 +196,8 @@ def _sizes_of(environment: str) -> tuple[int, int]:
     except UserError:
         raise
     except Exception as error:  # a user's constructor can raise anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise BadValue("environment", environment, f"{_ACCEPTED} ({reason})") from error
+        accepted = f"{_ACCEPTED} ({with_its_place(error)})"
+        raise BadValue("environment", environment, accepted) from error
     return found
 
 
@@ -197,8 +208,8 @@ def _sizes(env: Any) -> tuple[int, int]:
     bounded = isinstance(actions, box) and actions.is_bounded()
     continuous = bounded and np.issubdtype(actions.dtype, np.floating) and len(actions.shape) == 1
     require(continuous, "environment", f"with actions {actions}", "continuous, bounded actions")
-    if not isinstance(observations, box):
-        raise UserError(f"environment: observations {observations}; accepted is an array (Box)")
+    is_array = isinstance(observations, box)
+    require(is_array, "environment", f"with observations {observations}", "an array (Box) of them")
     return int(np.prod(observations.shape)), int(actions.shape[0])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from mamlbench.errors import UserError
+from mamlbench.errors import UserError, with_its_place
 
 
 class Episodes(NamedTuple):
@@ -149,11 +148,7 @@ def _here(method: Callable[..., Episodes], *arguments: np.ndarray) -> Episodes:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"the environment failed: {_in_a_line(error)}") from error
-
-
-def _in_a_line(error: Exception) -> str:
-    return " ".join(traceback.format_exception_only(error)[-1].split())
+        raise UserError(f"the environment failed: {with_its_place(error)}") from error
 
 
 def _work(pipe: Connection, make: Callable[[], Runner]) -> None:
@@ -171,6 +166,6 @@ def _work(pipe: Connection, make: Callable[[], Runner]) -> None:
         except UserError as error:
             pipe.send(str(error))
         except Exception as error:
-            pipe.send(_in_a_line(error))
+            pipe.send(with_its_place(error))
     if runner is not None:
         runner.close()

@@ -109,7 +109,8 @@ def test_a_worker_that_dies_while_it_steps_is_named():
 def test_what_an_environment_raises_comes_as_one_line(workers, who):
     environments = line("Broken", workers=workers)
     environments.reset(np.array([[0.5]]), 1, np.arange(1))
-    with pytest.raises(UserError, match=f"{who}ValueError: the floor is missing"):
+    told = rf"{who}.*tiny_env\.py, line \d+: ValueError: the floor is missing"
+    with pytest.raises(UserError, match=told):
         environments.step(torch.zeros(1, 1, 1))
     environments.close()
 
@@ -117,12 +118,22 @@ def test_what_an_environment_raises_comes_as_one_line(workers, who):
 def test_values_that_are_not_finite_are_named_by_their_task():
     environments = line("Unsound")
     environments.reset(np.array([[0.5], [0.6]]), 2, np.arange(2))
-    with pytest.raises(UserError, match="observation of task 0, episode 0: not finite"):
+    with pytest.raises(UserError, match="observation of task 0, episode 0: not finite, but must"):
         environments.step(torch.zeros(2, 2, 1))
     action = torch.zeros(2, 2, 1)
     action[1, 1] = torch.nan
     with pytest.raises(UserError, match="action of task 1, episode 1: not finite"):
         environments.step(action)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_observation_has_the_size_that_its_space_declares(workers):
+    environments = line("Short", workers=workers)
+    environments.reset(np.array([[0.5]]), 1, np.arange(1))
+    told = r"environment=tiny_env\.Short: an observation has 1 value; accepted is 2, as in its"
+    with pytest.raises(UserError, match=told):
+        environments.step(torch.zeros(1, 1, 1))
+    environments.close()
 
 
 @pytest.mark.parametrize(
@@ -141,6 +152,8 @@ def test_what_is_no_environment(name):
 def test_other_bad_values():
     with pytest.raises(BadValue, match=r"Discrete.3.*: accepted is continuous, bounded actions"):
         line("Discrete")
+    with pytest.raises(BadValue, match=r"^environment=with observations Dict.*: accepted is an a"):
+        line("Named")
     with pytest.raises(BadValue, match="horizon=1: accepted is 2 or more"):
         GymEnvironments("tiny_env.Line", (0.0,), (1.0,), horizon=1)
     with pytest.raises(BadValue, match="goal_high="):

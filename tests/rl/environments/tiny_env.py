@@ -59,6 +59,18 @@ class Unsound(Line):
         return np.array([np.nan, 0.0]), 0.0, False, False, {}
 
 
+class Short(Line):
+    """Observations of another size than the space that it declares."""
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return observation[:1], *rest
+
+
+class Named(Line):
+    observation_space = gymnasium.spaces.Dict({"x": Line.observation_space})
+
+
 class Discrete(Line):
     action_space = gymnasium.spaces.Discrete(3)
 
