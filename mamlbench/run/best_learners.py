@@ -130,7 +130,7 @@ class BestLearners:
             checkpoint.save(path, state | self.identity)
 
     def _score(self, found: dict[str, float]) -> float:
-        """The metric, negated if lower is better; NaN, from states of old versions, scores worst."""
+        """The metric, negated if lower is better; an old state's NaN scores worst."""
         sign = 1.0 if self.learner.objective.higher_is_better else -1.0
         value = sign * found["value"]
         return -math.inf if math.isnan(value) else value
