@@ -12,6 +12,7 @@ from mamlbench.config.tree import composed, without_hydra
 from mamlbench.errors import UserError
 from mamlbench.experiment import Experiment
 from mamlbench.run.begin_from import load_learner
+from mamlbench.run.made_by import with_overrides_of_checkpoint
 
 
 def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> DictConfig:
@@ -20,9 +21,10 @@ def config(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) -> Dic
     See `config.tree.composed` for the arguments.
 
     Raises:
+        UserError: `checkpoint` names nothing that can be tested.
         hydra.errors.HydraException: an override does not fit the config tree.
     """
-    made: DictConfig = composed(overrides, searchpath)
+    made: DictConfig = composed(_in_full(overrides, searchpath), searchpath)
     return made
 
 
@@ -33,9 +35,18 @@ def experiment(overrides: Sequence[str] = (), searchpath: Sequence[str] = ()) ->
         UserError: something in the config cannot work.
         hydra.errors.HydraException: an override does not fit the config tree.
     """
-    made = config(overrides, searchpath)
-    names = _names(made)
-    return Experiment(without_hydra(made), *names, list(overrides), searchpath=searchpath)
+    return _built(_in_full(overrides, searchpath), searchpath)
+
+
+def _in_full(overrides: Sequence[str], searchpath: Sequence[str]) -> list[str]:
+    """The overrides after those of the run that made their `checkpoint`, if any."""
+    flags = config_flags(searchpath)
+    return [o for o in with_overrides_of_checkpoint([*flags, *overrides]) if o not in flags]
+
+
+def _built(overrides: list[str], searchpath: Sequence[str]) -> Experiment:
+    made = composed(overrides, searchpath)
+    return Experiment(without_hydra(made), *_names(made), overrides, searchpath=searchpath)
 
 
 def check_other_tests(run: Experiment, searchpath: Sequence[str] = ()) -> None:
@@ -54,7 +65,7 @@ def check_other_tests(run: Experiment, searchpath: Sequence[str] = ()) -> None:
                 raise UserError(f"also_test: {override}: accepted are {accepted}")
         overrides = over(other_test(run.overrides, test, ""), ["checkpoint=null"])
         try:
-            learner = experiment(overrides, searchpath).learner
+            learner = _built(overrides, searchpath).learner
             load_learner(learner, {"learner": run.learner.state_dict()}, run.folder.path)
         except Exception as error:
             line = _in_one_line(error, overrides, searchpath)
@@ -72,7 +83,7 @@ def other_tests(trained: Experiment, searchpath: Sequence[str] = ()) -> Iterator
     """
     learned = trained.options.checkpoint or str(trained.folder.path)
     for test in trained.options.also_test:
-        yield experiment(other_test(trained.overrides, test, learned), searchpath)
+        yield _built(other_test(trained.overrides, test, learned), searchpath)
 
 
 def _in_one_line(

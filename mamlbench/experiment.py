@@ -311,11 +311,12 @@ class Experiment:
 
     def _chosen(self, trainer: Trainer) -> list[Path]:
         """The checkpoints to test after training; empty to test the learner in its final state."""
-        if self.protocol.kept > 1:
+        if self.protocol.kept > 1 and trainer.best.kept:
             return trainer.best.kept_paths
-        if self.protocol.select == "last" or trainer.best.top is None:
-            if self.protocol.select != "last":
-                trainer.best.require_none_lost()
+        if self.protocol.select == "last":
+            return []
+        if trainer.best.top is None:
+            trainer.best.explain_none()
             return []
         return [trainer.best.path]
 

@@ -70,6 +70,14 @@ class TaskNetwork(nn.Module):
         return kinds.pop() if kinds else "none"
 
 
+def norm_of(network: nn.Module) -> str:
+    """`TaskNetwork.norm`; of any other module `batch` if it has torch's batch norm, else `none`."""
+    if isinstance(network, TaskNetwork):
+        return network.norm
+    batch_norm = nn.modules.batchnorm._BatchNorm
+    return "batch" if any(isinstance(m, batch_norm) for m in network.modules()) else "none"
+
+
 def forward(network: nn.Module, params: Mapping[str, Tensor], x: Tensor, rows: Rows) -> Tensor:
     """Outputs [T, M, C] of a network for x [T, M, ...].
 

@@ -67,8 +67,8 @@ class BestLearners:
                 "%s: lacks iteration %d; the search for the best starts over", self.path, self.lost
             )
 
-    def require_none_lost(self) -> None:
-        """Call this when the best learner is wanted and `top` is None.
+    def explain_none(self) -> None:
+        """Call this when the best learner is wanted and `top` is None: the last one is tested.
 
         Raises:
             UserError: there was a best learner, but its file is lost.
@@ -76,6 +76,8 @@ class BestLearners:
         if self.lost is not None:
             what = f"the best learner, from iteration {self.lost}, is lost"
             raise UserError(f"{self.path}: {what}; restart=true starts over")
+        if self.stale:
+            _log.warning("no meta-validation was finite, so the last learner is tested")
 
     def _iteration_on_disk(self) -> int | None:
         """The iteration of `best.pt`; None if the file is missing or damaged."""
@@ -98,14 +100,18 @@ class BestLearners:
             path.unlink(missing_ok=True)
 
     def consider(self, value: float, iteration: int) -> None:
-        """Save the current learner as `best.pt` if its value is the best so far."""
+        """Save the current learner as `best.pt` if its value is finite and the best so far."""
+        if not math.isfinite(value):
+            return
         found = {"value": value, "iteration": iteration}
         if self.top is None or self._score(found) > self._score(self.top):
             self.top, self.stale = found, 0
             self._write(self.path, found)
 
     def rank(self, value: float, iteration: int) -> None:
-        """Save the current learner if it is among the `count` best."""
+        """Save the current learner if its value is finite and among the `count` best."""
+        if not math.isfinite(value):
+            return
         found = {"value": value, "iteration": iteration}
         # the sort is stable, so the earlier of two equal values ranks higher
         ranked = sorted([*self.kept, found], key=self._score, reverse=True)
@@ -126,7 +132,7 @@ class BestLearners:
             checkpoint.save(path, state | self.identity)
 
     def _score(self, found: dict[str, float]) -> float:
-        """The metric, negated if lower is better; NaN scores worst."""
+        """The metric, negated if lower is better; an old state's NaN scores worst."""
         sign = 1.0 if self.learner.objective.higher_is_better else -1.0
         value = sign * found["value"]
         return -math.inf if math.isnan(value) else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,19 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from mamlbench.config.overrides import key_and_value, quoted, sweep_of
-from mamlbench.config.tree import ConfigTree
+from mamlbench.config.budget import within_budget
+from mamlbench.config.overrides import key_and_value, key_of, quoted, sweep_of
+from mamlbench.config.settings import GROUPS, SCALED, flat
+from mamlbench.config.tree import ConfigTree, without_hydra
 from mamlbench.errors import UserError
 
-# Overrides that the test does not take over: what that run started from, how it ran, its folder.
+# Overrides that the test does not take over: what that run started from, how and where it ran.
 _NOT_KEPT = (
     "checkpoint",
     "also_test",
     "warm_start",
     "restart",
     "outputs",
-    "name",
     "hardware",
     "logger",
     "hydra",
@@ -32,9 +33,10 @@ _NOT_KEPT = (
 def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
     """If the arguments have `checkpoint=`, prepend the overrides of the run that made it.
 
-    The learner is then composed as in training. Typed overrides take precedence: a typed group
-    drops that run's overrides within it. If a dataset is typed, which may bring other presets, the
-    algorithm's and the network's values from training are added as overrides.
+    The learner is then composed as in training, even if a config file has changed since or is not
+    found now. Typed overrides take precedence: a typed group drops that run's overrides within it.
+    If a dataset is typed, which may bring other presets, the algorithm's and the network's values
+    from training are added as overrides.
 
     Raises:
         UserError: several checkpoints, no valid checkpoint, or one with overrides that name a
@@ -48,25 +50,64 @@ def with_overrides_of_checkpoint(arguments: Sequence[str]) -> list[str]:
 
     _require_one(typed["checkpoint"])
     path = checkpoint.resolve(Path(place))
-    made_by = checkpoint.load(path).get("overrides", [])
-    then, kept = [], []
-    for override in map(str, made_by):
+    state = checkpoint.load(path)
+    then = _vetted(map(str, state.get("overrides", [])), typed, path)
+    recorded = (state.get("run") or {}).get("options", {})
+    untyped = {n: v for n, v in recorded.items() if n.split(".")[0] not in typed}
+    then += _vetted(_no_longer_given(then, untyped, arguments), typed, path)
+    kept = [o for o in then if not {key_of(o), _group(key_of(o))} & typed.keys()]
+    if "dataset" in typed:
+        groups = [group for group in ("algorithm", "network") if group not in typed]
+        kept += _written_out(then, arguments, groups)
+    return kept + list(arguments)
+
+
+def _vetted(overrides: Iterable[str], typed: Mapping[str, str], path: Path) -> list[str]:
+    """The overrides that the test takes over.
+
+    Raises:
+        UserError: one of them needs the user's trust and is not typed.
+    """
+    found = []
+    for override in overrides:
         key, value = _parsed(override, path)
-        group = re.split(r"[./]", key)[0]
-        if group in _NOT_KEPT:
+        if _group(key) in _NOT_KEPT:
             continue
         if _needs_trust(override, key, value) and key not in typed:
             raise UserError(
                 f"checkpoint={path}: was made with {override}, which names a class or leaves the "
                 "config tree; type it again if you trust it"
             )
-        then.append(override)
-        if key not in typed and group not in typed:
-            kept.append(override)
-    if "dataset" in typed:
-        groups = [group for group in ("algorithm", "network") if group not in typed]
-        kept += _written_out(then, arguments, groups)
-    return kept + list(arguments)
+        found.append(override)
+    return found
+
+
+def _no_longer_given(
+    overrides: Sequence[str], recorded: Mapping[str, Any], arguments: Sequence[str]
+) -> Iterator[str]:
+    """Overrides for the recorded options whose values `overrides` do not give now.
+
+    A config file may have changed since, or be in a folder that `arguments` do not name.
+    """
+    try:
+        config = ConfigTree(arguments).compose(overrides)
+        now = flat(within_budget(without_hydra(config))[0])
+    except (HydraException, UserError):  # what is typed may replace what is missing
+        return
+    scaled = set() if config.budget == "full" else {"training.iterations", *SCALED}
+    for name, value in recorded.items():
+        target = f"{_group(name)}._target_"
+        if _group(name) not in GROUPS or name in scaled:
+            continue
+        if name in now:
+            if now[name] != value:
+                yield f"{name}={quoted(value)}"
+        elif recorded.get(target) != now.get(target):  # otherwise its class has it no more
+            yield f"++{name}={quoted(value)}"
+
+
+def _group(key: str) -> str:
+    return re.split(r"[./]", key)[0]
 
 
 def _require_one(place: str) -> None:

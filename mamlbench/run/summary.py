@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mamlbench.evaluation import Scores
+from mamlbench.networks.base import norm_of
 from mamlbench.run.provenance import versions
 from mamlbench.run.tested import is_of_unfinished, selected_in_words
 from mamlbench.training import Trainer
@@ -35,7 +36,7 @@ def summary_of(
     """
     by_step, tested = scores.by_step(), run.tested_checkpoints
     trained = trainer.iteration * run.training.meta_batch_size
-    norm = getattr(run.learner.network, "norm", type(run.learner.network).__name__)
+    norm = norm_of(run.learner.network)
     names = [str(path) if tested else path.name for path in chosen]
     protocol = replace(run.protocol, select=selected_in_words(run.protocol, chosen))
     return {

@@ -9,11 +9,11 @@ from mamlbench import metrics
 from mamlbench.native import why_not
 from mamlbench.networks import Conv4, TaskNetwork, WideResNet
 from mamlbench.report.sheets import print_result_table
+from mamlbench.run.folder import RunFolder
 from mamlbench.words import number_of
 
 if TYPE_CHECKING:
     from mamlbench.experiment import Experiment
-    from mamlbench.run.folder import RunFolder
 
 _TABLE_STEPS = (0, 1, 2, 3, 5, 10, 20, 50)
 _PROBABILISTIC = (
@@ -22,11 +22,11 @@ _PROBABILISTIC = (
 )
 
 
-def tell_of_changed_code(folder: RunFolder) -> None:
+def tell_of_changed_code(folder: RunFolder, name: str = "this run") -> None:
     """Print which source files of a run's classes have changed since it began, if any."""
     if changed := folder.changed_code():
         files = ", ".join(changed)
-        print(f"mamlbench: since this run began, {files} changed", file=sys.stderr)
+        print(f"mamlbench: since {name} began, {files} changed", file=sys.stderr)
 
 
 def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
@@ -45,6 +45,8 @@ def announce(experiment: Experiment, missing_preset: str | None = None) -> None:
     print(f"mamlbench {'tests' if tests else 'trains'} {label} in {path}", file=sys.stderr)
     if not experiment.options.restart:
         tell_of_changed_code(experiment.folder)
+    for trained in dict.fromkeys(path.parent for path in experiment.tested_checkpoints):
+        tell_of_changed_code(RunFolder(trained), str(trained))
     if tests and experiment.shortened:  # the budget may have been meant for the training run only
         tasks = number_of(experiment.protocol.tasks, "task")
         print(f"mamlbench: budget={experiment.options.budget}: {tasks}", file=sys.stderr)

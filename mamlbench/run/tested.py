@@ -47,11 +47,11 @@ def about_training(run: RunName, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint records about the run that writes it."""
     names = {n: v for n, v in asdict(run).items() if n != "hash"}  # the hash depends on the test
     length = config["training"]["iterations"]
-    return {**names, "iterations": length, "options": flat(config, _LEARNER)}
+    return {**names, "iterations": length, "options": flat(config)}
 
 
 def trained_in(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A tested checkpoint's `about_training`, with only the options that differ in the test.
+    """A tested checkpoint's `about_training`, with only the learner's options that differ now.
 
     None for older checkpoints, which lack this record.
     """
@@ -59,7 +59,7 @@ def trained_in(state: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str,
         return None
     told = dict(state["run"])
     own = flat(config, _LEARNER)
-    options = told.pop("options", {})
+    options = {n: v for n, v in told.pop("options", {}).items() if n.split(".")[0] in _LEARNER}
     of_length = SIZES.keys() | SCALED
     otherwise = {n: v for n, v in options.items() if n not in of_length and own.get(n) != v}
     return told | {"otherwise": otherwise}

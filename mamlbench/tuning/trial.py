@@ -118,12 +118,9 @@ def conclude(study: Any, number: int, summary: dict[str, Any]) -> None:
     Does nothing if the trial is already over.
 
     Raises:
-        UserError: there was no meta-validation, or its value is not finite.
+        UserError: no meta-validation was finite.
     """
-    validation = summary["validation"]
-    if validation is None:
-        raise UserError("there was no meta-validation, which a search needs")
-    value = validation["value"]
+    value = (summary["validation"] or {}).get("value")
     if value is None or not math.isfinite(value):  # JSON stores NaN and infinities as None
-        raise UserError("no meta-validation was finite")
+        raise UserError("no meta-validation was finite, which a search needs")
     study.tell(number, value, skip_if_finished=True)

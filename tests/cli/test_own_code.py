@@ -55,6 +55,17 @@ def test_a_result_of_other_code_says_so(mine, flags):
     assert "changed" not in mine(9.0, *flags).err
 
 
+def test_a_test_says_that_the_code_changed_since_the_training(mine, mamlbench):
+    assert mine(1.0).code == 0
+    run = next(Path("outputs").rglob("summary.json")).parent
+    line = f"checkpoint={run}", "algorithm._target_=my_lab.Mine"
+    assert "changed" not in mamlbench(*line).err
+    Path("my_lab.py").write_text(MINE % 9.0)
+    told = mamlbench(*line, "evaluation.tasks=5")
+    assert told.code == 0
+    assert f"mamlbench: since {run} began, {Path('my_lab.py').absolute()} changed" in told.err
+
+
 def test_a_run_that_went_on_with_other_code_keeps_saying_so(mine, monkeypatch):
     from mamlbench.run.signals import Stopped
     from mamlbench.training import Trainer

@@ -1,6 +1,7 @@
 """`checkpoint=`: a trained model tested again with other settings, without training."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -10,9 +11,14 @@ from omegaconf import OmegaConf
 from runs import RUN, TINY
 
 from mamlbench import checkpoint
-from mamlbench.compose import config
+from mamlbench.compose import config, experiment
+from mamlbench.config.overrides import key_of
+from mamlbench.errors import UserError
 from mamlbench.report.runs import read_run
 from mamlbench.run.made_by import with_overrides_of_checkpoint
+
+RUN_KEPT = [override for override in RUN if not override.startswith(("logger", "hardware"))]
+"""Overrides that a test takes over from the run `RUN`."""
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -134,7 +140,7 @@ def test_another_dataset_keeps_the_learner(run):
     path = Path("mine.pt")
     state = checkpoint.load(run / "best.pt")
     made_by = ["algorithm=reptile", "dataset=omniglot", "dataset.ways=20", "network.norm=running"]
-    checkpoint.save(path, {**state, "overrides": made_by})
+    checkpoint.save(path, {**state, "overrides": made_by, "run": None})
     line = with_overrides_of_checkpoint([f"checkpoint={path}", "dataset=glyphs"])
     then, now = config(made_by), config(line)
     for node in ("algorithm", "network"):
@@ -149,7 +155,7 @@ def test_another_dataset_and_a_config_folder_of_ones_own(run, tmp_path, flags):
     (tmp_path / "conf/algorithm").mkdir(parents=True)
     (tmp_path / "conf/algorithm/mine.yaml").write_text("defaults: [maml]\ninner_lr: 0.07\n")
     state = checkpoint.load(run / "best.pt")
-    checkpoint.save(Path("mine.pt"), {**state, "overrides": ["algorithm=mine"]})
+    checkpoint.save(Path("mine.pt"), {**state, "overrides": ["algorithm=mine"], "run": None})
     own = [flag.format(tmp_path / "conf") for flag in flags]
     line = with_overrides_of_checkpoint([*own, "-m", "checkpoint=mine.pt", "dataset=glyphs"])
     assert {"algorithm=mine", "algorithm.inner_lr=0.07"} <= set(line)
@@ -164,15 +170,92 @@ def test_what_is_typed_has_the_last_word(run):
         "hardware=gpu",
         "restart=true",
         "outputs=/elsewhere",
+        "name=mine",
         "training.iterations=9",
     ]
-    checkpoint.save(Path("mine.pt"), {**state, "overrides": made_by})
+    checkpoint.save(Path("mine.pt"), {**state, "overrides": made_by, "run": None})
     typed = ["evaluation=maml", "checkpoint=mine.pt", "algorithm.inner_steps=2"]
     assert with_overrides_of_checkpoint(typed) == [
         "algorithm=reptile",
+        "name=mine",
         "training.iterations=9",
         *typed,
     ]
+
+
+@pytest.fixture
+def own(mamlbench):
+    """The folder of a run with a preset of one's own, which is in `conf`."""
+    path = Path("conf/preset/anil_harmonic_sinusoid.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "# @package _global_\nalgorithm: {inner_lr: 0.0123}\ndataset: {shots: 7}\n"
+        "evaluation: {tasks: 6, inner_steps: 3}\ntraining: {iterations: 2}\n"
+    )
+    typed = ["algorithm=anil", "dataset=harmonic_sinusoid", "network.hidden=[8]", "logger=csv"]
+    assert mamlbench("--config-dir=conf", *typed, "name=mine").code == 0
+    return finished(Path())[0]
+
+
+@pytest.mark.parametrize("flags", [[], ["--config-dir=conf"]])
+def test_a_preset_that_is_missing_or_changed_changes_no_learner(mamlbench, own, flags):
+    path = Path("conf/preset/anil_harmonic_sinusoid.yaml")
+    path.write_text(path.read_text().replace("0.0123", "0.5").replace("7", "9"))
+    result = mamlbench(*flags, f"checkpoint={own}", "evaluation.tasks=5")
+    assert result.code == 0
+    folder, summary = finished(own)
+    assert folder.parent.parent == own.parent.parent  # also of the same `name`
+    then, now = (yaml.safe_load((run / "config.yaml").read_text()) for run in (own, folder))
+    for group in ("algorithm", "network", "dataset", "training"):
+        assert now[group] == then[group]
+    assert now["evaluation"] == {**then["evaluation"], "tasks": 5}
+    assert summary["trained_in"]["otherwise"] == {}
+    assert "mamlbench shows" in mamlbench(*shlex.split(summary["command"])[1:]).err
+
+
+def test_options_that_are_typed_go_before_recorded_ones(own):
+    typed = [f"checkpoint={own}", "algorithm.inner_lr=0.3", "evaluation=standard"]
+    line = with_overrides_of_checkpoint(typed)
+    assert {key_of(o) for o in line if "inner_lr" in o or "evaluation" in o} == {
+        "algorithm.inner_lr",
+        "evaluation",
+    }
+    assert line[-3:] == typed
+    typed = [f"checkpoint={own}", "algorithm=maml", "network.hidden=[8]"]
+    assert not any("inner_lr" in o for o in with_overrides_of_checkpoint(typed))
+
+
+def test_a_class_of_ones_own_config_is_imported_only_if_it_is_typed(run):
+    state = checkpoint.load(run / "best.pt")
+    recorded = {"network._target_": "my_lab.Net", "network.width": 3, "network.hidden": [8]}
+    about = {"options": state["run"]["options"] | recorded}
+    checkpoint.save(Path("mine.pt"), {**state, "run": about})
+    with pytest.raises(UserError, match=r"was made with network\._target_='my_lab\.Net'; only "):
+        with_overrides_of_checkpoint(["checkpoint=mine.pt"])
+    typed = ["checkpoint=mine.pt", "network._target_=my_lab.Net"]
+    assert with_overrides_of_checkpoint(typed) == [*RUN_KEPT, "++network.width=3", *typed]
+    typed = ["checkpoint=mine.pt", "network=conv4"]
+    line = with_overrides_of_checkpoint(typed)
+    assert not any("my_lab" in o or "width" in o for o in line)
+
+
+def test_an_option_that_the_class_no_longer_has_is_left_out(run):
+    state = checkpoint.load(run / "best.pt")
+    about = {"options": {**state["run"]["options"], "algorithm.of_old": 3}}
+    checkpoint.save(Path("old.pt"), {**state, "run": about})
+    assert not any("of_old" in o for o in with_overrides_of_checkpoint(["checkpoint=old.pt"]))
+
+
+def test_python_tests_what_the_command_line_tests(mamlbench, run):
+    state = checkpoint.load(run / "best.pt")
+    made_by = ["algorithm=fomaml", "algorithm.inner_lr=0.02", *RUN]
+    checkpoint.save(Path("mine.pt"), {**state, "overrides": made_by, "run": None})
+    line = ["checkpoint=mine.pt", "evaluation.tasks=5"]
+    built = experiment(line)
+    assert (built.name.algorithm, built.learner.inner_lr) == ("fomaml", 0.02)
+    assert config(line).algorithm.inner_lr == 0.02
+    assert mamlbench(*line).code == 0
+    assert finished(run)[0] == built.folder.path
 
 
 def test_no_checkpoint_no_change():
@@ -183,7 +266,7 @@ def test_no_checkpoint_no_change():
 def test_a_class_typed_again_is_trusted(run):
     state = checkpoint.load(run / "best.pt")
     made_by = ["algorithm._target_=my_lab.Learner", *TINY["sinusoid"]]
-    checkpoint.save(Path("mine.pt"), {**state, "overrides": made_by})
+    checkpoint.save(Path("mine.pt"), {**state, "overrides": made_by, "run": None})
     typed = ["checkpoint=mine.pt", "algorithm._target_=my_lab.Learner"]
     assert with_overrides_of_checkpoint(typed) == [*TINY["sinusoid"], *typed]
 

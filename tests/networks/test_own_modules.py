@@ -1,11 +1,15 @@
-"""A user's own modules give the outputs that a task needs, or are refused."""
+"""A user's own modules give the outputs that a task needs, or are refused; runs with them."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import runs
 import torch
 from torch import Tensor, nn
 
+from mamlbench.compose import experiment
 from mamlbench.errors import UserError
 from mamlbench.networks import require_outputs
 
@@ -48,3 +52,38 @@ def test_other_outputs_are_refused():
 def test_what_cannot_be_run_is_refused(network, why):
     with pytest.raises(UserError, match=rf"network: \w+ fails on inputs \[2, 1\]: .*{why}"):
         require_outputs(network, (1,), 1)
+
+
+class Normalised(nn.Module):
+    """Two layers with one of torch's normalisations between them."""
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, kind: str) -> None:
+        super().__init__()
+        own = {"track_running_stats": False} if kind == "BatchNorm1d" else {}
+        self.norm = getattr(nn, kind)(8, **own)
+        self.first, self.head = nn.Linear(*input_shape, 8), nn.Linear(8, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.first(x)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "transductive", "norm", "words"),
+    [
+        ("LayerNorm", "true", "none", "2 inner steps, last checkpoint"),
+        ("BatchNorm1d", "true", "batch", "2 inner steps, transductive, last"),
+        ("BatchNorm1d", "false", "batch", "2 inner steps, each query with the support set, last"),
+    ],
+)
+def test_a_result_says_how_it_was_normalised(
+    tmp_path: Path, kind: str, transductive: str, norm: str, words: str
+) -> None:
+    (tmp_path / "conf/network").mkdir(parents=True)
+    yaml = f"_target_: {__name__}.Normalised\nkind: {kind}\n"
+    (tmp_path / "conf/network/normalised.yaml").write_text(yaml)
+    line = [option for option in runs.RUN if not option.startswith("network.")]
+    line += ["network=normalised", f"outputs={tmp_path}", f"evaluation.transductive={transductive}"]
+    with runs.without_figures():
+        summary = experiment(line, [f"file://{tmp_path / 'conf'}"]).run()
+    assert summary["norm"] == norm
+    assert words in summary["evaluation"]

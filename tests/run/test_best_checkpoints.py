@@ -81,6 +81,29 @@ def test_fewer_validations_than_are_asked_for(tmp_path: Path) -> None:
     assert "mean outputs of the 2 best checkpoints" in summary["evaluation"]
 
 
+@pytest.mark.parametrize("select", ["best", "top2"])
+def test_a_validation_that_is_not_finite_is_no_best(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    select: str,
+) -> None:
+    runs.script_validation(monkeypatch, [math.nan, 4.0, 3.0, *7 * [math.nan]])
+    line = runs.overrides(tmp_path, "maml", "sinusoid", *SETTINGS, f"evaluation.select={select}")
+    summary = experiment(line).run()
+    assert summary["validation"] == {"value": 3.0, "iteration": 15}
+    said = "no meta-validation was finite, so the last learner is tested"
+    assert said not in caplog.text
+
+    run = experiment([*line, "restart=true"])
+    summary = run.run()
+    assert names(run.folder.path) == []
+    assert summary["validation"] is None
+    assert summary["checkpoint"] is None
+    assert "last checkpoint" in summary["evaluation"]
+    assert caplog.text.count(said) == 1
+
+
 def test_surpassed_checkpoints_stay_until_the_next_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
