@@ -147,7 +147,7 @@ def test_the_command(tmp_path, capsys):
     assert printed[2] == f"mamlbench dataset=embeddings dataset.root={out} dataset.width=8"
     assert np.isfinite(read_embeddings(out).images).all()
     assert main([*command, "--out", str(out)]) == 2
-    assert f"--out {out}: is there already" in capsys.readouterr().err
+    assert f"--out {out}: already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

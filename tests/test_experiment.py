@@ -139,7 +139,7 @@ def test_what_ambiguous_tasks_report_is_printed(capsys: pytest.CaptureFixture[st
 def test_a_pool_too_large_is_said_before_training(tmp_path: Path) -> None:
     options = ["evaluation=active_learning", "evaluation.active_pool=96"]
     run = experiment([*options, *runs.overrides(tmp_path, "maml", "glyphs")])
-    with pytest.raises(UserError, match=r"^evaluation.active_pool=96: accepted is fewer, "):
+    with pytest.raises(UserError, match=r"^evaluation.active_pool=96: accepted is fewer: "):
         run.run()
     assert not run.folder.path.exists()
 
