@@ -230,7 +230,7 @@ def test_a_class_of_ones_own_config_is_imported_only_if_it_is_typed(run):
     recorded = {"network._target_": "my_lab.Net", "network.width": 3, "network.hidden": [8]}
     about = {"options": state["run"]["options"] | recorded}
     checkpoint.save(Path("mine.pt"), {**state, "run": about})
-    with pytest.raises(UserError, match=r"was made with network\._target_='my_lab\.Net'; only "):
+    with pytest.raises(UserError, match=r"was made with network\._target_='my_lab\.Net', which "):
         with_overrides_of_checkpoint(["checkpoint=mine.pt"])
     typed = ["checkpoint=mine.pt", "network._target_=my_lab.Net"]
     assert with_overrides_of_checkpoint(typed) == [*RUN_KEPT, "++network.width=3", *typed]
