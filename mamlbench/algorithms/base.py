@@ -16,10 +16,10 @@ from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.finite import Finite, can_be_guarded
 from mamlbench.algorithms.outer import (
     OPTIMIZERS,
-    SCHEDULES,
     StartedWhenBuilt,
     lay_out_gradients,
     per_task,
+    require_schedule,
     started,
 )
 from mamlbench.errors import BadValue, one_of, require
@@ -107,17 +107,7 @@ class MetaLearner(nn.Module, metaclass=StartedWhenBuilt):
         require(outer_lr >= 0 and math.isfinite(outer_lr), "outer_lr", outer_lr, "0 or more")
         require(clip is None or clip > 0, "clip", clip, "more than 0, or null")
         one_of("outer_optimizer", outer_optimizer, OPTIMIZERS)
-        one_of("outer_schedule", outer_schedule, SCHEDULES)
-        known = outer_lr_final >= 0 and math.isfinite(outer_lr_final)
-        require(known, "outer_lr_final", outer_lr_final, "0 or more")
-        ends = outer_schedule != "exponential" or outer_lr_final > 0
-        accepted = "more than 0 if outer_schedule=exponential"
-        require(ends, "outer_lr_final", outer_lr_final, accepted)
-        known = iterations is not None or outer_schedule == "constant"
-        accepted = (
-            f"a whole number, say ${{training.iterations}}, if outer_schedule={outer_schedule}"
-        )
-        require(known, "iterations", "null", accepted)
+        require_schedule(outer_schedule, outer_lr_final, iterations)
         acting = isinstance(objective, PolicyGradient) or outer_optimizer != "trpo"
         require(acting, "outer_optimizer", "trpo", "adam or sgd: these tasks have no policy")
         self.network, self.objective = network, objective

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from mamlbench.errors import UserError
+from mamlbench.errors import UserError, one_of, require
 from mamlbench.rl.trust_region import TrustRegion
 
 SCHEDULES = ("constant", "linear", "cosine", "exponential")
@@ -66,6 +66,23 @@ def per_task(
             where = f"algorithm: {learner.__name__}.meta_loss gives {name} of shape {shape}"
             raise UserError(f"{where}; accepted is [{tasks}], a number for each task")
     return losses, metrics if "loss" in metrics else metrics | {"loss": losses.detach()}
+
+
+def require_schedule(outer_schedule: str, outer_lr_final: float, iterations: int | None) -> None:
+    """Check these options of `MetaLearner`.
+
+    Raises:
+        BadValue: one of them is out of range, or the schedule's length or end is missing.
+    """
+    one_of("outer_schedule", outer_schedule, SCHEDULES)
+    known = outer_lr_final >= 0 and math.isfinite(outer_lr_final)
+    require(known, "outer_lr_final", outer_lr_final, "0 or more")
+    ends = outer_schedule != "exponential" or outer_lr_final > 0
+    accepted = "more than 0 if outer_schedule=exponential"
+    require(ends, "outer_lr_final", outer_lr_final, accepted)
+    known = outer_schedule == "constant" or iterations is not None
+    accepted = f"a whole number, say ${{training.iterations}}, if outer_schedule={outer_schedule}"
+    require(known, "iterations", "null", accepted)
 
 
 def scheduled(name: str, final: float, iterations: int, every: int) -> Callable[[int], float]:

@@ -144,7 +144,7 @@ def _hints(init: Callable[..., None]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(init)
     except NameError as error:
-        code = inspect.unwrap(init).__code__  # type: ignore[attr-defined]
+        code = inspect.unwrap(init).__code__
         where = f"{code.co_filename}, line {code.co_firstlineno}: {init.__qualname__}"
         accepted = "accepted is an import that TYPE_CHECKING does not guard"
         raise UserError(f"{where}: an annotation's {error}; {accepted}") from error
