@@ -145,6 +145,8 @@ class Trainer:
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.learner.scheduler.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["generator"])
+        if self.hardware.torch_device.type == "cuda" and "gpu_generator" in state:
+            torch.cuda.set_rng_state(state["gpu_generator"], self.hardware.torch_device)
         return True
 
     def save(self) -> None:
@@ -166,6 +168,8 @@ class Trainer:
             "summed": int(self._means.steps),
             **self.identity,
         }
+        if self.hardware.torch_device.type == "cuda":
+            state["gpu_generator"] = torch.cuda.get_rng_state(self.hardware.torch_device)
         checkpoint.save(self.path, state, self.path_before)
         self.best.remove_surpassed()
 

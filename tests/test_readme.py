@@ -41,6 +41,19 @@ def test_the_library_in_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(0.5 < score < 10 for score in scores)
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_of_an_own_config_in_five_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my_conf/algorithm").mkdir(parents=True)
+    Path("my_conf/algorithm/mine.yaml").write_text("defaults: [maml]\ninner_steps: 2\n")
+    text = block("python", "from mamlbench import checkpoint")
+    tiny = str(["algorithm=mine", *runs.RUN])
+    exec(compile(text.replace('["algorithm=mine"]', tiny), "README.md", "exec"), {})
+    assert 0.1 < float(capsys.readouterr().out.splitlines()[-1]) < 10
+
+
 def test_the_worked_example_of_an_algorithm(tmp_path: Path) -> None:
     """Its two files, added to a copy of the project, pass the contracts of every algorithm."""
     ignore = shutil.ignore_patterns("__pycache__", "conf")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import runs
+from torch import nn
 
 from mamlbench import checkpoint
 from mamlbench.compose import experiment
@@ -95,12 +96,34 @@ def test_a_signal_saves_and_stops(tmp_path: Path, number: signal.Signals) -> Non
     assert list(folder.glob(".*.tmp")) == []
 
 
+class Dropping(nn.Sequential):
+    """A module of a user's own with random numbers from torch's generator."""
+
+    def __init__(self, input_shape: tuple[int, ...], outputs: int, hidden: list[int]) -> None:
+        (size,), (width,) = input_shape, hidden
+        layers = nn.Linear(size, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, outputs)
+        super().__init__(*layers)
+
+
+DROPPING = [
+    f"network._target_={__name__}.Dropping",
+    *("~network.activation", "~network.norm", "~network.affine", "~network.init"),
+]
+
+
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("algorithm", ConfigTree().choices("algorithm"))
+@pytest.mark.parametrize(
+    ("algorithm", "more"),
+    [
+        *((name, []) for name in ConfigTree().choices("algorithm")),
+        pytest.param("maml", DROPPING, id="maml with dropout"),
+        pytest.param("reptile", DROPPING, id="reptile with dropout"),
+    ],
+)
 def test_stop_and_go_on_within_a_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str, more: list[str]
 ) -> None:
-    settings = [*SCHEDULE, "training.iterations=24"]
+    settings = [*SCHEDULE, "training.iterations=24", *more]
     whole = runs.begun(runs.overrides(tmp_path / "a", algorithm, "sinusoid", *settings))
     whole.run()
 

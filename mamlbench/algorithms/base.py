@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar
@@ -16,9 +16,11 @@ from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.finite import Finite, can_be_guarded
 from mamlbench.algorithms.outer import (
     OPTIMIZERS,
-    SCHEDULES,
+    StartedWhenBuilt,
     lay_out_gradients,
-    scheduled,
+    per_task,
+    require_schedule,
+    started,
 )
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.hardware.distributed import ALONE, Ranks
@@ -32,7 +34,7 @@ from mamlbench.rl.trust_region import TrustRegion
 from mamlbench.tasks import Examples, TaskBatch
 
 
-class MetaLearner(nn.Module, ABC):
+class MetaLearner(nn.Module, metaclass=StartedWhenBuilt):
     """A network, how it adapts to tasks, and how its meta-parameters are trained.
 
     A subclass implements `adapt` and `meta_loss` (or, if the outer update is not the gradient of a
@@ -50,7 +52,7 @@ class MetaLearner(nn.Module, ABC):
         outer_schedule: `constant`; or `linear`, `cosine` or `exponential` from `outer_lr` to
             `outer_lr_final`.
         outer_lr_final: step size at the end of the schedule.
-        iterations: outer steps over which the schedule runs.
+        iterations: outer steps over which the schedule runs; `constant` needs none.
         adapt_norm: adapt the scale and shift of normalisation layers in the inner loop too.
         clip: clip each element of the meta-gradient to [-clip, clip].
         task_chunk: tasks to process at a time (None: the whole batch).
@@ -94,7 +96,7 @@ class MetaLearner(nn.Module, ABC):
         outer_optimizer: str = "adam",
         outer_schedule: str = "constant",
         outer_lr_final: float = 0.0,
-        iterations: int = 1,
+        iterations: int | None = None,
         adapt_norm: bool = False,
         clip: float | None = None,
         task_chunk: int | None = None,
@@ -105,12 +107,7 @@ class MetaLearner(nn.Module, ABC):
         require(outer_lr >= 0 and math.isfinite(outer_lr), "outer_lr", outer_lr, "0 or more")
         require(clip is None or clip > 0, "clip", clip, "more than 0, or null")
         one_of("outer_optimizer", outer_optimizer, OPTIMIZERS)
-        one_of("outer_schedule", outer_schedule, SCHEDULES)
-        known = outer_lr_final >= 0 and math.isfinite(outer_lr_final)
-        require(known, "outer_lr_final", outer_lr_final, "0 or more")
-        ends = outer_schedule != "exponential" or outer_lr_final > 0
-        accepted = "more than 0 if outer_schedule=exponential"
-        require(ends, "outer_lr_final", outer_lr_final, accepted)
+        require_schedule(outer_schedule, outer_lr_final, iterations)
         acting = isinstance(objective, PolicyGradient) or outer_optimizer != "trpo"
         require(acting, "outer_optimizer", "trpo", "adam or sgd: these tasks have no policy")
         self.network, self.objective = network, objective
@@ -125,15 +122,11 @@ class MetaLearner(nn.Module, ABC):
         self.finite = Finite()
         self._replay: ReplayedGradient | None = None
         self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
-        self.start_optimizer()
 
     def start_optimizer(self) -> None:
         """Create a fresh outer optimiser and schedule for all current parameters."""
-        name, lr, final, schedule, iterations = self._outer
         self.learned = list(self.parameters())
-        self.optimizer = OPTIMIZERS[name](self.learned, lr=lr)
-        factor = scheduled(schedule, final / lr if lr else 0.0, iterations, self.epoch_length)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+        self.optimizer, self.scheduler = started(self.learned, *self._outer, self.epoch_length)
 
     def replay(self, compiled: bool = False) -> bool:
         """Replay the meta-gradient from now on; return whether this learner can.
@@ -141,7 +134,7 @@ class MetaLearner(nn.Module, ABC):
         It can if its class is `replayable` and no policy gathers the support sets.
         """
         if vars(type(self)).get("replayable") and not isinstance(self.objective, PolicyGradient):
-            self._replay = ReplayedGradient(self.meta_loss, self.learned, compiled)
+            self._replay = ReplayedGradient(self._task_losses, self.learned, compiled)
         return self._replay is not None
 
     def share_with(self, ranks: Ranks) -> None:
@@ -251,11 +244,11 @@ class MetaLearner(nn.Module, ABC):
     # --- learning to adapt ----------------------------------------------------------------------
 
     def meta_loss(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The losses [T], whose mean the outer loop minimises, and metrics [T] to log."""
+        """Losses [T], whose mean is minimised, and metrics [T] to log; `loss` can be left out."""
         raise TypeError(f"{type(self).__name__} defines neither meta_loss nor meta_gradient")
 
     def meta_gradient(self, tasks: TaskBatch) -> dict[str, Tensor]:
-        """Store the mean meta-gradient of the tasks in `.grad`; return metrics [T].
+        """Store the mean meta-gradient of the tasks in `.grad`; return metrics [T] with `loss`.
 
         At most `task_chunk` tasks are processed at a time, which bounds the memory and changes the
         result only by rounding.
@@ -268,9 +261,12 @@ class MetaLearner(nn.Module, ABC):
         """Add these tasks' share of the mean over `total` tasks to `.grad`; return metrics [T]."""
         if self._replay is not None:
             return self._replay(tasks, total)
-        loss, metrics = self.meta_loss(tasks)
-        (loss.sum() / total).backward()
+        losses, metrics = self._task_losses(tasks)
+        (losses.sum() / total).backward()
         return {name: values.detach() for name, values in metrics.items()}
+
+    def _task_losses(self, tasks: TaskBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        return per_task(type(self), len(tasks), *self.meta_loss(tasks))
 
     def meta_step(self, tasks: TaskBatch) -> dict[str, Tensor]:
         """Make one outer update; return metrics [T] of the tasks.

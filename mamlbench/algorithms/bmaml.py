@@ -110,7 +110,6 @@ class BMAML(Particles):
         for name, variance in zip(self.precisions, (weight_variance, noise_variance), strict=False):
             start = torch.full((self.particles,), -math.log(variance))
             self.initial_precisions[name] = nn.Parameter(start)
-        self.start_optimizer()
 
     # --- adapting: SVGD -------------------------------------------------------------------------
 

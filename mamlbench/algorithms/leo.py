@@ -126,7 +126,6 @@ class LEO(MetaLearner):
         self.latent = LatentNetworks(made, latent_size, *hidden, bias, prior == "encoder")
         self.latent_lr = nn.Parameter(torch.full((latent_size,), self.inner_lr))
         self.finetune_lr = nn.Parameter(torch.full((made.width,), float(finetune_lr)))
-        self.start_optimizer()
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
         """The parameters after each inner step, from means or from `samples` samples."""

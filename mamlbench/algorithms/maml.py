@@ -51,7 +51,6 @@ class MAML(MetaLearner):
         self.learned_inner_lr = None
         if learn_inner_lr:
             self.learned_inner_lr = nn.Parameter(torch.tensor(self.inner_lr))
-            self.start_optimizer()
 
     def adapt(self, support: Support, steps: int | None = None) -> Adapted:
         """Gradient descent on the support loss: φ ← φ − α ∇L_support(φ), from φ = θ (line 7)."""

@@ -90,7 +90,6 @@ class MAMLpp(Counting, MAML):
             own[name].detach().repeat(steps, *[1] * own[name].dim()) for name in self.norm_names
         )
         self.statistics = StepStatistics(network, steps) if per_step_statistics else None
-        self.start_optimizer()
 
     @property
     def epoch(self) -> int:

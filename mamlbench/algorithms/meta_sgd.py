@@ -40,7 +40,6 @@ class MetaSGD(MAML):
             torch.full_like(own[name], self.inner_lr, requires_grad=False)
             for name in self.adapted_names
         )
-        self.start_optimizer()
 
     @override
     def inner_rates(self, step: int) -> Mapping[str, float | Tensor]:

@@ -70,7 +70,6 @@ class Particles(MetaLearner):
         accepted = "1 if the network's initial values are not random (as with head_init=zeros)"
         require(apart, "particles", particles, accepted)
         self.initial_particles = nn.ParameterList(values)
-        self.start_optimizer()
 
     @override
     def initial(self, tasks: int) -> Params:

@@ -109,7 +109,6 @@ class PLATIPUS(MetaLearner):
         )
         self.gamma_p = nn.Parameter(torch.tensor(float(gamma_p)))
         self.gamma_q = nn.Parameter(torch.tensor(float(gamma_q)))
-        self.start_optimizer()
 
     def prior(self, support: Examples) -> Gaussian:
         """p(θ | D_train) = N(μ_θ − γ_p ∇L(μ_θ, D_train), σ²_θ)."""

@@ -29,7 +29,8 @@ def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
         context: arguments that do not come from the config; the class need not take all of them.
 
     Raises:
-        UserError: an unknown class or option, a wrong type, or a value that the class refuses.
+        UserError: an unknown class or option, a wrong type, a value that the class refuses, or an
+            error in a user's module.
     """
     values = dict(options_of(plain(node), group))
     target = values.pop("_target_", None)
@@ -42,7 +43,10 @@ def build(node: Mapping[str, Any], group: str, **context: Any) -> Any:
         raise UserError(f"{group}._target_={target}: {error}; {accepted}") from error
     if not isinstance(cls, type):
         raise UserError(f"{group}._target_={target}: accepted is the path of a class")
-    return construct(cls, values, group, **context)
+    try:
+        return construct(cls, values, group, **context)
+    except (NameError, TypeError, ValueError) as error:
+        raise UserError(f"{group}._target_={target}: {with_its_place(error)}") from error
 
 
 def _class_at(target: str) -> Any:
@@ -56,7 +60,7 @@ def _class_at(target: str) -> Any:
         raise UserError("not a dotted path")
     try:
         known = import_module(module)
-    except (ImportError, AttributeError, SyntaxError) as error:
+    except Exception as error:  # a user's module may fail in any way
         raise UserError(_why_not_imported(error, module)) from error
     if not hasattr(known, name):
         raise UserError(f"module '{module}' has no attribute '{name}'")
@@ -121,16 +125,29 @@ def constructor_options(cls: type) -> tuple[dict[str, Any], set[str]]:
     """Annotations of a constructor's arguments by name, and the names without a default.
 
     If a constructor takes `**options`, the arguments of the next base class are included.
+
+    Raises:
+        UserError: an annotation has a name that is unknown at run time.
     """
     schema: dict[str, Any] = {}
     required: set[str] = set()
     for init, parameters in _parameters(cls):
-        hints = typing.get_type_hints(init)
+        hints = _hints(init)
         for parameter in parameters:
             schema[parameter.name] = hints.get(parameter.name, Any)
             if parameter.default is parameter.empty:
                 required.add(parameter.name)
     return schema, required
+
+
+def _hints(init: Callable[..., None]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(init)
+    except NameError as error:
+        code = inspect.unwrap(init).__code__
+        where = f"{code.co_filename}, line {code.co_firstlineno}: {init.__qualname__}"
+        accepted = "accepted is an import that TYPE_CHECKING does not guard"
+        raise UserError(f"{where}: an annotation's {error}; {accepted}") from error
 
 
 def constructor_defaults(cls: type) -> dict[str, Any]:

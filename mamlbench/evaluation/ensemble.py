@@ -35,10 +35,14 @@ class Ensemble(MetaLearner):
     """
 
     def __init__(self, members: Sequence[MetaLearner]) -> None:
-        nn.Module.__init__(self)  # no optimiser of its own
+        nn.Module.__init__(self)  # it has no options of its own
         self.members = nn.ModuleList(members)
         self.network, self.objective = members[0].network, members[0].objective
         self.inner_steps, self.particles = members[0].inner_steps, members[0].particles
+
+    @override
+    def start_optimizer(self) -> None:
+        """Start none: nothing is to be learned."""
 
     @override
     def adapt(self, support: Support, steps: int | None = None) -> AdaptedTogether:

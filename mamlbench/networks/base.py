@@ -127,11 +127,18 @@ def require_outputs(network: nn.Module, input_shape: Sequence[int], outputs: int
     Losses would accept other numbers of outputs without an error.
 
     Raises:
-        UserError: a wrong number of outputs, or a module that cannot run on several tasks at once.
+        UserError: a wrong number of outputs, or a module that cannot run on several tasks at once:
+            it fails, keeps running statistics, or changes its buffers.
     """
     if isinstance(network, TaskNetwork):
         return
     name, alone = type(network).__name__, copy.deepcopy(network).train()
+    for path, module in alone.named_modules():
+        if module.training and getattr(module, "track_running_stats", False):
+            norm = f"{type(module).__name__} ({path})" if path else "batch norm"
+            accepted = "accepted is track_running_stats=False"
+            raise UserError(f"network: {name}'s {norm} keeps running statistics; {accepted}")
+    before = {path: (buffer, buffer._version) for path, buffer in alone.named_buffers()}
     x = torch.zeros(1, 2, *input_shape)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -139,6 +146,11 @@ def require_outputs(network: nn.Module, input_shape: Sequence[int], outputs: int
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         why = str(error).strip().splitlines()[0]
         raise UserError(f"network: {name} fails on inputs {list(x.shape[1:])}: {why}") from error
+    for path, buffer in alone.named_buffers():
+        was, version = before.get(path, (buffer, buffer._version))
+        if buffer is not was or buffer._version != version:
+            accepted = "accepted is a forward that changes nothing: tasks run at once"
+            raise UserError(f"network: {name} changes its buffer {path}; {accepted}")
     if found != (outputs,):
         accepted = f"accepted is [examples, {outputs}]"
         raise UserError(f"network: {name} gives [examples, {str([*found])[1:-1]}]; {accepted}")

@@ -83,11 +83,13 @@ class Replay:
 
     A trace is trusted only after it gave exactly the function's outputs on inputs other than those
     it was made from (on a GPU, where products may be summed in another order, up to rounding). If
-    it did not, the function itself runs from then on.
+    it did not, the function itself runs from then on. So does one that draws random numbers, as
+    dropout does: to trace it would draw more of them, and a resumed run, which traces anew, would
+    go on with others.
 
     Args:
-        function: tensors in, tensors out. Between calls, only the inputs and the values of tensors
-            that it refers to may change: no counters, no random numbers of its own.
+        function: tensors in, tensors out. Between calls, only the inputs, the values of tensors
+            that it refers to, and torch's random numbers may change: no counters.
     """
 
     def __init__(self, function: Function) -> None:
@@ -110,8 +112,8 @@ class Replay:
             with Count() as count:
                 outputs = self.function(*inputs)
             give_back_freed_memory()  # otherwise a trace's objects would be scattered in it
-            short = count.operations <= MOST_OPERATIONS
-            self._traces[key] = self._trace(inputs) if short else self.function
+            traceable = count.operations <= MOST_OPERATIONS and not count.random
+            self._traces[key] = self._trace(inputs) if traceable else self.function
             return outputs
         outputs = self.function(*inputs)
         untried = trusted is None and self._traces[key] is not self.function
@@ -147,15 +149,17 @@ class Replay:
 
 
 class Count(TorchDispatchMode):
-    """Counts the operations that torch runs."""
+    """Counts the operations that torch runs, and records whether any draws random numbers."""
 
     operations = 0
+    random = False
 
     @override
     def __torch_dispatch__(
         self, function: Any, types: Any, arguments: Any = (), options: Any = None
     ) -> Any:
         self.operations += 1
+        self.random |= torch.Tag.nondeterministic_seeded in function.tags
         return function(*arguments, **(options or {}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -54,6 +55,22 @@ class Alone(Base):
 
 def node(cls: type, **values):
     return {"_target_": f"{__name__}.{cls.__name__}", **values}
+
+
+class Typed:
+    """Names in an annotation what only a type checker imports."""
+
+    def __init__(self, network: nn.Module) -> None: ...  # noqa: F821
+
+
+def test_annotations_that_only_type_checkers_know():
+    with pytest.raises(UserError) as caught:
+        build(node(Typed), "algorithm", network=None)
+    line = inspect.getsourcelines(Typed.__init__)[1]
+    assert str(caught.value) == (
+        f"{__file__}, line {line}: Typed.__init__: an annotation's name 'nn' is not defined; "
+        "accepted is an import that TYPE_CHECKING does not guard"
+    )
 
 
 def test_options_of_ancestors():
@@ -126,6 +143,9 @@ def test_targets(target, message):
         ("import no_such", "line 1: ModuleNotFoundError: No module named 'no_such'"),
         ("\nX = len.foo", "line 2: AttributeError: 'builtin_function_or_method' object has no"),
         ("x = = 1", "line 1: SyntaxError: invalid syntax"),
+        ("x = y", "line 1: NameError: name 'y' is not defined"),
+        ("class X:\n def __init__(self):\n  int('y')", "line 3: ValueError: invalid literal for"),
+        ("class X:\n def __init__(self):\n  raise TypeError('a\\nb')", "line 3: TypeError: a"),
     ],
 )
 def test_a_module_that_is_broken_is_named_with_its_own_error(
@@ -140,6 +160,7 @@ def test_a_module_that_is_broken_is_named_with_its_own_error(
     with pytest.raises(UserError) as caught:
         build({"_target_": "a_lab.broken.X"}, "g")
     assert str(caught.value).startswith(f"g._target_=a_lab.broken.X: {file}, {message}")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,16 @@ def test_a_resumed_run_goes_on_from_where_it_was(
     assert losses(rest)[-1] == pytest.approx(losses(whole)[-1], rel=1e-3)
 
 
+def test_a_resumed_run_goes_on_with_the_gpus_random_numbers(tmp_path: Path) -> None:
+    done = run(tmp_path, dataset="sinusoid")
+    state = checkpoint.load(done.folder.path / "checkpoint.pt")
+    torch.rand(1, device="cuda")
+    assert not torch.equal(torch.cuda.get_rng_state(), state["gpu_generator"])
+    done.folder.summary.unlink()
+    run(tmp_path, dataset="sinusoid")
+    assert torch.equal(torch.cuda.get_rng_state(), state["gpu_generator"])
+
+
 def test_a_step_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
     options = ["algorithm.inner_lr=1e30", "algorithm.inner_steps=3", "training.validate_every=0"]
     with pytest.raises(UserError, match=r"iteration 4: 4 of the steps since .* changed nothing"):

@@ -42,16 +42,61 @@ def test_other_outputs_are_refused():
         require_outputs(nn.Linear(1, 3), (2, 1), 3)
 
 
+def test_what_cannot_be_run_is_refused():
+    with pytest.raises(UserError, match=r"network: Linear fails on inputs \[2, 1\]: .*shape"):
+        require_outputs(nn.Linear(7, 1), (1,), 1)
+
+
 @pytest.mark.parametrize(
-    ("network", "why"),
+    ("norm", "what"),
     [
-        (nn.Linear(7, 1), "shape"),
-        (nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2), nn.Linear(2, 1)), "running_mean"),
+        (nn.BatchNorm1d(2), "BatchNorm1d (1)"),
+        (nn.Sequential(nn.BatchNorm1d(2)), "BatchNorm1d (1.0)"),
+        (nn.InstanceNorm1d(2, track_running_stats=True), "InstanceNorm1d (1)"),
     ],
 )
-def test_what_cannot_be_run_is_refused(network, why):
-    with pytest.raises(UserError, match=rf"network: \w+ fails on inputs \[2, 1\]: .*{why}"):
+def test_running_statistics_are_refused(norm, what):
+    with pytest.raises(UserError) as caught:
+        require_outputs(nn.Sequential(nn.Linear(1, 2), norm, nn.Linear(2, 1)), (1,), 1)
+    assert str(caught.value) == (
+        f"network: Sequential's {what} keeps running statistics; "
+        "accepted is track_running_stats=False"
+    )
+
+
+def test_batch_norm_without_running_statistics_is_taken():
+    still = nn.BatchNorm1d(2, track_running_stats=False)
+    require_outputs(nn.Sequential(nn.Linear(1, 2), still, nn.Linear(2, 1)), (1,), 1)
+
+
+class Centred(nn.Linear):
+    """Subtracts the running mean of its outputs, which it keeps in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+        self.register_buffer("mean", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = super().forward(x)
+        self.mean = 0.9 * self.mean + 0.1 * outputs.mean(0).detach()
+        return outputs - self.mean
+
+
+class Counting(Centred):
+    """Counts its calls in a buffer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean += 1
+        return nn.Linear.forward(self, x)
+
+
+@pytest.mark.parametrize("kind", [Centred, Counting])
+def test_buffers_that_forward_changes_are_refused(kind):
+    """A buffer would keep one value for each task of a batch, and the next batch may have more."""
+    network = kind()
+    with pytest.raises(UserError, match=rf"^network: {kind.__name__} changes its buffer mean; "):
         require_outputs(network, (1,), 1)
+    assert not network.mean.any()
 
 
 class Normalised(nn.Module):

@@ -51,6 +51,21 @@ def test_training_is_the_same_to_the_last_bit(learner_of, batches, options):
     assert replayed._replay.trusted == 1
 
 
+def test_random_numbers_are_those_without_a_trace():
+    """To trace would draw some, and a resumed run, which traces anew, would go on with others."""
+
+    def function(x):
+        return [x * torch.rand_like(x)]
+
+    replay, x = Replay(function), torch.ones(3)
+    torch.manual_seed(0)
+    found = [replay(x)[0] for _ in range(4)]
+    torch.manual_seed(0)
+    expected = [function(x)[0] for _ in range(4)]
+    assert torch.equal(torch.stack(found), torch.stack(expected))
+    assert replay.trusted == 0
+
+
 def test_a_plain_module_too(batches):
     def learner():
         torch.manual_seed(0)
