@@ -71,5 +71,16 @@ class TaskBatch:
 
     def chunks(self, size: int) -> Iterator[TaskBatch]:
         """The same tasks, at most `size` at a time."""
+        numbered = self.with_seeds()
         for first in range(0, len(self), size):
-            yield self[first : first + size]
+            yield numbered[first : first + size]
+
+    def with_seeds(self) -> TaskBatch:
+        """The same tasks; examples without seeds get 0 to T-1, which their parts then keep."""
+        support, query = (
+            replace(side, seeds=np.arange(len(self)))
+            if isinstance(side, Examples) and side.seeds is None
+            else side
+            for side in (self.support, self.query)
+        )
+        return TaskBatch(support, query, self.info)

@@ -24,7 +24,14 @@ from mamlbench.algorithms.outer import (
 )
 from mamlbench.errors import BadValue, one_of, require
 from mamlbench.hardware.distributed import ALONE, Ranks
-from mamlbench.networks.base import Params, TaskNetwork, forward, gradients, norm_parameter_names
+from mamlbench.networks.base import (
+    Params,
+    TaskNetwork,
+    forward,
+    gradients,
+    norm_parameter_names,
+    trainable_names,
+)
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
 from mamlbench.replay.replay import ReplayedGradient
@@ -114,7 +121,7 @@ class MetaLearner(nn.Module, metaclass=StartedWhenBuilt):
         self.inner_lr, self.inner_steps = float(inner_lr), inner_steps
         self.clip, self.task_chunk = clip, task_chunk
         fixed = set() if adapt_norm else norm_parameter_names(network)
-        self.adapted_names = [name for name, _ in network.named_parameters() if name not in fixed]
+        self.adapted_names = [name for name in trainable_names(network) if name not in fixed]
         self.checkpoint_inner_steps = False
         norms = network.norms() if isinstance(network, TaskNetwork) else []
         self._recording = [layer for layer in norms if layer.norm == "running"]
@@ -124,8 +131,8 @@ class MetaLearner(nn.Module, metaclass=StartedWhenBuilt):
         self._outer = (outer_optimizer, outer_lr, outer_lr_final, outer_schedule, iterations)
 
     def start_optimizer(self) -> None:
-        """Create a fresh outer optimiser and schedule for all current parameters."""
-        self.learned = list(self.parameters())
+        """Create a fresh outer optimiser and schedule for all parameters that are not frozen."""
+        self.learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
         self.optimizer, self.scheduler = started(self.learned, *self._outer, self.epoch_length)
 
     def replay(self, compiled: bool = False) -> bool:

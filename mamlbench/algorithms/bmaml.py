@@ -15,7 +15,7 @@ from mamlbench.algorithms.particles import Particles, for_tasks, require_no_trus
 from mamlbench.algorithms.samples import as_params
 from mamlbench.algorithms.svgd import BANDWIDTHS, svgd
 from mamlbench.errors import one_of, require
-from mamlbench.networks.base import Params, forward, gradients
+from mamlbench.networks.base import Params, forward, gradients, trainable_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective, Regression
 from mamlbench.rl.objective import PolicyGradient
@@ -88,7 +88,7 @@ class BMAML(Particles):
             require(0 < variance < math.inf, option, variance, "more than 0")
         for option, prior in (("noise_prior", noise_prior), ("weight_prior", weight_prior)):
             require(min(prior) > 0, option, list(prior), "[shape, rate], both more than 0")
-        still = len(self.adapted_names) < len(list(network.parameters()))
+        still = len(self.adapted_names) < len(trainable_names(network))
         trained = not (still and first_order and meta_loss == "chaser")
         accepted = "false if the chaser loss must train what the inner loop does not move"
         require(trained, "first_order", first_order, accepted)

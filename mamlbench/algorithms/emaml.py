@@ -12,7 +12,7 @@ from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.maml import MAML
 from mamlbench.algorithms.particles import Particles, require_no_trust_region
 from mamlbench.errors import one_of, require
-from mamlbench.networks.base import Params
+from mamlbench.networks.base import Params, trainable_names
 from mamlbench.objectives import Objective
 from mamlbench.tasks import Examples, TaskBatch
 
@@ -48,7 +48,7 @@ class EMAML(Particles, MAML):
         self.to_adapted = meta_loss == "reptile"
         if self.to_adapted:
             require_no_trust_region("reptile", "query", **options)
-            moves = len(self.adapted_names) == len(list(network.parameters()))
+            moves = len(self.adapted_names) == len(trainable_names(network))
             accepted = "query if the inner loop does not move every parameter"
             require(moves, "meta_loss", meta_loss, accepted)
             learned = self.learned_inner_lr is not None

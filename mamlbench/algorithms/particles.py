@@ -14,7 +14,7 @@ from mamlbench.algorithms.adapted import Adapted, Support
 from mamlbench.algorithms.base import MetaLearner, for_particles
 from mamlbench.algorithms.samples import as_vectors
 from mamlbench.errors import one_of, require
-from mamlbench.networks.base import Params, TaskNetwork, alike, forward
+from mamlbench.networks.base import Params, TaskNetwork, alike, forward, trainable_names
 from mamlbench.networks.layers import Rows
 from mamlbench.objectives import Objective
 from mamlbench.rl.objective import PolicyGradient
@@ -129,7 +129,7 @@ def require_no_trust_region(meta_loss: str, other: str, **options: Any) -> None:
 
 
 def _names(network: nn.Module, particles_of: str) -> list[str]:
-    names = [name for name, _ in network.named_parameters()]
+    names = trainable_names(network)
     if particles_of == "head":
         names = [name for name in names if name.startswith("head.")]
         kind = type(network).__name__

@@ -10,11 +10,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from mamlbench.errors import Lost, UserError
 from mamlbench.hardware.processes import here
-from mamlbench.tasks import Examples, TaskBatch
+from mamlbench.tasks import TaskBatch
 
 Result = TypeVar("Result")
 
@@ -66,10 +65,7 @@ class Share:
         """These tasks; if there are none, the batch's first, so that results of weight 0 exist."""
         if self.count == self.total:
             return tasks
-        support = tasks.support
-        if isinstance(support, Examples) and support.seeds is None:
-            support = replace(support, seeds=np.arange(self.total))  # the default of algorithms
-        return replace(tasks, support=support)[self.first : self.end] if self.count else tasks[:1]
+        return tasks.with_seeds()[self.first : self.end] if self.count else tasks[:1]
 
 
 @dataclass(frozen=True)

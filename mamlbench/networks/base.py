@@ -156,6 +156,11 @@ def require_outputs(network: nn.Module, input_shape: Sequence[int], outputs: int
         raise UserError(f"network: {name} gives [examples, {str([*found])[1:-1]}]; {accepted}")
 
 
+def trainable_names(network: nn.Module) -> list[str]:
+    """Names of the parameters that are not frozen by `requires_grad=False`."""
+    return [name for name, value in network.named_parameters() if value.requires_grad]
+
+
 def norm_parameter_names(network: nn.Module) -> set[str]:
     """Names of the parameters that belong to normalisation layers."""
     return {

@@ -64,8 +64,14 @@ class Problem:
         labels = y.expand(count, -1).clone()
         return TaskBatch(Examples(support, labels, np.arange(count)), Examples(query, labels))
 
-    def learner(self, algorithm: str, activation: str = "relu", **options: object) -> MetaLearner:
-        """A learner as in the algorithm's config, but with a small network and larger steps."""
+    def learner(
+        self, algorithm: str, activation: str = "relu", frozen: bool = False, **options: object
+    ) -> MetaLearner:
+        """A learner as in the algorithm's config, but with a small network and larger steps.
+
+        Args:
+            frozen: whether the network's first layer is not to be trained.
+        """
         pair = f"algorithm={algorithm}", "dataset=image_folder"  # for which there is no preset
         node = composed(*pair, f"training.iterations={ITERATIONS}")["algorithm"]
         # a YAML may leave out options of its class
@@ -79,6 +85,8 @@ class Problem:
         else:
             options_of_network = {"filters": 4, "blocks": 2, "activation": activation}
             objective, network = Classification(), Conv4((1, 6, 6), 3, **options_of_network)
+        if frozen:
+            next(network.children()).requires_grad_(False)
         context = {"network": network, "objective": objective}
         try:
             return build(node | SMALL.get(algorithm, {}) | options, "algorithm", **context).double()

@@ -56,6 +56,26 @@ def test_empty_query_sets_are_refused_or_not_needed(problem, algorithm):
         assert torch.isfinite(learner.meta_step(empty)["loss"]).all()
 
 
+@pytest.mark.parametrize("replayed", [False, True])
+def test_frozen_parameters_are_neither_learned_nor_adapted(problem, algorithm, replayed):
+    learner, tasks = problem.learner(algorithm, frozen=True), problem.tasks()
+    frozen = {n: p for n, p in learner.network.named_parameters() if not p.requires_grad}
+    if hasattr(learner, "generated"):
+        pytest.skip("generates the network's parameters")
+    if replayed and not learner.replay():
+        pytest.skip("is not replayed")
+    if not frozen:
+        pytest.skip("makes a first layer of its own")
+    before = {name: value.clone() for name, value in frozen.items()}
+    for _ in range(4):
+        learner.meta_step(tasks)
+    with torch.no_grad():
+        adapted = learner.adapt(tasks.support).params[-1]
+    for name, value in before.items():
+        assert torch.equal(frozen[name], value)
+        assert torch.equal(adapted[name], value.expand_as(adapted[name]))
+
+
 def test_adapting_moves_towards_the_task_and_changes_nothing_else(problem, algorithm):
     learner, tasks = problem.learner(algorithm, inner_lr=0.02), problem.tasks()
     learner.meta_step(tasks)
@@ -82,8 +102,11 @@ def test_outputs_have_their_shapes(problem, algorithm):
     assert all(values.shape == (3,) for values in metrics.values())
 
 
-def test_together_equals_one_at_a_time(problem, algorithm):
+@pytest.mark.parametrize("seeded", [True, False])
+def test_the_meta_gradient_is_the_same_in_chunks(problem, algorithm, seeded):
     learner, tasks = problem.learner(algorithm), problem.tasks()
+    if not seeded:
+        tasks = replace(tasks, support=replace(tasks.support, seeds=None))
     gradients = []
     for chunk in (1, 2, None):
         learner.task_chunk = chunk
@@ -91,6 +114,10 @@ def test_together_equals_one_at_a_time(problem, algorithm):
         gradients.append([p.grad.clone() for p in learner.parameters() if p.grad is not None])
     for other in gradients[1:]:
         torch.testing.assert_close(gradients[0], other, **CLOSE)
+
+
+def test_together_equals_one_at_a_time(problem, algorithm):
+    learner, tasks = problem.learner(algorithm), problem.tasks()
     whole = learner.predict(learner.adapt(tasks.support, 3), tasks.query.x)
     for i in range(3):
         one = tasks[i : i + 1]
