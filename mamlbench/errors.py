@@ -69,11 +69,15 @@ def one_of(option: str, found: str, choices: Iterable[str]) -> None:
 
 
 def with_its_place(error: Exception) -> str:
-    """What a user's code has raised and where, in one line: `FILE, line N: ValueError: ...`."""
+    """What a user's code has raised and where, in one line: `FILE, line N: ValueError: ...`.
+
+    The place is the innermost one outside of installed packages, such as torch, if there is one.
+    """
     what = " ".join(traceback.format_exception_only(error)[-1].split())
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {what}"
-    *_, last = (f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename[0] != "<"]
+    last = ([f for f in frames if "site-packages" not in f.filename] or frames)[-1]
     return f"{last.filename}, line {last.lineno}: {what}"
 
 

@@ -127,12 +127,11 @@ def test_a_broken_class_fails_its_job_only(mamlbench, monkeypatch, tmp_path):
     (tmp_path / "broken_lab.py").write_text("def learner():\n    return 1 / 0\n\n\nlearner()\n")
     monkeypatch.syspath_prepend(tmp_path)
     targets = "broken_lab.Learner,mamlbench.algorithms.MAML"
-    try:
-        mamlbench("-m", f"algorithm._target_={targets}", *RUN)
-    except ZeroDivisionError:  # other input cannot fix this, so a traceback is right
-        assert len(summaries(Path("outputs"))) == 1
-    else:
-        raise AssertionError("the sweep hid an error")
+    result = mamlbench("-m", f"algorithm._target_={targets}", *RUN)
+    assert result.code == 2
+    why = f"{tmp_path / 'broken_lab.py'}, line 2: ZeroDivisionError: division by zero"
+    assert why in result.err
+    assert len(summaries(Path("outputs"))) == 1
 
 
 def test_without_what_slurm_needs(mamlbench, without):

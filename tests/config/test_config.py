@@ -146,6 +146,7 @@ def test_targets(target, message):
         ("x = y", "line 1: NameError: name 'y' is not defined"),
         ("class X:\n def __init__(self):\n  int('y')", "line 3: ValueError: invalid literal for"),
         ("class X:\n def __init__(self):\n  raise TypeError('a\\nb')", "line 3: TypeError: a"),
+        ("import torch\nX = torch.nn.Linear('a', 1)", "line 2: TypeError: empty(): arg"),
     ],
 )
 def test_a_module_that_is_broken_is_named_with_its_own_error(
